@@ -1,0 +1,81 @@
+/** MQTT topic names and filters as sets (MQTT 3.1.1 §4.7), and the topics of DESIGN §4. */
+import type { NamespacePath } from './namespace.ts';
+import { parseDevicePath } from './namespace.ts';
+import { topicBytesMax, topicLevelsMax } from './limits.ts';
+
+/** Only `isTopic` makes one, so holding one proves that it was checked. */
+export type Topic = string & { readonly brand: 'Topic' };
+/** Only `isTopicFilter` makes one. */
+export type TopicFilter = string & { readonly brand: 'TopicFilter' };
+
+/** The last levels of the topics that a device has below its own path. */
+export const deviceTopics = [
+  'snapshots',
+  'status',
+  'certificates',
+  'commands',
+  'commands/result',
+  'firmware',
+  'firmware/progress',
+  'policy',
+  'enrolment',
+  'enrolment/reply',
+] as const;
+export type DeviceTopic = (typeof deviceTopics)[number];
+
+function isWellFormed(text: string): boolean {
+  if (text.length === 0) return false; // [MQTT-4.7.3-1]
+  if (text.includes('\0')) return false; // [MQTT-4.7.3-2]
+  if (!text.isWellFormed()) return false; // [MQTT-1.5.3-1]: no lone surrogates
+  if (Buffer.byteLength(text) > topicBytesMax) return false; // [MQTT-4.7.3-3]
+  return text.split('/').length <= topicLevelsMax;
+}
+
+/** @returns whether `text` is a topic name: no wildcard [MQTT-4.7.1-1], no NUL, within the limits */
+export function isTopic(text: string): text is Topic {
+  return isWellFormed(text) && !/[+#]/.test(text);
+}
+
+/** @returns whether `text` is a topic filter: `#` alone in the last level [MQTT-4.7.1-2], `+` alone in a level [MQTT-4.7.1-3] */
+export function isTopicFilter(text: string): text is TopicFilter {
+  if (!isWellFormed(text)) return false;
+  const levels = text.split('/');
+  return levels.every((level, index) => {
+    if (level === '#') return index === levels.length - 1;
+    return level === '+' || !/[+#]/.test(level);
+  });
+}
+
+/**
+ * Whether every topic that `inner` can match is matched by `outer`: set inclusion, not string comparison.
+ * A topic name is the filter that matches itself alone, so this also decides whether a filter matches a topic.
+ */
+export function filterCovers(outer: string, inner: string): boolean {
+  // [MQTT-4.7.2-1]: a leading wildcard never matches a topic that begins with `$`.
+  if (inner.startsWith('$') && /^[+#]/.test(outer)) return false;
+  const outerLevels = outer.split('/');
+  const innerLevels = inner.split('/');
+  for (const [index, level] of outerLevels.entries()) {
+    if (level === '#') return true;
+    const asked = innerLevels[index];
+    if (asked === undefined) return false;
+    if (asked === '#') return false; // `#` also matches what is deeper, and the parent itself
+    if (level === '+') continue;
+    if (level !== asked) return false;
+  }
+  return innerLevels.length === outerLevels.length;
+}
+
+/** @returns for example `ms-acc-1/acc-1/dev-1/snapshots` */
+export function deviceTopic(device: NamespacePath, name: DeviceTopic): Topic {
+  return `${device}/${name}` as Topic;
+}
+
+/** @returns the device and the rest of a device's topic, or undefined for any other topic */
+export function parseDeviceTopic(topic: string): { device: NamespacePath; name: DeviceTopic } | undefined {
+  const levels = topic.split('/');
+  const device = parseDevicePath(levels.slice(0, 3).join('/'));
+  const rest = levels.slice(3).join('/');
+  const name = deviceTopics.find((known) => known === rest);
+  return device !== undefined && name !== undefined ? { device, name } : undefined;
+}

@@ -1,0 +1,35 @@
+/** Structured logging: one JSON object a line, a fixed event name in the past tense, varying facts as fields. */
+import { pino } from 'pino';
+
+/** Fields first, then the event: `log.info({ account, reason: 'revoked' }, 'session.refused')`. Never keys, plaintext or payload. */
+export interface Log {
+  debug(fields: object, event: string): void;
+  info(fields: object, event: string): void;
+  warn(fields: object, event: string): void;
+  error(fields: object, event: string): void;
+  child(fields: object): Log;
+}
+
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface LogDestination {
+  write(line: string): void;
+}
+
+/**
+ * @param program - names the writer in every line
+ * @param destination - stdout unless given; synchronous, so that the last line before a crash is there
+ */
+export function createLog(program: string, level: LogLevel = 'info', destination?: LogDestination): Log {
+  return pino(
+    {
+      level,
+      base: { program },
+      messageKey: 'event',
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination ?? pino.destination({ fd: 1, sync: true }),
+  );
+}

@@ -1,0 +1,56 @@
+/** The life of a program's process: start, one clear line on failure, drain on a signal, exit. */
+import { ConfigError, describeSystemError } from './config.ts';
+import type { Log } from './log.ts';
+
+export interface RunningProgram {
+  /** Drains and closes everything; called once. */
+  stop(): Promise<void>;
+}
+
+const stopDeadlineMs = 20_000;
+
+/**
+ * Runs a program until SIGINT or SIGTERM, then stops it and exits 0.
+ * A failure to start prints one line (or one a fault) on stderr and exits 1.
+ *
+ * @param name - for messages, for example `broker`
+ * @param start - starts the program; whatever it throws is a failure to start
+ */
+export async function runUntilSignal(
+  name: string,
+  log: Log,
+  start: () => Promise<RunningProgram>,
+): Promise<never> {
+  let program: RunningProgram;
+  try {
+    program = await start();
+  } catch (error) {
+    process.stderr.write(`plombe ${name}: ${startErrorText(error)}\n`);
+    log.error({ error: startErrorText(error) }, 'program.start_failed');
+    process.exit(1);
+  }
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGINT', resolve);
+    process.once('SIGTERM', resolve);
+  });
+  log.info({ signal }, 'program.stopping');
+  const deadline = setTimeout(() => {
+    log.error({ stopDeadlineMs }, 'program.stop_timed_out');
+    process.exit(1);
+  }, stopDeadlineMs);
+  deadline.unref();
+  await program.stop();
+  log.info({}, 'program.stopped');
+  process.exit(0);
+}
+
+/** @returns one line that states the action and the reason, without a stack */
+export function startErrorText(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  if (error instanceof Error && 'syscall' in error) {
+    const where = 'address' in error && 'port' in error ? ` ${String(error.address)}:${String(error.port)}` : '';
+    const file = 'path' in error ? ` ${String(error.path)}` : '';
+    return `cannot ${String(error.syscall)}${where}${file}: ${describeSystemError(error)}`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
