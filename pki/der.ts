@@ -1,0 +1,187 @@
+/** A strict reader of DER (ITU-T X.690 §10): definite, minimal lengths and low tag numbers, nothing else. */
+
+/** Universal tags, and the constructed context tags that certificates and CRLs use. */
+export const derTag = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  objectIdentifier: 0x06,
+  enumerated: 0x0a,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+  set: 0x31,
+  context0: 0xa0,
+  context1: 0xa1,
+  context2: 0xa2,
+  context3: 0xa3,
+} as const;
+
+export interface DerElement {
+  readonly tag: number;
+  readonly content: Buffer;
+  /** Tag, length and content. */
+  readonly der: Buffer;
+}
+
+/** Why the bytes are not DER. Callers wrap it in a `PkiError` that says what was being read. */
+export class DerFault extends Error {}
+
+/** Reads elements one after another; every read advances. Makes no copies. */
+export class DerReader {
+  readonly #bytes: Buffer;
+  #offset = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get done(): boolean {
+    return this.#offset === this.#bytes.length;
+  }
+
+  /** The tag of the next element, or undefined at the end. */
+  get nextTag(): number | undefined {
+    return this.#bytes[this.#offset];
+  }
+
+  next(): DerElement {
+    const bytes = this.#bytes;
+    const start = this.#offset;
+    const tag = bytes[start];
+    const first = bytes[start + 1];
+    if (tag === undefined || first === undefined) throw new DerFault('truncated before a length');
+    if ((tag & 0x1f) === 0x1f) throw new DerFault('a high tag number');
+    let offset = start + 2;
+    let length = first;
+    if (first >= 0x80) {
+      const count = first & 0x7f;
+      if (count === 0 || count > 4) throw new DerFault('a length that is indefinite or above 4 octets');
+      if (offset + count > bytes.length) throw new DerFault('truncated within a length');
+      length = bytes.readUIntBE(offset, count);
+      offset += count;
+      // X.690 §10.1: the fewest octets that hold the length.
+      if (length < 0x80 || (count > 1 && length < 2 ** (8 * (count - 1)))) {
+        throw new DerFault('a length that is not minimal');
+      }
+    }
+    const end = offset + length;
+    if (end > bytes.length) throw new DerFault('truncated content');
+    this.#offset = end;
+    return { tag, content: bytes.subarray(offset, end), der: bytes.subarray(start, end) };
+  }
+
+  take(tag: number, what: string): DerElement {
+    if (this.nextTag !== tag) {
+      throw new DerFault(`${what}: expected tag ${hex(tag)}, found ${hex(this.nextTag)}`);
+    }
+    return this.next();
+  }
+
+  takeOptional(tag: number): DerElement | undefined {
+    return this.nextTag === tag ? this.next() : undefined;
+  }
+
+  end(what: string): void {
+    if (!this.done) throw new DerFault(`${what}: trailing bytes`);
+  }
+}
+
+/** Reads the one element that `bytes` must consist of. */
+export function readOnly(bytes: Uint8Array, tag: number, what: string): DerElement {
+  const reader = new DerReader(bytes);
+  const element = reader.take(tag, what);
+  reader.end(what);
+  return element;
+}
+
+export function readBoolean(element: DerElement, what: string): boolean {
+  const value = element.content[0];
+  // X.690 §11.1: TRUE is all ones.
+  if (element.content.length !== 1 || (value !== 0 && value !== 0xff))
+    throw new DerFault(`${what}: a boolean`);
+  return value === 0xff;
+}
+
+/** @returns the content octets, checked to be minimal (X.690 §8.3.2) and not negative */
+export function readNaturalOctets(element: DerElement, what: string): Buffer {
+  const [first, second] = element.content;
+  if (first === undefined) throw new DerFault(`${what}: an empty integer`);
+  if (first >= 0x80) throw new DerFault(`${what}: a negative integer`);
+  if (first === 0 && second !== undefined && second < 0x80) throw new DerFault(`${what}: not minimal`);
+  return element.content;
+}
+
+/** @returns a small non-negative integer, of at most four octets */
+export function readSmallInteger(element: DerElement, what: string): number {
+  const octets = readNaturalOctets(element, what);
+  if (octets.length > 4) throw new DerFault(`${what}: too large`);
+  return octets.readUIntBE(0, octets.length);
+}
+
+/** @returns the octets of a bit string, and how many bits at its end are unused */
+export function readBitString(element: DerElement, what: string): { octets: Buffer; unusedBits: number } {
+  const unusedBits = element.content[0];
+  const octets = element.content.subarray(1);
+  if (unusedBits === undefined || unusedBits > 7) throw new DerFault(`${what}: a bit string`);
+  const last = octets.at(-1);
+  // X.690 §11.2.1: unused bits are zero.
+  if (last === undefined ? unusedBits !== 0 : (last & ((1 << unusedBits) - 1)) !== 0) {
+    throw new DerFault(`${what}: unused bits that are set`);
+  }
+  return { octets, unusedBits };
+}
+
+/** @returns dotted decimal */
+export function readObjectIdentifier(element: DerElement, what: string): string {
+  const { content } = element;
+  const last = content.at(-1);
+  if (last === undefined || last >= 0x80) throw new DerFault(`${what}: an object identifier`);
+  const arcs: number[] = [];
+  let arc = 0;
+  let fresh = true;
+  for (const octet of content) {
+    if (fresh && octet === 0x80) throw new DerFault(`${what}: a padded arc`);
+    arc = arc * 128 + (octet & 0x7f);
+    if (arc > Number.MAX_SAFE_INTEGER / 128) throw new DerFault(`${what}: too large an arc`);
+    fresh = octet < 0x80;
+    if (!fresh) continue;
+    if (arcs.length === 0) {
+      const top = Math.min(2, Math.floor(arc / 40));
+      arcs.push(top, arc - 40 * top);
+    } else {
+      arcs.push(arc);
+    }
+    arc = 0;
+  }
+  return arcs.join('.');
+}
+
+const utcTime = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+const generalizedTime = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+
+/** @returns milliseconds since 1970; RFC 5280 §4.1.2.5: seconds, Z, and no fraction */
+export function readTime(element: DerElement, what: string): number {
+  const isUtc = element.tag === derTag.utcTime;
+  if (!isUtc && element.tag !== derTag.generalizedTime) throw new DerFault(`${what}: not a time`);
+  const match = (isUtc ? utcTime : generalizedTime).exec(element.content.toString('latin1'));
+  if (match === null) throw new DerFault(`${what}: a time that is not in RFC 5280's form`);
+  const [written = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
+  // RFC 5280 §4.1.2.5.1: two digits from 50 on are of the twentieth century.
+  const year = isUtc ? written + (written >= 50 ? 1900 : 2000) : written;
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  date.setUTCHours(hour, minute, second);
+  const canonical = date.toISOString().replaceAll(/[-:T]/g, '').slice(0, 14);
+  if (!canonical.endsWith(match[0].slice(isUtc ? 0 : 2, -1))) {
+    throw new DerFault(`${what}: no such date or time`);
+  }
+  return date.getTime();
+}
+
+function hex(tag: number | undefined): string {
+  return tag === undefined ? 'the end' : `0x${tag.toString(16).padStart(2, '0')}`;
+}

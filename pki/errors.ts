@@ -1,0 +1,35 @@
+/** The one error that `pki/` throws: a stable code for programs, a sentence for people. */
+
+export type PkiErrorCode =
+  | 'pki.malformed_certificate' // not the DER of an X.509 version 3 certificate, or not PEM
+  | 'pki.malformed_crl' // not the DER of an X.509 version 2 CRL, or not PEM
+  | 'pki.malformed_key' // not a private key in PEM
+  | 'pki.malformed_request' // the caller asks for a certificate that makes no sense
+  | 'pki.wrong_passphrase' // the private key is encrypted and the passphrase does not open it
+  | 'pki.unsupported_algorithm' // not ECDSA with SHA-2 on a curve that DESIGN §3 names
+  | 'pki.untrusted' // the chain does not end at a pinned root
+  | 'pki.bad_signature' // a signature in the chain or on a CRL does not verify
+  | 'pki.expired'
+  | 'pki.not_yet_valid'
+  | 'pki.not_an_authority' // an issuer that is not a CA
+  | 'pki.path_length' // more CAs below one than its pathLen admits, or too long a chain
+  | 'pki.path_discipline' // the common names do not form a path of the namespace
+  | 'pki.key_usage' // the key or extended key usage does not cover the purpose
+  | 'pki.unknown_critical_extension'
+  | 'pki.revoked'
+  | 'pki.stale_crl' // policy is `refuse`, and there is no CRL or too old a one
+  | 'pki.crl_rollback' // a CRL with a smaller number than the one already held
+  | 'pki.lint' // the authority refused to sign what would break a rule
+  | 'pki.authority_exists' // the directory holds an authority already
+  | 'pki.authority_missing' // the directory holds no authority, or an incomplete one
+  | 'pki.unknown_certificate'; // nothing issued under that path or serial number
+
+export class PkiError extends Error {
+  readonly code: PkiErrorCode;
+
+  constructor(code: PkiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'PkiError';
+    this.code = code;
+  }
+}
