@@ -3,7 +3,8 @@
 export type PkiErrorCode =
   | 'pki.malformed_certificate' // not the DER of an X.509 version 3 certificate, or not PEM
   | 'pki.malformed_crl' // not the DER of an X.509 version 2 CRL, or not PEM
-  | 'pki.malformed_key' // not a private key in PEM
+  | 'pki.malformed_key' // not a private key in PEM, or not that of the certificate beside it
+  | 'pki.missing_file' // a key or a certificate file that cannot be read
   | 'pki.malformed_request' // the caller asks for a certificate that makes no sense
   | 'pki.wrong_passphrase' // the private key is encrypted and the passphrase does not open it
   | 'pki.unsupported_algorithm' // not ECDSA with SHA-2 on a curve that DESIGN §3 names

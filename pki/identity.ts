@@ -1,0 +1,137 @@
+/** A program's own keys: one directory, as `plombe pki issue` writes it. */
+import { createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Certificate } from './certificate.ts';
+import { certificatesFromPem } from './certificate.ts';
+import { PkiError } from './errors.ts';
+import { readPrivateKey } from './private-key.ts';
+
+export interface TlsIdentity {
+  readonly commonName: string;
+  readonly privateKeyPem: string;
+  /** Leaf first, without the root. */
+  readonly chainPem: string;
+  readonly rootsPem: string;
+  readonly certificate: Certificate;
+  readonly roots: readonly Certificate[];
+}
+
+export interface KeyPair {
+  readonly key: KeyObject;
+  readonly certificate: Certificate;
+  /** Leaf first, without the root. */
+  readonly chain: readonly Certificate[];
+}
+
+export interface E2eIdentity {
+  readonly commonName: string;
+  readonly signature: KeyPair;
+  readonly keyAgreement: KeyPair;
+  readonly roots: readonly Certificate[];
+}
+
+export interface LoadIdentityOptions {
+  readonly passphrase?: string;
+  readonly nowMs?: number;
+}
+
+/**
+ * @param directory - holds `tls.key.pem`, `tls.chain.pem` and `tls-root.crt.pem`
+ * @throws PkiError in one clear line: a missing file, a wrong passphrase, an expired certificate, a key of another one
+ */
+export function loadTlsIdentity(directory: string, options: LoadIdentityOptions = {}): TlsIdentity {
+  const pair = loadKeyPair(directory, 'tls', options);
+  const rootsPem = readText(path.join(directory, 'tls-root.crt.pem'));
+  return {
+    commonName: requireCommonName(pair.certificate, directory),
+    // Unencrypted in memory alone: TLS takes the key, not the passphrase.
+    privateKeyPem: pair.key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    chainPem: readText(path.join(directory, 'tls.chain.pem')),
+    rootsPem,
+    certificate: pair.certificate,
+    roots: certificatesFromPem(rootsPem),
+  };
+}
+
+/**
+ * @param directory - holds `sig.key.pem`, `sig.chain.pem`, `enc.key.pem`, `enc.chain.pem` and `e2e-root.crt.pem`
+ * @throws PkiError as `loadTlsIdentity` does, and if the two certificates are of different identities
+ */
+export function loadE2eIdentity(directory: string, options: LoadIdentityOptions = {}): E2eIdentity {
+  const signature = loadKeyPair(directory, 'sig', options);
+  const keyAgreement = loadKeyPair(directory, 'enc', options);
+  const commonName = requireCommonName(signature.certificate, directory);
+  if (keyAgreement.certificate.commonName !== commonName) {
+    throw new PkiError(
+      'pki.malformed_certificate',
+      `${directory}: sig and enc certificates name different identities`,
+    );
+  }
+  return {
+    commonName,
+    signature,
+    keyAgreement,
+    roots: certificatesFromPem(readText(path.join(directory, 'e2e-root.crt.pem'))),
+  };
+}
+
+/** @returns the first line of a passphrase file, or undefined without a file */
+export function readPassphrase(file: string | undefined): string | undefined {
+  return file === undefined ? undefined : readText(file).split(/\r?\n/, 1)[0];
+}
+
+function loadKeyPair(directory: string, use: 'tls' | 'sig' | 'enc', options: LoadIdentityOptions): KeyPair {
+  const chainFile = path.join(directory, `${use}.chain.pem`);
+  const keyFile = path.join(directory, `${use}.key.pem`);
+  const chain = inFile(chainFile, () => certificatesFromPem(readText(chainFile)));
+  const certificate = chain[0];
+  if (!certificate) throw new PkiError('pki.malformed_certificate', `${chainFile}: no certificate in it`);
+  const key = inFile(keyFile, () => readPrivateKey(readText(keyFile), options.passphrase));
+  if (!createPublicKey(key).equals(certificate.publicKey)) {
+    throw new PkiError('pki.malformed_key', `${keyFile}: the key is not the one that ${chainFile} certifies`);
+  }
+  requireValidity(chainFile, certificate, options.nowMs ?? Date.now());
+  return { key, certificate, chain };
+}
+
+function requireValidity(file: string, certificate: Certificate, nowMs: number): void {
+  const { notBeforeMs, notAfterMs } = certificate;
+  if (nowMs > notAfterMs) {
+    throw new PkiError(
+      'pki.expired',
+      `${file}: the certificate expired on ${new Date(notAfterMs).toISOString()}`,
+    );
+  }
+  if (nowMs < notBeforeMs) {
+    throw new PkiError(
+      'pki.not_yet_valid',
+      `${file}: the certificate is valid from ${new Date(notBeforeMs).toISOString()}; check this machine's clock`,
+    );
+  }
+}
+
+function requireCommonName(certificate: Certificate, directory: string): string {
+  if (certificate.commonName === undefined) {
+    throw new PkiError('pki.path_discipline', `${directory}: the certificate has no single common name`);
+  }
+  return certificate.commonName;
+}
+
+function inFile<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof PkiError) || error.message.startsWith(file)) throw error;
+    throw new PkiError(error.code, `${file}: ${error.message}`, { cause: error });
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new PkiError('pki.missing_file', `${file}: cannot read it`, { cause });
+  }
+}

@@ -1,0 +1,27 @@
+/** The certificates that the peer of a TLS connection sent, as the verifier of paths takes them. */
+import type { TLSSocket } from 'node:tls';
+import type { Certificate } from './certificate.ts';
+import { parseCertificate } from './certificate.ts';
+import { PkiError } from './errors.ts';
+import { chainLengthMax } from '../domain/limits.ts';
+
+/**
+ * @param socket - after its handshake
+ * @returns leaf first; OpenSSL completes the chain with the pinned root where it has one
+ * @throws PkiError `pki.untrusted` if the peer sent no certificate, `pki.path_length` if too many, or of a malformed one
+ */
+export function peerChain(socket: TLSSocket): Certificate[] {
+  const chain: Certificate[] = [];
+  let next = socket.getPeerX509Certificate();
+  if (!next) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
+  while (next) {
+    if (chain.length === chainLengthMax) {
+      throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
+    }
+    chain.push(parseCertificate(next.raw));
+    // A root is its own issuer, so following it would not end.
+    if (next.subject === next.issuer) break;
+    next = next.issuerCertificate;
+  }
+  return chain;
+}
