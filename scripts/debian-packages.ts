@@ -1,0 +1,50 @@
+/** Installs what the tests need beyond npm: real servers and clients that nobody here wrote, from Debian. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+interface Requirement {
+  readonly file: string;
+  readonly package: string;
+  readonly why: string;
+}
+
+const requirements: readonly Requirement[] = [
+  { file: '/usr/sbin/mariadbd', package: 'mariadb-server', why: 'the database by URL' },
+  { file: '/usr/bin/mosquitto_pub', package: 'mosquitto-clients', why: 'MQTT clients not of our making' },
+  { file: '/usr/bin/chromium', package: 'chromium', why: 'a browser for the dashboard' },
+  { file: '/usr/bin/openssl', package: 'openssl', why: 'a verifier of certificates not of our making' },
+];
+
+/**
+ * Installs what is missing; does nothing where all is there.
+ *
+ * @throws Error with the command to run by hand, where this process may not install or the installation fails
+ */
+export function requireDebianPackages(): void {
+  const missing = requirements.filter(({ file }) => !existsSync(file));
+  if (missing.length === 0) return;
+  const packages = missing.map((one) => one.package);
+  const byHand = `apt-get install --no-install-recommends ${packages.join(' ')}`;
+  console.error(
+    `installing for the tests: ${missing.map((one) => `${one.package} (${one.why})`).join(', ')}`,
+  );
+  if (!existsSync('/usr/bin/apt-get')) {
+    throw new Error(
+      `the tests need ${packages.join(', ')}, and this is not a Debian system: install them by hand`,
+    );
+  }
+  if (process.getuid?.() !== 0) {
+    throw new Error(`the tests need ${packages.join(', ')}; only root may install them. Run: sudo ${byHand}`);
+  }
+  aptGet(['update', '-q'], byHand);
+  aptGet(['install', '-y', '-q', '--no-install-recommends', ...packages], byHand);
+}
+
+function aptGet(args: readonly string[], byHand: string): void {
+  const { status, stdout, stderr } = spawnSync('apt-get', args, {
+    encoding: 'utf8',
+    // RUNLEVEL=1 keeps a package from starting its own server: the tests start theirs, on private ports.
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+  });
+  if (status !== 0) throw new Error(`apt-get ${args[0]} failed; run by hand: ${byHand}\n${stdout}${stderr}`);
+}

@@ -1,0 +1,105 @@
+/** A MariaDB server of the tests' own: private port, socket and folder, gone afterwards. */
+import { spawn, spawnSync } from 'node:child_process';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface TestMariadb {
+  /** `mysql://root@127.0.0.1:PORT/plombe_test` */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+const startTimeoutMs = 60_000;
+
+export async function startMariadb(): Promise<TestMariadb> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-mariadb-'));
+  const data = path.join(directory, 'data');
+  const socket = path.join(directory, 'mariadb.sock');
+  const errorLog = path.join(directory, 'error.log');
+  const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
+  const install = spawnSync(
+    'mariadb-install-db',
+    [
+      '--no-defaults',
+      ...asRoot,
+      `--datadir=${data}`,
+      '--auth-root-authentication-method=normal',
+      '--skip-test-db',
+    ],
+    { encoding: 'utf8' },
+  );
+  if (install.status !== 0) throw new Error(`mariadb-install-db failed:\n${install.stdout}${install.stderr}`);
+  const port = await freePort();
+  const server = spawn(
+    '/usr/sbin/mariadbd',
+    [
+      '--no-defaults',
+      ...asRoot,
+      `--datadir=${data}`,
+      `--socket=${socket}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      `--pid-file=${path.join(directory, 'mariadb.pid')}`,
+      `--log-error=${errorLog}`,
+      '--max-connections=200',
+    ],
+    { stdio: 'ignore' },
+  );
+  const kill = (): void => void server.kill('SIGKILL');
+  process.once('exit', kill);
+  const stop = async (): Promise<void> => {
+    process.removeListener('exit', kill);
+    const ended = new Promise((resolve) => server.once('exit', resolve));
+    if (server.exitCode === null && server.kill('SIGKILL')) await ended;
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    await untilAnswering(socket, errorLog, server);
+    createDatabase(socket);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { url: `mysql://root@127.0.0.1:${port}/plombe_test`, stop };
+}
+
+async function untilAnswering(
+  socket: string,
+  errorLog: string,
+  server: { exitCode: number | null },
+): Promise<void> {
+  const deadline = Date.now() + startTimeoutMs;
+  while (Date.now() < deadline && server.exitCode === null) {
+    if (
+      existsSync(socket) &&
+      spawnSync('mariadb-admin', ['-uroot', `--socket=${socket}`, 'ping']).status === 0
+    )
+      return;
+    await sleep(100);
+  }
+  throw new Error(`MariaDB did not start:\n${existsSync(errorLog) ? readFileSync(errorLog, 'utf8') : ''}`);
+}
+
+function createDatabase(socket: string): void {
+  const sql = 'CREATE DATABASE plombe_test CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
+  const { status, stderr } = spawnSync('mariadb', ['-uroot', `--socket=${socket}`, '-e', sql], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`cannot create the test database: ${stderr}`);
+}
+
+/** The server itself cannot choose a port and tell: ask the system for one and hand it over. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}

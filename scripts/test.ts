@@ -1,0 +1,48 @@
+/**
+ * `npm test [-- FILE …]`: installs and starts what the tests need, runs them, and ends with the runner's counts.
+ * Without a file it runs all of test/.
+ */
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import path from 'node:path';
+import { requireDebianPackages } from './debian-packages.ts';
+import { startMariadb } from './mariadb.ts';
+
+const root = path.resolve(import.meta.dirname, '..');
+const given = process.argv.slice(2);
+const options = given.filter((argument) => argument.startsWith('--'));
+const paths = given.filter((argument) => !argument.startsWith('--'));
+const files = (paths.length > 0 ? paths : ['test'])
+  .flatMap((name) => (name.endsWith('.ts') ? [name] : globSync(`${name}/**/*.test.ts`, { cwd: root })))
+  .toSorted();
+
+async function main(): Promise<number> {
+  if (files.length === 0) throw new Error(`no test files in ${paths.join(' ')}`);
+  requireDebianPackages();
+  const mariadb = await startMariadb();
+  try {
+    return await runNodeTests(mariadb.url);
+  } finally {
+    await mariadb.stop();
+  }
+}
+
+function runNodeTests(mysqlUrl: string): Promise<number> {
+  const runner = spawn(
+    process.execPath,
+    ['--test', '--test-concurrency=2', '--test-timeout=600000', ...options, ...files],
+    {
+      cwd: root,
+      stdio: 'inherit',
+      env: { ...process.env, PLOMBE_TEST_MYSQL_URL: mysqlUrl, PLOMBE_TEST_CHROMIUM: '/usr/bin/chromium' },
+    },
+  );
+  return new Promise((resolve) => runner.once('exit', (code) => resolve(code ?? 1)));
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`npm test: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
