@@ -1,0 +1,117 @@
+/** The broker's configuration file. */
+import { z } from 'zod';
+import { isTopicFilter } from '../domain/topic.ts';
+import type { ConfigTypes } from '../runtime/config.ts';
+import { endpointType } from '../runtime/config.ts';
+import { logLevels } from '../runtime/log.ts';
+import { limitsType } from './limits.ts';
+
+const filterType = z
+  .string()
+  .refine(isTopicFilter, { error: (issue) => `not a topic filter: ${JSON.stringify(issue.input)}` });
+
+export const rolesType = z
+  .record(
+    z.string().min(1).max(64),
+    z.strictObject({
+      publish: z.array(filterType).optional().describe('topic filters it may publish to'),
+      subscribe: z.array(filterType).optional().describe('topic filters it may subscribe to'),
+    }),
+  )
+  .optional()
+  .describe('rows that replace or add to the default roles of the services, by common name');
+
+const brokerNameType = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+
+function cascadeType(types: ConfigTypes): z.ZodOptional<z.ZodType<CascadeConfig>> {
+  return z
+    .strictObject({
+      upstream: endpointType.describe('host:port of the upstream broker'),
+      brokerName: brokerNameType.describe("common name that the upstream broker's certificate carries"),
+      identity: types.existingPath.optional().describe("key directory; the broker's own unless given"),
+      passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
+      up: z
+        .array(filterType)
+        .optional()
+        .describe("what goes up; a master account's device topics unless given"),
+      down: z.array(filterType).optional().describe('what comes down'),
+      retainDown: z
+        .array(filterType)
+        .optional()
+        .describe('of what comes down, what is kept as retained here'),
+      inFlightMax: z
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(512)
+        .describe('messages sent up and not acknowledged yet'),
+      keepAliveSeconds: z
+        .int()
+        .min(1)
+        .max(3600)
+        .default(30)
+        .describe('ping interval of the connection upstream'),
+    })
+    .optional();
+}
+
+export interface CascadeConfig {
+  readonly upstream: { readonly host: string; readonly port: number };
+  readonly brokerName: string | string[];
+  readonly identity?: string | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly up?: string[] | undefined;
+  readonly down?: string[] | undefined;
+  readonly retainDown?: string[] | undefined;
+  readonly inFlightMax: number;
+  readonly keepAliveSeconds: number;
+}
+
+/** @param types - resolve paths against the file's folder */
+export function brokerConfigType(types: ConfigTypes) {
+  return z.strictObject({
+    name: z.string().min(1).max(64).describe('for the log and $SYS'),
+    listen: endpointType.describe('host:port for MQTT over TLS'),
+    identity: types.existingPath.describe('directory with tls.key.pem, tls.chain.pem and tls-root.crt.pem'),
+    passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
+    data: types.path.describe('directory of the durable state'),
+    durability: z
+      .enum(['disk', 'os'])
+      .default('disk')
+      .describe('disk: acknowledged means synced, survives a power cut; os: survives the end of the process'),
+    deniedPublish: z
+      .enum(['close', 'drop'])
+      .default('close')
+      .describe('MQTT 3.1.1 cannot refuse a PUBLISH: close the connection, or acknowledge and drop'),
+    queueFull: z
+      .enum(['refuse', 'drop-oldest'])
+      .default('refuse')
+      .describe(
+        'when a stored queue is full: refuse the publisher (closed, not acknowledged), or drop the oldest',
+      ),
+    limits: limitsType.prefault({}),
+    roles: rolesType,
+    crls: z
+      .array(types.existingPath)
+      .optional()
+      .describe('CRL bundles (PEM) of the TLS PKI, read at the start'),
+    staleCrl: z
+      .strictObject({
+        action: z.enum(['refuse', 'warn']).default('warn'),
+        afterHours: z
+          .number()
+          .positive()
+          .optional()
+          .describe("since the list's issue; its own next update unless given"),
+      })
+      .prefault({})
+      .describe('what a missing or outdated CRL means'),
+    cascade: cascadeType(types),
+    observe: endpointType
+      .optional()
+      .describe('host:port for /metrics, /healthz and /state, on a private network'),
+    log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
+  });
+}
+
+export type BrokerConfig = z.infer<ReturnType<typeof brokerConfigType>>;
