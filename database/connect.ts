@@ -1,0 +1,173 @@
+/** The two engines behind one door: SQLite in the process, or MySQL and MariaDB by a URL. */
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { Kysely, MysqlDialect } from 'kysely';
+import type { Transaction } from 'kysely';
+import mysql from 'mysql2';
+import type { Pool, PoolOptions } from 'mysql2';
+import { inflatePayload } from './payload.ts';
+import { DatabaseError, isTransient } from './errors.ts';
+import type { Schema } from './schema.ts';
+import { sqliteDialect, Turns } from './sqlite-dialect.ts';
+
+interface Shared {
+  readonly kysely: Kysely<Schema>;
+  /**
+   * Runs `work` in one transaction. Inside it use what it is given, never `kysely`: on SQLite that would wait
+   * for the transaction itself. It may run more than once, because MySQL breaks a deadlock by rolling one back.
+   */
+  transaction<T>(work: (transaction: Transaction<Schema>) => Promise<T>): Promise<T>;
+  /** Waits for what is running, then closes. */
+  close(): Promise<void>;
+}
+
+export interface SqliteDatabase extends Shared {
+  readonly engine: 'sqlite';
+  /** Has the connection alone until `work` is done, for prepared statements on the hot path. */
+  exclusively<T>(work: (raw: DatabaseSync) => T | Promise<T>): Promise<T>;
+}
+
+export interface MysqlDatabase extends Shared {
+  readonly engine: 'mysql';
+  readonly pool: Pool;
+}
+
+export type Database = SqliteDatabase | MysqlDatabase;
+
+export interface ConnectOptions {
+  /** How long a statement waits for another process's lock. */
+  readonly busyTimeoutMs?: number;
+  /** MySQL only. */
+  readonly connectionsMax?: number;
+}
+
+const busyTimeoutMsDefault = 5000;
+const connectionsMaxDefault = 8;
+const connectTimeoutMs = 10_000;
+const transactionAttemptsMax = 5;
+
+/**
+ * @param url - `sqlite:/absolute/file.db`, `sqlite::memory:`, or `mysql://user:password@host:port/database`,
+ *   the latter with `?socketPath=/file` for a Unix socket
+ * @throws DatabaseError `database.url`, `database.unavailable`
+ */
+export async function connectDatabase(url: string, options: ConnectOptions = {}): Promise<Database> {
+  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length), options);
+  if (/^(mysql|mariadb):\/\//.test(url)) return connectMysql(url, options);
+  throw new DatabaseError(
+    'database.url',
+    `wanted sqlite:FILE or mysql://…, got ${JSON.stringify(withoutPassword(url))}`,
+  );
+}
+
+/** @returns the URL as it may be logged */
+export function withoutPassword(url: string): string {
+  return url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:…@');
+}
+
+function connectSqlite(file: string, options: ConnectOptions): SqliteDatabase {
+  const raw = openSqliteFile(file, options.busyTimeoutMs ?? busyTimeoutMsDefault);
+  const turns = new Turns();
+  const kysely = new Kysely<Schema>({ dialect: sqliteDialect(raw, turns) });
+  return {
+    engine: 'sqlite',
+    kysely,
+    transaction: (work) => kysely.transaction().execute(work),
+    exclusively: async (work) => {
+      const end = await turns.take();
+      try {
+        return await work(raw);
+      } finally {
+        end();
+      }
+    },
+    close: async () => {
+      await turns.take(); // and keep the turn: nobody may follow
+      if (raw.isOpen) raw.close();
+    },
+  };
+}
+
+function openSqliteFile(file: string, timeout: number): DatabaseSync {
+  if (file !== ':memory:' && !path.isAbsolute(file)) {
+    throw new DatabaseError(
+      'database.url',
+      `wanted an absolute path after sqlite:, got ${JSON.stringify(file)}`,
+    );
+  }
+  try {
+    if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true });
+    const raw = new DatabaseSync(file, { timeout });
+    raw.exec('pragma journal_mode = wal');
+    raw.exec('pragma synchronous = full'); // an acknowledged snapshot survives a power cut, not only a crash
+    raw.exec('pragma foreign_keys = on');
+    raw.exec('pragma cache_size = -65536'); // KiB
+    // The same name as MySQL's, so that the view of all values reads alike on both engines.
+    raw.function('uncompress', { deterministic: true }, (payload) =>
+      payload instanceof Uint8Array ? inflatePayload(payload) : null,
+    );
+    return raw;
+  } catch (cause) {
+    throw new DatabaseError('database.unavailable', `cannot open ${file}: ${String(cause)}`, { cause });
+  }
+}
+
+function connectMysql(url: string, options: ConnectOptions): MysqlDatabase {
+  const pool = mysql.createPool(mysqlOptions(url, options));
+  pool.on('connection', (connection) => {
+    // First on every connection: strict types, UTC, and no gap locks, which only cost us deadlocks.
+    connection.query(
+      `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'`,
+    );
+    connection.query('set session transaction isolation level read committed');
+  });
+  const kysely = new Kysely<Schema>({ dialect: new MysqlDialect({ pool }) });
+  return {
+    engine: 'mysql',
+    kysely,
+    pool,
+    transaction: async (work) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await kysely.transaction().execute(work);
+        } catch (error) {
+          if (!isTransient(error) || attempt === transactionAttemptsMax) throw error;
+        }
+      }
+    },
+    close: () =>
+      new Promise((resolve, reject) => {
+        pool.end((error) => (error === null || error === undefined ? resolve() : reject(error)));
+      }),
+  };
+}
+
+function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch (cause) {
+    throw new DatabaseError('database.url', `not a URL: ${JSON.stringify(withoutPassword(url))}`, { cause });
+  }
+  const database = decodeURIComponent(parsed.pathname.slice(1));
+  if (database === '')
+    throw new DatabaseError('database.url', 'a mysql:// URL ends with the name of the database');
+  const socketPath = parsed.searchParams.get('socketPath');
+  return {
+    ...(socketPath === null
+      ? { host: parsed.hostname, port: parsed.port === '' ? 3306 : Number(parsed.port) }
+      : { socketPath }),
+    user: decodeURIComponent(parsed.username),
+    password: decodeURIComponent(parsed.password),
+    database,
+    charset: 'utf8mb4_bin',
+    timezone: 'Z',
+    // Sums come as DECIMAL and counts as BIGINT; both are numbers to us as long as they are exact.
+    supportBigNumbers: true,
+    bigNumberStrings: false,
+    decimalNumbers: true,
+    connectTimeout: connectTimeoutMs,
+    connectionLimit: options.connectionsMax ?? connectionsMaxDefault,
+  };
+}

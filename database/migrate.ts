@@ -1,0 +1,98 @@
+/** Brings the tables to this version's shape: forward only, recorded, and safe when two programs start at once. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { PoolConnection, RowDataPacket } from 'mysql2/promise';
+import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
+import type { Migration } from './ddl.ts';
+import { ddlWords } from './ddl.ts';
+import { DatabaseError } from './errors.ts';
+import { telemetry } from './migrations/001-telemetry.ts';
+
+/** In order. A released one never changes; what follows is a new one. */
+const migrations: readonly Migration[] = [telemetry];
+
+const lockName = 'plombe.migrate';
+const lockTimeoutSeconds = 60;
+
+const createRecord = {
+  sqlite:
+    'create table if not exists migration (name text not null primary key, finished_ms integer not null)',
+  mysql: `create table if not exists migration (name varchar(64) not null primary key, finished_ms bigint not null)
+    engine = InnoDB default character set utf8mb4 collate utf8mb4_bin`,
+};
+
+/**
+ * @returns the names of the migrations that this call applied
+ * @throws DatabaseError `database.newer` if a later version of the program has been here
+ */
+export async function migrate(database: Database, nowMs: number = Date.now()): Promise<string[]> {
+  return database.engine === 'sqlite' ? migrateSqlite(database, nowMs) : migrateMysql(database, nowMs);
+}
+
+function missingFrom(recorded: readonly string[]): readonly Migration[] {
+  const known = migrations.map(({ name }) => name);
+  const foreign = recorded.filter((name) => !known.includes(name));
+  if (foreign.length > 0) {
+    throw new DatabaseError(
+      'database.newer',
+      `the database has been changed by a later version: ${foreign.join(', ')}`,
+    );
+  }
+  return migrations.filter(({ name }) => !recorded.includes(name));
+}
+
+function migrateSqlite(database: SqliteDatabase, nowMs: number): Promise<string[]> {
+  return database.exclusively((raw: DatabaseSync) => {
+    raw.exec('begin immediate'); // SQLite's own DDL is transactional, and this waits for another program's
+    try {
+      raw.exec(createRecord.sqlite);
+      const recorded = raw.prepare('select name from migration').all();
+      const missing = missingFrom(recorded.map((row) => String(row['name'])));
+      const record = raw.prepare('insert into migration (name, finished_ms) values (?, ?)');
+      for (const { name, statements } of missing) {
+        for (const statement of statements(ddlWords.sqlite)) raw.exec(statement);
+        record.run(name, nowMs);
+      }
+      raw.exec('commit');
+      return missing.map(({ name }) => name);
+    } catch (error) {
+      if (raw.isTransaction) raw.exec('rollback');
+      throw error;
+    }
+  });
+}
+
+async function migrateMysql(database: MysqlDatabase, nowMs: number): Promise<string[]> {
+  const connection = await database.pool.promise().getConnection();
+  try {
+    // The lock belongs to the connection, so it falls with the program.
+    const [locked] = await connection.query<RowDataPacket[]>('select get_lock(?, ?) as got', [
+      lockName,
+      lockTimeoutSeconds,
+    ]);
+    if (locked[0]?.['got'] !== 1) {
+      throw new DatabaseError(
+        'database.unavailable',
+        `another program has been migrating for ${lockTimeoutSeconds} s`,
+      );
+    }
+    try {
+      return await applyMysql(connection, nowMs);
+    } finally {
+      await connection.query('do release_lock(?)', [lockName]);
+    }
+  } finally {
+    connection.release();
+  }
+}
+
+async function applyMysql(connection: PoolConnection, nowMs: number): Promise<string[]> {
+  await connection.query(createRecord.mysql);
+  const [recorded] = await connection.query<RowDataPacket[]>('select name from migration');
+  const missing = missingFrom(recorded.map((row) => String(row['name'])));
+  for (const { name, statements } of missing) {
+    for (const statement of statements(ddlWords.mysql)) await connection.query(statement);
+    // MySQL commits every DDL statement by itself. Cut off here, the next start repeats them, which they bear.
+    await connection.query('insert into migration (name, finished_ms) values (?, ?)', [name, nowMs]);
+  }
+  return missing.map(({ name }) => name);
+}

@@ -1,0 +1,250 @@
+/** The tables as Kysely sees them. Times are milliseconds since 1970 in UTC; `…/migrations/` says what each means. */
+import type { Generated } from 'kysely';
+
+export interface Schema {
+  device_type: DeviceTypeTable;
+  device: DeviceTable;
+  unit: UnitTable;
+  channel_group: ChannelGroupTable;
+  channel: ChannelTable;
+  channel_change: ChannelChangeTable;
+  snapshot: SnapshotTable;
+  ingest_turn: IngestTurnTable;
+  head: HeadTable;
+  open_zone: OpenZoneTable;
+  chunk_time: ChunkTimeTable;
+  chunk: ChunkTable;
+  gap: GapTable;
+  alarm: AlarmTable;
+  dead_letter: DeadLetterTable;
+  certificate: CertificateTable;
+  command: CommandTable;
+  user: UserTable;
+  user_session: UserSessionTable;
+  change_mark: ChangeMarkTable;
+  v_value: ValueView;
+}
+
+export type Connection = 'online' | 'offline' | 'unknown';
+/** The state of a device as the vendor's rules judge it; written by bpm. */
+export type Condition = 'normal' | 'abnormal' | 'overdue' | 'unknown';
+export type ValueKind = 'number' | 'boolean' | 'string';
+export type AlarmKind = 'equivocation' | 'chain_broken';
+export type CertificateKind = 'sig' | 'enc';
+export type CommandState = 'sent' | 'delivered' | 'done' | 'refused' | 'expired';
+export type Role = 'operator' | 'technician' | 'viewer';
+
+interface DeviceTypeTable {
+  id: Generated<number>;
+  name: string;
+  created_ms: number;
+}
+
+interface DeviceTable {
+  id: Generated<number>;
+  path: string;
+  /** Null until the first snapshot. */
+  device_type_id: number | null;
+  owner: Generated<string>;
+  first_seen_ms: number;
+  connection: Generated<Connection>;
+  agent_version: Generated<string>;
+  status_ms: number | null;
+  device_condition: Generated<Condition>;
+  /** When the last snapshot came. */
+  received_ms: number | null;
+  /** The highest sequence stored; 0 before the first. */
+  last_sequence: Generated<number>;
+  /** The time and the digest of that snapshot. */
+  last_snapshot_ms: number | null;
+  last_digest: Uint8Array | null;
+  /** How many snapshots were ever stored; also the ordinal of the newest arrival. */
+  stored: Generated<number>;
+  redelivered: Generated<number>;
+  /** `head.ordinal` of the snapshot with the highest sequence. */
+  latest_ordinal: Generated<number>;
+  head_count: Generated<number>;
+  sealings: Generated<number>;
+  /** The longest `chunk.t1 - chunk.t0` of the device: how far before a range its chunks may begin. */
+  chunk_span_ms: Generated<number>;
+}
+
+interface UnitTable {
+  id: Generated<number>;
+  symbol: string;
+}
+
+interface ChannelGroupTable {
+  id: Generated<number>;
+  device_type_id: number;
+  name: string;
+}
+
+interface ChannelTable {
+  id: Generated<number>;
+  device_type_id: number;
+  group_id: number;
+  name: string;
+  unit_id: number | null;
+  kind: ValueKind;
+  created_ms: number;
+  /** How many rows of `channel_change` it has; their number is bounded. */
+  changes: Generated<number>;
+}
+
+interface ChannelChangeTable {
+  id: Generated<number>;
+  channel_id: number;
+  changed_ms: number;
+  field: 'unit' | 'kind';
+  old_value: string;
+  new_value: string;
+}
+
+interface SnapshotTable {
+  /** Counts up in the order of commits. */
+  id: Generated<number>;
+  device_id: number;
+  sequence: number;
+  time_ms: number;
+  received_ms: number;
+  digest: Uint8Array;
+  /** SHA-256 of the certificate that signed it. */
+  signer: Uint8Array;
+}
+
+interface IngestTurnTable {
+  id: number;
+  batches: number;
+}
+
+interface HeadTable {
+  device_id: number;
+  /** Counts the device's arrivals from 1. */
+  ordinal: number;
+  sequence: number;
+  time_ms: number;
+  payload: Uint8Array;
+}
+
+interface OpenZoneTable {
+  device_id: number;
+  /** Covers the rows of `head` up to here. */
+  through_ordinal: number;
+  t0: number;
+  t1: number;
+  data: Uint8Array;
+}
+
+interface ChunkTimeTable {
+  device_id: number;
+  t0: number;
+  sealing: number;
+  t1: number;
+  n: number;
+  times: Uint8Array;
+  sequences: Uint8Array;
+}
+
+interface ChunkTable {
+  device_id: number;
+  channel_id: number;
+  t0: number;
+  sealing: number;
+  t1: number;
+  n: number;
+  vmin: number | null;
+  vmax: number | null;
+  vsum: number | null;
+  vlast: number | null;
+  data: Uint8Array;
+}
+
+interface GapTable {
+  id: Generated<number>;
+  device_id: number;
+  from_sequence: number;
+  to_sequence: number;
+  opened_ms: number;
+  closed_ms: number | null;
+}
+
+interface AlarmTable {
+  id: Generated<number>;
+  device_id: number;
+  kind: AlarmKind;
+  sequence: number;
+  stored_digest: Uint8Array;
+  other_digest: Uint8Array;
+  opened_ms: number;
+  closed_ms: number | null;
+}
+
+interface DeadLetterTable {
+  id: Generated<number>;
+  topic: string;
+  /** Empty if the topic names no device. */
+  device_path: string;
+  reason: string;
+  detail: string;
+  received_ms: number;
+  payload: Uint8Array;
+}
+
+interface CertificateTable {
+  id: Generated<number>;
+  device_id: number;
+  kind: CertificateKind;
+  /** Of the leaf. */
+  sha256: Uint8Array;
+  subject: string;
+  not_before_ms: number;
+  not_after_ms: number;
+  received_ms: number;
+  chain: Uint8Array;
+}
+
+interface CommandTable {
+  id: string;
+  device_id: number;
+  name: string;
+  parameters: string;
+  issued_by: string;
+  issued_ms: number;
+  expires_ms: number;
+  state: CommandState;
+  state_ms: number;
+  detail: string;
+}
+
+interface UserTable {
+  id: Generated<number>;
+  name: string;
+  password_hash: string;
+  role: Role;
+  /** Empty for everything, or a namespace path. */
+  scope: string;
+  created_ms: number;
+}
+
+interface UserSessionTable {
+  token_hash: Uint8Array;
+  user_id: number;
+  created_ms: number;
+  expires_ms: number;
+}
+
+interface ChangeMarkTable {
+  what: string;
+  times: number;
+}
+
+interface ValueView {
+  device: string;
+  channel: string;
+  unit: string | null;
+  sequence: number;
+  time_ms: number;
+  number_value: number | null;
+  text_value: string | null;
+}

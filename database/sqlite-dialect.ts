@@ -1,0 +1,97 @@
+/** Kysely over `node:sqlite`: one connection, whose users take turns. */
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
+import { CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
+import type { DatabaseConnection, Dialect, Driver, QueryResult } from 'kysely';
+
+/** Lets one user at a time have the connection, in the order in which they asked. */
+export class Turns {
+  #last: Promise<void> = Promise.resolve();
+
+  /** @returns when it is the caller's turn; the result ends the turn and must be called exactly once */
+  async take(): Promise<() => void> {
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
+    await before;
+    return resolve;
+  }
+}
+
+/**
+ * @param raw - an open connection; closed by `destroy`
+ * @param turns - shared with whoever else uses `raw`
+ */
+export function sqliteDialect(raw: DatabaseSync, turns: Turns): Dialect {
+  return {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => sqliteDriver(raw, turns),
+    createIntrospector: (database) => new SqliteIntrospector(database),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  };
+}
+
+function sqliteDriver(raw: DatabaseSync, turns: Turns): Driver {
+  const ends = new WeakMap<DatabaseConnection, () => void>();
+  const run = async (connection: DatabaseConnection, sql: string): Promise<void> => {
+    await connection.executeQuery(CompiledQuery.raw(sql));
+  };
+  return {
+    init: () => Promise.resolve(),
+    acquireConnection: async () => {
+      const end = await turns.take();
+      const connection = sqliteConnection(raw);
+      ends.set(connection, end);
+      return connection;
+    },
+    // A transaction that reads first and writes later would fail with SQLITE_BUSY if another process wrote
+    // in between (https://www.sqlite.org/isolation.html), so every one asks for the write lock at once.
+    beginTransaction: (connection) => run(connection, 'begin immediate'),
+    commitTransaction: (connection) => run(connection, 'commit'),
+    rollbackTransaction: async (connection) => {
+      // SQLite rolls back by itself after some errors, such as a full disk.
+      if (raw.isTransaction) await run(connection, 'rollback');
+    },
+    releaseConnection: (connection) => {
+      ends.get(connection)?.();
+      return Promise.resolve();
+    },
+    destroy: () => {
+      raw.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+function sqliteConnection(raw: DatabaseSync): DatabaseConnection {
+  return {
+    executeQuery: <R>(query: CompiledQuery): Promise<QueryResult<R>> =>
+      new Promise((resolve) => {
+        resolve(execute<R>(raw, query));
+      }),
+    streamQuery: () => {
+      throw new Error('streaming is not used over node:sqlite: its rows come one by one from iterate()');
+    },
+  };
+}
+
+function execute<R>(raw: DatabaseSync, query: CompiledQuery): QueryResult<R> {
+  const statement = raw.prepare(query.sql);
+  const parameters = query.parameters.map(bindable);
+  if (statement.columns().length > 0) {
+    // node:sqlite's rows have no prototype, which deepEqual and some libraries trip over.
+    return { rows: statement.all(...parameters).map((row) => ({ ...row }) as R) };
+  }
+  const { changes, lastInsertRowid } = statement.run(...parameters);
+  return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
+}
+
+/** node:sqlite binds every number as REAL, and integer arithmetic with it would not be one. */
+export function bindable(value: unknown): SQLInputValue {
+  if (value === null || typeof value === 'string' || typeof value === 'bigint') return value;
+  if (typeof value === 'number') {
+    return Number.isSafeInteger(value) && !Object.is(value, -0) ? BigInt(value) : value;
+  }
+  if (typeof value === 'boolean') return value ? 1n : 0n;
+  if (value instanceof Uint8Array) return value;
+  throw new TypeError(`cannot bind a value of type ${typeof value}`);
+}
