@@ -32,9 +32,6 @@ export function sqliteDialect(raw: DatabaseSync, turns: Turns): Dialect {
 
 function sqliteDriver(raw: DatabaseSync, turns: Turns): Driver {
   const ends = new WeakMap<DatabaseConnection, () => void>();
-  const run = async (connection: DatabaseConnection, sql: string): Promise<void> => {
-    await connection.executeQuery(CompiledQuery.raw(sql));
-  };
   return {
     init: () => Promise.resolve(),
     acquireConnection: async () => {
@@ -60,6 +57,10 @@ function sqliteDriver(raw: DatabaseSync, turns: Turns): Driver {
       return Promise.resolve();
     },
   };
+}
+
+async function run(connection: DatabaseConnection, sql: string): Promise<void> {
+  await connection.executeQuery(CompiledQuery.raw(sql));
 }
 
 function sqliteConnection(raw: DatabaseSync): DatabaseConnection {

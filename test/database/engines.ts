@@ -64,6 +64,6 @@ export function testBoth(
   body: (context: TestContext, engine: EngineName) => Promise<void>,
 ): void {
   for (const engine of engines) {
-    test(`${name} [${engine}]`, (context) => body(context, engine));
+    void test(`${name} [${engine}]`, (context) => body(context, engine));
   }
 }
