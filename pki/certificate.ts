@@ -64,7 +64,7 @@ const curves: ReadonlyMap<string, CurveFacts> = new Map([
 const ecPublicKeyOid = '1.2.840.10045.2.1';
 const certificateBytesMax = 64 * 1024;
 const serialNumberBytesMax = 20; // RFC 5280 §4.1.2.2
-const certificatesPerFileMax = 1000;
+const certificatesPerFileMax = 100_000;
 
 /**
  * Parses one certificate.

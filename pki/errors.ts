@@ -22,6 +22,7 @@ export type PkiErrorCode =
   | 'pki.crl_rollback' // a CRL with a smaller number than the one already held
   | 'pki.lint' // the authority refused to sign what would break a rule
   | 'pki.authority_exists' // the directory holds an authority already
+  | 'pki.authority_busy' // another process works in the directory
   | 'pki.authority_missing' // the directory holds no authority, or an incomplete one
   | 'pki.unknown_certificate'; // nothing issued under that path or serial number
 

@@ -10,7 +10,7 @@ import {
   readSmallInteger,
 } from './der.ts';
 
-const keyUsageNames = [
+export const keyUsageNames = [
   'digitalSignature',
   'nonRepudiation',
   'keyEncipherment',

@@ -1,0 +1,135 @@
+/** Signs one certificate: intent, draft, lint, signature, record, in this order. */
+import { randomBytes } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { parseCertificate } from '../certificate.ts';
+import type { Certificate } from '../certificate.ts';
+import type { Extension } from '../extensions.ts';
+import {
+  authorityConstraints,
+  authorityKeyIdentifier,
+  encodeName,
+  encodeToBeSigned,
+  encodeUnsigned,
+  endEntityConstraints,
+  extendedKeyUsage,
+  keyIdentifierOf,
+  keyUsage,
+  signToBeSigned,
+  subjectKeyIdentifier,
+} from './encode.ts';
+import type { CertificateTemplate } from './encode.ts';
+import { appendToLedger } from './ledger.ts';
+import type { LedgerEntry, LedgerKind } from './ledger.ts';
+import { lint } from './lint.ts';
+import { profiles } from './profiles.ts';
+import type { Profile, ProfileName } from './profiles.ts';
+import { rootName } from './store.ts';
+import type { CertificateAuthority } from './store.ts';
+
+export interface IssuanceRequest {
+  readonly issuer: CertificateAuthority;
+  readonly profile: ProfileName;
+  readonly kind: LedgerKind;
+  readonly commonName: string;
+  readonly publicKey: KeyObject;
+  readonly alternativeNames?: Extension;
+  /** Default: the profile's, but not longer than the issuer's. */
+  readonly lifetimeMs?: number;
+}
+
+export interface RootRequest {
+  readonly pki: CertificateAuthority['pki'];
+  readonly commonName: string;
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+}
+
+interface Signing {
+  readonly template: CertificateTemplate;
+  readonly key: KeyObject;
+  readonly ledger: string;
+  readonly entry: Pick<LedgerEntry, 'subject' | 'issuer' | 'kind' | 'pki'>;
+  readonly profile: Profile;
+  readonly issuer: CertificateAuthority | undefined;
+  readonly nowMs: number;
+}
+
+/** So that a device whose clock is a little slow can use its certificate at once. */
+const backdatingMs = 60 * 60 * 1000;
+const secondMs = 1000;
+
+/** @throws PkiError `pki.lint`; then nothing was signed */
+export function issueCertificate(request: IssuanceRequest, ledger: string, nowMs: number): Certificate {
+  const { issuer, commonName, publicKey } = request;
+  const profile = profiles[request.profile];
+  const { certificate: above } = issuer;
+  const notAfterMs =
+    request.lifetimeMs === undefined
+      ? Math.min(nowMs + profile.lifetimeMs, above.notAfterMs)
+      : nowMs + request.lifetimeMs;
+  const template = {
+    serialNumber: freshSerialNumber(),
+    issuerDer: above.subjectDer,
+    subjectDer: encodeName(commonName),
+    notBeforeMs: Math.max(wholeSeconds(nowMs - backdatingMs), above.notBeforeMs),
+    notAfterMs: wholeSeconds(notAfterMs),
+    publicKey,
+    extensions: [
+      ...extensionsOf(profile, publicKey),
+      authorityKeyIdentifier(above.subjectKeyIdentifier ?? Buffer.alloc(0)),
+      ...(request.alternativeNames === undefined ? [] : [request.alternativeNames]),
+    ],
+  };
+  const entry = { subject: commonName, issuer: issuer.name, kind: request.kind, pki: issuer.pki };
+  return signLinted({ template, key: issuer.key, ledger, entry, profile, issuer, nowMs });
+}
+
+export function issueRoot(request: RootRequest, ledger: string, nowMs: number): Certificate {
+  const profile = profiles.root;
+  const name = encodeName(request.commonName);
+  const template = {
+    serialNumber: freshSerialNumber(),
+    issuerDer: name,
+    subjectDer: name,
+    notBeforeMs: wholeSeconds(nowMs - backdatingMs),
+    notAfterMs: wholeSeconds(nowMs + profile.lifetimeMs),
+    publicKey: request.publicKey,
+    extensions: extensionsOf(profile, request.publicKey),
+  };
+  const entry = { subject: request.commonName, issuer: rootName, kind: 'ca', pki: request.pki } as const;
+  return signLinted({ template, key: request.privateKey, ledger, entry, profile, issuer: undefined, nowMs });
+}
+
+function signLinted({ template, key, ledger, entry, profile, issuer, nowMs }: Signing): Certificate {
+  const toBeSigned = encodeToBeSigned(template, key);
+  const draft = parseCertificate(encodeUnsigned(toBeSigned, key));
+  lint({ draft, profile, issuer, atMs: nowMs });
+  const facts = {
+    at: new Date(nowMs).toISOString(),
+    serial: draft.serialNumber.toString('hex'),
+    ...entry,
+    notAfter: new Date(template.notAfterMs).toISOString(),
+  };
+  appendToLedger(ledger, [{ event: 'intended', ...facts }]);
+  const certificate = parseCertificate(signToBeSigned(toBeSigned, key));
+  appendToLedger(ledger, [{ event: 'issued', ...facts, sha256: certificate.sha256.toString('hex') }]);
+  return certificate;
+}
+
+function extensionsOf(profile: Profile, publicKey: KeyObject): Extension[] {
+  return [
+    profile.isAuthority ? authorityConstraints(profile.pathLength) : endEntityConstraints(),
+    keyUsage(profile.keyUsage),
+    ...(profile.extendedKeyUsage.length === 0 ? [] : [extendedKeyUsage(profile.extendedKeyUsage)]),
+    subjectKeyIdentifier(keyIdentifierOf(publicKey)),
+  ];
+}
+
+/** 128 random bits behind a one, so that it is positive and always of one length (RFC 5280 §4.1.2.2). */
+function freshSerialNumber(): Buffer {
+  return Buffer.concat([Buffer.of(1), randomBytes(16)]);
+}
+
+function wholeSeconds(atMs: number): number {
+  return Math.floor(atMs / secondMs) * secondMs;
+}

@@ -1,0 +1,66 @@
+/** The lists of every CA of one PKI in one PEM file, each after the certificate of its CA: what `vendor/crl/…` carries. */
+import { certificatesFromPem, certificatesToPem } from './certificate.ts';
+import type { Certificate } from './certificate.ts';
+import { crlsFromPem, crlToPem } from './crl.ts';
+import type { Crl } from './crl.ts';
+import { PkiError } from './errors.ts';
+import { requireAuthorityBelow } from './path.ts';
+import type { RevocationIndex } from './revocation.ts';
+
+export interface BundleReport {
+  /** Lists that were newer than those held. */
+  readonly updated: number;
+  readonly unchanged: number;
+}
+
+export function crlBundleToPem(
+  lists: readonly { readonly authority: Certificate; readonly crl: Crl }[],
+): string {
+  return lists.map(({ authority, crl }) => certificatesToPem([authority]) + crlToPem(crl)).join('');
+}
+
+/**
+ * Takes over every list of a bundle, or none: a bundle with one fault leaves the index as it was.
+ *
+ * @param pem - CRLs, and the certificates of the CAs that issued them (the roots' may be missing), in any order
+ * @param roots - pinned
+ * @throws PkiError `pki.malformed_crl`, `pki.malformed_certificate`, `pki.crl_rollback`, `pki.untrusted` (a list whose CA
+ *   is not in the bundle, or not below a root), and whatever else is wrong with a list or the path of its CA
+ */
+export function updateFromBundle(
+  index: RevocationIndex,
+  pem: string | Uint8Array,
+  roots: readonly Certificate[],
+): BundleReport {
+  const crls = crlsFromPem(pem);
+  const authorities = [...roots, ...certificatesIn(pem)];
+  const bySubject = Map.groupBy(authorities, ({ subjectDer }) => subjectDer.toString('base64'));
+  const next = index.copy();
+  let updated = 0;
+  for (const crl of crls) {
+    const authority = issuerOf(crl, bySubject.get(crl.issuerDer.toString('base64')) ?? []);
+    if (index.crlOf(authority)?.der.equals(crl.der) === true) continue;
+    requireAuthorityBelow(authority, authorities, roots);
+    if (next.add(crl, authority)) updated += 1;
+  }
+  index.replaceWith(next);
+  return { updated, unchanged: crls.length - updated };
+}
+
+/** Two CAs may have one name (after a change of keys, or because one of them lies): the key identifier tells them apart. */
+function issuerOf(crl: Crl, named: readonly Certificate[]): Certificate {
+  const wanted = crl.authorityKeyIdentifier;
+  const found = named.find(
+    ({ subjectKeyIdentifier }) => wanted === undefined || subjectKeyIdentifier?.equals(wanted) === true,
+  );
+  if (found !== undefined) return found;
+  throw new PkiError(
+    'pki.untrusted',
+    `cannot accept the CRL of ${crl.issuerCommonName ?? 'a CA without a common name'}: the CA's certificate is not there`,
+  );
+}
+
+function certificatesIn(pem: string | Uint8Array): Certificate[] {
+  const text = typeof pem === 'string' ? pem : Buffer.from(pem).toString('latin1');
+  return text.includes('-----BEGIN CERTIFICATE-----') ? certificatesFromPem(text) : [];
+}

@@ -1,0 +1,301 @@
+/** Verifies a certificate path: RFC 5280 §6 for our profile, and path discipline (DESIGN §3) on the whole chain. */
+import type { Certificate } from './certificate.ts';
+import { authorityBelow, identityBelow, rootPosition } from './discipline.ts';
+import type { AuthorityPosition, IdentityKind } from './discipline.ts';
+import { PkiError } from './errors.ts';
+import type { KeyUsage } from './extensions.ts';
+import type { RevocationIndex, StalePolicy } from './revocation.ts';
+import { isSupportedSignature } from './signature.ts';
+
+export type Purpose = 'tls-client' | 'tls-server' | 'signature' | 'key-agreement';
+
+export interface PathQuestion {
+  /** Leaf first, each followed by its issuer. What comes after the certificate that a root issued is ignored. */
+  readonly chain: readonly Certificate[];
+  /** Pinned; at least one. */
+  readonly roots: readonly Certificate[];
+  readonly atMs: number;
+  readonly purpose: Purpose;
+  /** Without one, nothing is taken for revoked. */
+  readonly revocation?: RevocationIndex;
+  /** Default: refuse when a list is missing or its next update has passed. Matters only with `revocation`. */
+  readonly stalePolicy?: StalePolicy;
+}
+
+export interface VerifiedIdentity {
+  readonly commonName: string;
+  /** By the name. A broker is a service or has its master account's name; what tells it is the server certificate. */
+  readonly kind: IdentityKind;
+  /** The segments of the common name; a service's has one. */
+  readonly path: readonly string[];
+  readonly certificate: Certificate;
+  /** The verified path, leaf first, without the root. */
+  readonly chain: readonly Certificate[];
+  readonly root: Certificate;
+  /** What the stale policy `warn` let pass, for the log. */
+  readonly warnings: readonly string[];
+}
+
+/** The key usage is exactly this one, because one key never does two jobs (DESIGN §3). */
+const purposes: Readonly<
+  Record<Purpose, { readonly usage: KeyUsage; readonly extended: string | undefined }>
+> = {
+  'tls-client': { usage: 'digitalSignature', extended: '1.3.6.1.5.5.7.3.2' },
+  'tls-server': { usage: 'digitalSignature', extended: '1.3.6.1.5.5.7.3.1' },
+  signature: { usage: 'digitalSignature', extended: undefined },
+  'key-agreement': { usage: 'keyAgreement', extended: undefined },
+};
+
+/** A leaf and two CAs below the root. */
+const certificatesBelowRootMax = 3;
+const refuseWhenOverdue: StalePolicy = { action: 'refuse' };
+
+/**
+ * Verifies a path for a purpose, at a time.
+ *
+ * @throws PkiError `pki.untrusted`, `pki.bad_signature`, `pki.unsupported_algorithm`, `pki.not_yet_valid`,
+ *   `pki.expired`, `pki.not_an_authority`, `pki.path_length`, `pki.unknown_critical_extension`, `pki.key_usage`,
+ *   `pki.path_discipline`, `pki.revoked`, `pki.stale_crl`
+ */
+export function verifyPath(question: PathQuestion): VerifiedIdentity {
+  const { atMs, purpose, revocation } = question;
+  const path = buildPath(question.chain, question.roots);
+  for (const certificate of path.all) requireValid(certificate, atMs);
+  path.authorities.forEach((authority, index) => requireAuthority(authority, index));
+  for (const certificate of path.all) requireUnderstood(certificate);
+  requirePurpose(path.leaf, purpose);
+  const { commonName } = path.leaf;
+  const kind = identityBelow(positionOf(path.authorities), commonName);
+  if (kind === undefined || commonName === undefined) throw outOfDiscipline(path.leaf);
+  const identity = {
+    commonName,
+    kind,
+    path: commonName.split('/'),
+    certificate: path.leaf,
+    chain: path.all.slice(0, -1),
+    root: path.root,
+    warnings: [],
+  };
+  return revocation === undefined
+    ? identity
+    : { ...identity, warnings: requireUnrevoked(identity, revocation, atMs, question.stalePolicy) };
+}
+
+/**
+ * Looks a verified path up again, for a session that outlives a list.
+ *
+ * @returns what the policy `warn` let pass
+ * @throws PkiError `pki.revoked`, `pki.stale_crl`
+ */
+export function requireUnrevoked(
+  identity: Pick<VerifiedIdentity, 'chain' | 'root'>,
+  revocation: RevocationIndex,
+  atMs: number,
+  stalePolicy: StalePolicy = refuseWhenOverdue,
+): readonly string[] {
+  const warnings: string[] = [];
+  identity.chain.forEach((certificate, index) => {
+    const issuer = identity.chain[index + 1] ?? identity.root;
+    const found = revocation.lookUp(issuer, certificate.serialNumber);
+    if (found !== undefined && found.revokedAtMs <= atMs) {
+      const since = new Date(found.revokedAtMs).toISOString();
+      throw new PkiError('pki.revoked', `${label(certificate)} is revoked since ${since} (${found.reason})`);
+    }
+    const fault = staleness(issuer, revocation, atMs, stalePolicy);
+    if (fault === undefined) return;
+    if (stalePolicy.action === 'refuse') throw new PkiError('pki.stale_crl', fault);
+    warnings.push(fault);
+  });
+  return warnings;
+}
+
+/**
+ * Verifies that a CA stands below a pinned root, so that its CRL may be believed. Whether it is still valid does not
+ * matter for that: a list says what was revoked, and an expired CA's certificates are refused anyway.
+ *
+ * @param candidates - where its issuers are looked for, in any order
+ * @throws PkiError as `verifyPath`
+ */
+export function requireAuthorityBelow(
+  authority: Certificate,
+  candidates: readonly Certificate[],
+  roots: readonly Certificate[],
+): void {
+  if (roots.some(({ der }) => der.equals(authority.der))) return;
+  const chain = [authority];
+  for (let last = authority; chain.length < certificatesBelowRootMax;) {
+    const issuer = candidates.find((candidate) => isNamedIssuer(candidate, last));
+    if (issuer === undefined) break;
+    chain.push(issuer);
+    last = issuer;
+  }
+  const path = buildPath(chain, roots);
+  path.all.forEach((certificate, index) => requireAuthority(certificate, index));
+  for (const certificate of path.all) requireUnderstood(certificate);
+  positionOf(path.all);
+}
+
+interface Path {
+  readonly leaf: Certificate;
+  /** The leaf's issuer first, the root last. */
+  readonly authorities: readonly Certificate[];
+  readonly all: readonly Certificate[];
+  readonly root: Certificate;
+}
+
+/** Chains by name and signature up to a root. Nothing in a certificate is believed before its signature verified. */
+function buildPath(chain: readonly Certificate[], roots: readonly Certificate[]): Path {
+  const [leaf] = chain;
+  if (leaf === undefined) throw new PkiError('pki.untrusted', 'cannot verify an empty chain');
+  const below = [leaf];
+  for (let current = leaf; ;) {
+    const root = issuingRoot(current, roots);
+    if (root !== undefined) {
+      requireSignature(current, root);
+      const all = [...below, root];
+      return { leaf, authorities: all.slice(1), all, root };
+    }
+    const next = chain[below.length];
+    if (next === undefined || !isNamedIssuer(next, current)) {
+      const wanted = current.issuerCommonName ?? 'its issuer';
+      throw new PkiError(
+        'pki.untrusted',
+        `${label(current)} leads to no pinned root: ${wanted} is not in the chain`,
+      );
+    }
+    if (below.length === certificatesBelowRootMax) {
+      throw new PkiError(
+        'pki.path_length',
+        `${label(leaf)} has more than ${certificatesBelowRootMax - 1} CAs below the root`,
+      );
+    }
+    requireSignature(current, next);
+    below.push(next);
+    current = next;
+  }
+}
+
+/** After a change of keys two roots may have one name; then the key identifier and the signature decide. */
+function issuingRoot(certificate: Certificate, roots: readonly Certificate[]): Certificate | undefined {
+  const named = roots.filter((root) => isNamedIssuer(root, certificate));
+  return named.length < 2 ? named[0] : (named.find((root) => isSigned(certificate, root)) ?? named[0]);
+}
+
+/** RFC 5280 §6.1.3 (a)(4); bytes are compared, so one name in two encodings is two names. */
+function isNamedIssuer(issuer: Certificate, certificate: Certificate): boolean {
+  if (!issuer.subjectDer.equals(certificate.issuerDer)) return false;
+  const wanted = certificate.authorityKeyIdentifier;
+  const found = issuer.subjectKeyIdentifier;
+  return wanted === undefined || found === undefined || wanted.equals(found);
+}
+
+function requireSignature(certificate: Certificate, issuer: Certificate): void {
+  if (!isSupportedSignature(certificate.signatureAlgorithm) || issuer.curve === undefined) {
+    throw new PkiError(
+      'pki.unsupported_algorithm',
+      `${label(certificate)} is signed with algorithm ${certificate.signatureAlgorithm} on curve ${issuer.curve ?? 'unknown'}`,
+    );
+  }
+  if (!isSigned(certificate, issuer)) {
+    throw new PkiError('pki.bad_signature', `${label(certificate)} was not signed by ${label(issuer)}`);
+  }
+}
+
+function isSigned(certificate: Certificate, issuer: Certificate): boolean {
+  return certificate.x509.verify(issuer.publicKey);
+}
+
+function requireValid(certificate: Certificate, atMs: number): void {
+  if (atMs < certificate.notBeforeMs) {
+    throw new PkiError(
+      'pki.not_yet_valid',
+      `${label(certificate)} is valid from ${iso(certificate.notBeforeMs)} on`,
+    );
+  }
+  if (atMs > certificate.notAfterMs) {
+    throw new PkiError('pki.expired', `${label(certificate)} expired at ${iso(certificate.notAfterMs)}`);
+  }
+}
+
+/** @param authoritiesBelow - how many CAs stand between it and the leaf */
+function requireAuthority(authority: Certificate, authoritiesBelow: number): void {
+  if (!authority.isAuthority || authority.keyUsage?.has('keyCertSign') !== true) {
+    throw new PkiError('pki.not_an_authority', `${label(authority)} is not a CA`);
+  }
+  if (authority.pathLength !== undefined && authoritiesBelow > authority.pathLength) {
+    throw new PkiError(
+      'pki.path_length',
+      `${label(authority)} admits ${authority.pathLength} CAs below it, not ${authoritiesBelow}`,
+    );
+  }
+}
+
+function requireUnderstood(certificate: Certificate): void {
+  const [unknown] = certificate.unknownCriticalExtensions;
+  if (unknown !== undefined) {
+    throw new PkiError(
+      'pki.unknown_critical_extension',
+      `${label(certificate)} has critical extension ${unknown}`,
+    );
+  }
+}
+
+function requirePurpose(leaf: Certificate, purpose: Purpose): void {
+  const { usage, extended } = purposes[purpose];
+  const usages = [...(leaf.keyUsage ?? [])];
+  const isUsageRight = !leaf.isAuthority && usages.length === 1 && usages[0] === usage;
+  // A certificate for TLS names its role; one for messages has no extended key usage to be misread.
+  const isExtendedRight =
+    extended === undefined
+      ? leaf.extendedKeyUsage === undefined
+      : leaf.extendedKeyUsage?.includes(extended) === true;
+  if (isUsageRight && isExtendedRight) {
+    if (leaf.curve !== undefined) return;
+    throw new PkiError('pki.unsupported_algorithm', `${label(leaf)} has a key on no curve of ours`);
+  }
+  const found = [...usages, ...(leaf.extendedKeyUsage ?? [])].join(', ') || 'nothing';
+  throw new PkiError(
+    'pki.key_usage',
+    `${label(leaf)} is not for ${purpose}: it is for ${leaf.isAuthority ? 'a CA' : found}`,
+  );
+}
+
+/** @param authorities - root last */
+function positionOf(authorities: readonly Certificate[]): AuthorityPosition {
+  return authorities
+    .slice(0, -1)
+    .toReversed()
+    .reduce<AuthorityPosition>((issuer, authority) => {
+      const position = authorityBelow(issuer, authority.commonName);
+      if (position === undefined) throw outOfDiscipline(authority);
+      return position;
+    }, rootPosition);
+}
+
+function outOfDiscipline(certificate: Certificate): PkiError {
+  const issuer = certificate.issuerCommonName ?? 'an issuer without one common name';
+  return new PkiError('pki.path_discipline', `${label(certificate)} has no name that ${issuer} may give`);
+}
+
+function staleness(
+  issuer: Certificate,
+  revocation: RevocationIndex,
+  atMs: number,
+  { staleAfterMs }: StalePolicy,
+): string | undefined {
+  const crl = revocation.crlOf(issuer);
+  if (crl === undefined) return `no CRL of ${label(issuer)} is here`;
+  const staleAtMs = staleAfterMs === undefined ? crl.nextUpdateMs : crl.thisUpdateMs + staleAfterMs;
+  return atMs > staleAtMs ? `the CRL of ${label(issuer)} is stale since ${iso(staleAtMs)}` : undefined;
+}
+
+/** A name for a message, never longer than a common name may be, and without control characters. */
+function label(certificate: Certificate): string {
+  const name = certificate.commonName;
+  if (name === undefined) return 'a certificate without one common name';
+  return `certificate ${JSON.stringify(name.slice(0, 64))}`;
+}
+
+function iso(atMs: number): string {
+  return new Date(atMs).toISOString();
+}
