@@ -15,7 +15,7 @@ export function writeFileAtomically(file: string, content: string | Uint8Array, 
   try {
     const descriptor = openSync(neighbour, 'w', mode);
     try {
-      for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written);
+      for (let written = 0; written < bytes.length;) written += writeSync(descriptor, bytes, written);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);

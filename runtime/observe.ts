@@ -26,7 +26,8 @@ export function createMetrics(): Metrics {
     registry,
     counter: (name, help, labels = []) =>
       new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
-    gauge: (name, help, labels = []) => new Gauge({ name, help, labelNames: [...labels], registers: [registry] }),
+    gauge: (name, help, labels = []) =>
+      new Gauge({ name, help, labelNames: [...labels], registers: [registry] }),
     histogram: (name, help, buckets, labels = []) =>
       new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers: [registry] }),
   };
@@ -46,7 +47,10 @@ export interface ObservationServer {
 }
 
 /** Serves `/metrics`, `/healthz` and `/state`. Bind it to loopback or a management network: it has no login. */
-export async function startObservation(endpoint: Endpoint, observation: Observation): Promise<ObservationServer> {
+export async function startObservation(
+  endpoint: Endpoint,
+  observation: Observation,
+): Promise<ObservationServer> {
   const server = createServer((request, response) => {
     const answer = (status: number, type: string, body: string): void => {
       response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);

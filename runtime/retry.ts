@@ -12,7 +12,11 @@ export interface BackoffLimits {
  * @param random - a number in [0, 1)
  * @returns milliseconds to wait, at least a tenth of the current ceiling, so that a retry never spins
  */
-export function backoffMs(attempt: number, limits: BackoffLimits, random: () => number = Math.random): number {
+export function backoffMs(
+  attempt: number,
+  limits: BackoffLimits,
+  random: () => number = Math.random,
+): number {
   const ceiling = Math.min(limits.maxMs, limits.firstMs * 2 ** Math.min(attempt, 30));
   return Math.round(ceiling * (0.1 + 0.9 * random()));
 }

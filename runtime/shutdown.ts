@@ -29,9 +29,12 @@ export async function runUntilSignal(
     log.error({ error: startErrorText(error) }, 'program.start_failed');
     process.exit(1);
   }
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+  const signal = await new Promise<string>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
+    // A supervisor that started us over a channel and is gone, however it ended, takes us with it.
+    process.once('disconnect', () => resolve('disconnect'));
+    process.channel?.unref();
   });
   log.info({ signal }, 'program.stopping');
   const deadline = setTimeout(() => {
@@ -48,7 +51,8 @@ export async function runUntilSignal(
 export function startErrorText(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
   if (error instanceof Error && 'syscall' in error) {
-    const where = 'address' in error && 'port' in error ? ` ${String(error.address)}:${String(error.port)}` : '';
+    const where =
+      'address' in error && 'port' in error ? ` ${String(error.address)}:${String(error.port)}` : '';
     const file = 'path' in error ? ` ${String(error.path)}` : '';
     return `cannot ${String(error.syscall)}${where}${file}: ${describeSystemError(error)}`;
   }

@@ -1,0 +1,56 @@
+/** A device that asks for what is not its own: the demo shows that it is denied. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openLink } from '../../mqtt/link.ts';
+import { loadTlsIdentity } from '../../pki/identity.ts';
+import type { Endpoint } from '../../runtime/config.ts';
+import type { Log } from '../../runtime/log.ts';
+
+export interface IntruderOptions {
+  readonly identityDirectory: string;
+  readonly broker: Endpoint;
+  readonly brokerName: string;
+  /** Another customer's topic. */
+  readonly foreignTopic: string;
+  readonly log: Log;
+}
+
+export interface Attempt {
+  readonly who: string;
+  readonly what: string;
+  readonly denied: boolean;
+}
+
+const answerTimeoutMs = 10_000;
+
+/** Asks with a genuine certificate, once to read and once to write. */
+export async function intrude(options: IntruderOptions): Promise<Attempt[]> {
+  const identity = loadTlsIdentity(options.identityDirectory);
+  const who = identity.commonName;
+  const attempts: Attempt[] = [];
+  let closedByBroker: () => void = () => undefined;
+  const closed = new Promise<true>((resolve) => (closedByBroker = () => resolve(true)));
+  const link = openLink({
+    broker: options.broker,
+    brokerName: options.brokerName,
+    identity,
+    clientId: 'curious',
+    cleanSession: true,
+    log: options.log,
+    onDisconnect: () => closedByBroker(),
+    reconnect: { firstMs: answerTimeoutMs, maxMs: answerTimeoutMs },
+  });
+  try {
+    const granted = await Promise.race([
+      link.subscribe(options.foreignTopic, 1),
+      sleep(answerTimeoutMs, 'no answer'),
+    ]);
+    attempts.push({ who, what: `subscribe ${options.foreignTopic}`, denied: granted === 'refused' });
+    // MQTT 3.1.1 has no negative acknowledgement of a PUBLISH: the broker closes the connection [MQTT-3.3.5-2].
+    link.publish(options.foreignTopic, 'forged', { qos: 1 }).catch(() => undefined);
+    const denied = await Promise.race([closed, sleep(answerTimeoutMs, false)]);
+    attempts.push({ who, what: `publish ${options.foreignTopic}`, denied });
+  } finally {
+    await link.close();
+  }
+  return attempts;
+}

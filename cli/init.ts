@@ -1,0 +1,122 @@
+/** `plombe init DIR`: writes a ready deployment for a vendor and a first customer. */
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { Command } from 'commander';
+import { parseDevicePath } from '../domain/namespace.ts';
+import { writeFileAtomically } from '../runtime/files.ts';
+import { writeConfigs } from './deployment/configs.ts';
+import { makeKeys } from './deployment/keys.ts';
+import type { DeploymentPlan } from './deployment/plan.ts';
+import { commandServiceName, snapshotServiceName } from './deployment/plan.ts';
+
+interface InitOptions {
+  readonly vendorHost: string;
+  readonly customerHost: string;
+  readonly device: string;
+}
+
+export function initCommand(): Command {
+  return new Command('init')
+    .description('Writes a ready deployment: configurations and keys for a vendor and a first customer.')
+    .argument('<dir>', 'an empty or new folder')
+    .option(
+      '--vendor-host <name>',
+      "host name or address of the vendor's broker, as customers reach it",
+      'localhost',
+    )
+    .option(
+      '--customer-host <name>',
+      "host name or address of the customer's broker, as devices reach it",
+      'localhost',
+    )
+    .option('--device <path>', 'the first device, masterAccount/account/equipment', 'ms-acc-1/acc-1/dev-1')
+    .action(init);
+}
+
+async function init(dir: string, options: InitOptions): Promise<void> {
+  const directory = path.resolve(dir);
+  if (existsSync(directory) && readdirSync(directory).length > 0) {
+    throw new Error(`cannot write a deployment to ${directory}: the folder is not empty`);
+  }
+  if (parseDevicePath(options.device) === undefined) {
+    throw new Error(`"${options.device}" is no device path; wanted masterAccount/account/equipment`);
+  }
+  const plan = firstDeployment(directory, options);
+  await makeKeys(plan);
+  writeConfigs(plan);
+  const guide = guideText(plan, options);
+  writeFileAtomically(path.join(directory, 'README.md'), guide);
+  process.stdout.write(`${guide}\nWritten to ${directory}\n`);
+}
+
+function firstDeployment(
+  directory: string,
+  { vendorHost, customerHost, device }: InitOptions,
+): DeploymentPlan {
+  const [masterAccount = ''] = device.split('/');
+  // On one host the two brokers need two ports; 8883 is the registered one for MQTT over TLS.
+  const customerPort = vendorHost === customerHost ? 8884 : 8883;
+  return {
+    directory,
+    vendor: {
+      broker: { listen: '0.0.0.0:8883', address: `${vendorHost}:8883`, hosts: [vendorHost] },
+      http: '127.0.0.1:8080',
+      database: 'sqlite:./data/plombe.db',
+    },
+    customers: [
+      {
+        masterAccount,
+        broker: {
+          listen: `0.0.0.0:${customerPort}`,
+          address: `${customerHost}:${customerPort}`,
+          hosts: [customerHost],
+        },
+        auditor: {},
+        agents: [
+          {
+            name: 'agent',
+            devices: [
+              {
+                kind: 'simulator',
+                path: device,
+                type: 'FM',
+                condition: 'wearing',
+                intervalMs: 10_000,
+                seed: 1,
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  };
+}
+
+function guideText({ customers }: DeploymentPlan, { device, vendorHost }: InitOptions): string {
+  const [customer] = customers;
+  const name = customer?.masterAccount ?? '';
+  return `# A Plombe deployment
+
+| folder | whose | goes to |
+|---|---|---|
+| \`pki/\` | the vendor's authority: both roots and every CA | a machine that is not on a network |
+| \`vendor/\` | broker, backend and bpm of the vendor | ${vendorHost} |
+| \`customers/${name}/\` | broker, auditor and agents of the customer | the customer's premises |
+
+Start, in this order or any other:
+
+    plombe broker  --config vendor/broker.yaml
+    plombe backend --config vendor/backend.yaml
+    plombe bpm     --config vendor/bpm.yaml
+    plombe user add operator --role operator --config vendor/backend.yaml
+    plombe broker  --config customers/${name}/broker.yaml
+    plombe auditor --config customers/${name}/auditor.yaml
+    plombe agent   --config customers/${name}/agent.yaml
+
+Another device: \`plombe pki issue --dir pki ${device.split('/').slice(0, 2).join('/')}/dev-2 --out customers/${name}/identities/devices/…\`,
+then add it to \`customers/${name}/agent.yaml\`, or give it an agent of its own.
+
+The keys of \`${snapshotServiceName}\` open every snapshot that is sealed for the vendor, and those of
+\`${commandServiceName}\` command every device: keep \`vendor/identities\` as you would keep them.
+`;
+}

@@ -1,0 +1,45 @@
+/** `plombe broker|agent|backend|bpm --config FILE`: each runs one program until it is told to stop. */
+import { Command } from 'commander';
+
+function programCommand(
+  name: string,
+  description: string,
+  load: () => Promise<(configFile: string) => Promise<never>>,
+): Command {
+  return new Command(name)
+    .description(`${description}\n\nRuns until SIGINT or SIGTERM. Logs JSON lines on stdout.`)
+    .requiredOption('--config <file>', 'configuration file (YAML); `plombe init` writes a commented one')
+    .action(async (options: { config: string }) => (await load())(options.config));
+}
+
+export function brokerCommand(): Command {
+  return programCommand(
+    'broker',
+    'Carries sealed messages and cannot read them; cascades to an upstream broker.',
+    async () => (await import('../broker/main.ts')).runBroker,
+  );
+}
+
+export function agentCommand(): Command {
+  return programCommand(
+    'agent',
+    'Takes snapshots beside the equipment, seals them, and sends them.',
+    async () => (await import('../device-agent/main.ts')).runAgent,
+  );
+}
+
+export function backendCommand(): Command {
+  return programCommand(
+    'backend',
+    'Verifies, opens and stores snapshots; serves the dashboard.',
+    async () => (await import('../backend/main.ts')).runBackend,
+  );
+}
+
+export function bpmCommand(): Command {
+  return programCommand(
+    'bpm',
+    'Classifies snapshots and runs the maintenance workflows.',
+    async () => (await import('../bpm/main.ts')).runBpm,
+  );
+}
