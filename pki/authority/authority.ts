@@ -240,8 +240,8 @@ export class Authority {
       (above, name) => this.#ensure(above, name),
       this.#open(pki, rootName),
     );
-    const names =
-      kind === 'tls' && hosts !== undefined ? { alternativeNames: alternativeNamesOf(hosts) } : {};
+    const isBroker = kind === 'tls' && hosts.length > 0;
+    const names = isBroker ? { alternativeNames: alternativeNamesOf(hosts) } : {};
     const tlsProfile: ProfileName = isBroker ? 'tls-broker' : 'tls-client';
     const certificate = issueCertificate(
       {

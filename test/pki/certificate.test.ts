@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { certificatesFromPem, certificatesToPem, parseCertificate } from '../../pki/certificate.ts';
 import { privateKeyToPem, readPrivateKey } from '../../pki/private-key.ts';
 
@@ -19,16 +19,14 @@ function opensslCertificate(
 ): string {
   const key = join(directory, 'key.pem');
   const out = join(directory, 'crt.pem');
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', `ec_paramgen_curve:${options.curve ?? 'prime256v1'}`],
-      ...['-pkeyopt', 'ec_param_enc:named_curve', '-nodes', '-days', '2', '-utf8', '-batch'],
-      ...['-keyout', key, '-out', out, '-subj', subject],
-      ...(options.extensions ?? []).flatMap((extension) => ['-addext', extension]),
-    ],
-    { stdio: 'pipe' },
-  );
+  const [newKey, encoding] = [
+    `ec_paramgen_curve:${options.curve ?? 'prime256v1'}`,
+    'ec_param_enc:named_curve',
+  ];
+  const base = `req -x509 -newkey ec -pkeyopt ${newKey} -pkeyopt ${encoding} -nodes -days 2 -utf8 -batch`;
+  const extensions = (options.extensions ?? []).flatMap((extension) => ['-addext', extension]);
+  const command = [...base.split(' '), '-keyout', key, '-out', out, '-subj', subject, ...extensions];
+  execFileSync('openssl', command, { stdio: 'pipe' });
   return readFileSync(out, 'utf8');
 }
 
