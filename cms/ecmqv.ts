@@ -1,0 +1,132 @@
+/**
+ * One-pass ECMQV (SP 800-56A rev. 3 §6.2.1.4; X9.63; RFC 5753 §3.2), with the multiplications arranged so that
+ * OpenSSL does the secret one.
+ *
+ * U, the sender, has the static key (d, Q) and the ephemeral key (e, E); V, the recipient, has the static key (d', Q')
+ * alone, which stands for its ephemeral key too. The shared point is
+ *
+ *     (e + avf(E)·d) · (1 + avf(Q'))·Q'  =  d'·(1 + avf(Q')) · (E + avf(E)·Q)
+ *
+ * On the left, the point depends on the recipient only and is kept, and one scalar serves all recipients. On the right,
+ * the scalar depends on the recipient only and is kept, and what remains, E + avf(E)·Q, is half as long and public.
+ */
+import type { KeyObject } from 'node:crypto';
+import type { Certificate } from '../pki/certificate.ts';
+import { combTimes, makeComb } from './comb.ts';
+import type { Comb } from './comb.ts';
+import { agree, decodePoint, encodePoint, privateKeyOf, publicKeyOf, readScalar, scalarOf } from './ecdh.ts';
+import { CmsError, rejected } from './errors.ts';
+import { Recent } from './recent.ts';
+import { suiteOf } from './suite.ts';
+import type { CurvePoint, Suite } from './suite.ts';
+
+/** A recipient costs about 1 KiB. */
+const recipientsKept = 4096;
+/** An originator costs about 10 KiB (see `comb.ts`). */
+const originatorsKept = 4096;
+
+// Both hold public values only, by certificate, so all sealers and openers of a process share them.
+const recipientPoints = new Recent<KeyObject>(recipientsKept);
+const originatorCombs = new Recent<Comb>(originatorsKept);
+
+/** A certified key for key agreement. */
+export interface AgreementKey {
+  readonly suite: Suite;
+  readonly point: Buffer;
+  readonly certificate: Certificate;
+}
+
+/** @throws CmsError `cms.unsupported` if the certificate's key is not for key agreement on a curve of ours */
+export function agreementKey(certificate: Certificate): AgreementKey {
+  const suite = suiteOf(certificate.curve);
+  // RFC 5280 §4.2.1.3; DESIGN §3: one key never does two jobs.
+  const mayAgree = certificate.keyUsage === undefined || certificate.keyUsage.has('keyAgreement');
+  if (certificate.publicPoint === undefined || !mayAgree) {
+    throw new CmsError(
+      'cms.unsupported',
+      `the certificate of ${certificate.commonName} is not for key agreement`,
+    );
+  }
+  return { suite, point: certificate.publicPoint, certificate };
+}
+
+/**
+ * The associate value function (SP 800-56A §5.7.2.2).
+ *
+ * @param point - SEC 1 uncompressed
+ * @returns the lower half of the x coordinate, with the bit above it set
+ */
+export function associateValue(suite: Suite, point: Uint8Array): bigint {
+  const x = readScalar(point.subarray(1, 1 + suite.coordinateBytes));
+  const top = 1n << BigInt(suite.halfBits);
+  return (x & (top - 1n)) | top;
+}
+
+/**
+ * The sender's scalar for one envelope, (e + avf(E)·d) mod n.
+ *
+ * @param ephemeralPoint - E, SEC 1 uncompressed
+ * @returns undefined if it is 0: take another ephemeral key (chance 1/n)
+ */
+export function senderScalar(
+  suite: Suite,
+  staticScalar: bigint,
+  ephemeralScalar: bigint,
+  ephemeralPoint: Uint8Array,
+): KeyObject | undefined {
+  const scalar = (ephemeralScalar + associateValue(suite, ephemeralPoint) * staticScalar) % suite.order;
+  return scalar === 0n ? undefined : privateKeyOf(suite, scalar);
+}
+
+/** @returns Z, as long as the field; the caller erases it */
+export function agreeAsSender(scalar: KeyObject, recipient: AgreementKey): Buffer {
+  return agree(scalar, recipientPoint(recipient));
+}
+
+/**
+ * The recipient's constant scalar, d'·(1 + avf(Q')) mod n.
+ *
+ * @throws CmsError `cms.unsupported` if the private key does not fit the certificate
+ */
+export function recipientScalar(recipient: AgreementKey, key: KeyObject): KeyObject {
+  const { suite, point } = recipient;
+  // avf is shorter than n by far, so neither factor is 0 modulo n, nor is their product.
+  return privateKeyOf(suite, (scalarOf(suite, key) * (1n + associateValue(suite, point))) % suite.order);
+}
+
+/**
+ * @param scalar - from `recipientScalar`
+ * @param ephemeralPoint - E, as it came
+ * @returns Z, as long as the field; the caller erases it
+ * @throws CmsError `cms.rejected` if E is no point of the curve, or the shared point is infinity
+ */
+export function agreeAsRecipient(
+  scalar: KeyObject,
+  originator: AgreementKey,
+  ephemeralPoint: Uint8Array,
+): Buffer {
+  const { suite } = originator;
+  const ephemeral = decodePoint(suite, ephemeralPoint);
+  const sum = implicitPoint(originator, ephemeral);
+  // SP 800-56A §5.7.2.3 step 3: infinity is an error. The secret scalar is prime to n, so it is visible here already.
+  if (sum.is0()) throw rejected();
+  return agree(scalar, publicKeyOf(suite, encodePoint(sum)));
+}
+
+/** E + avf(E)·Q */
+function implicitPoint(originator: AgreementKey, ephemeral: CurvePoint): CurvePoint {
+  const { suite, point, certificate } = originator;
+  const comb = originatorCombs.get(certificate.sha256.toString('latin1'), () =>
+    makeComb(suite, decodePoint(suite, point), suite.halfBits + 1),
+  );
+  return combTimes(comb, associateValue(suite, encodePoint(ephemeral))).add(ephemeral);
+}
+
+/** (1 + avf(Q'))·Q' */
+function recipientPoint(recipient: AgreementKey): KeyObject {
+  const { suite, point, certificate } = recipient;
+  return recipientPoints.get(certificate.sha256.toString('latin1'), () => {
+    const product = decodePoint(suite, point).multiplyUnsafe(1n + associateValue(suite, point));
+    return publicKeyOf(suite, encodePoint(product));
+  });
+}

@@ -1,0 +1,103 @@
+/** What an envelope says about itself to anybody, without a key. Nothing of it is verified. */
+import { X509Certificate } from 'node:crypto';
+import type { KeyAgreement, OriginatorIdentifier } from './recipient-info.ts';
+import { DerReader, derTag } from '../pki/der.ts';
+import type { ContentEncoding } from './content-encoding.ts';
+import type { ContentType } from './envelope-info.ts';
+import { digestOf, readEnvelope, strictly } from './envelope.ts';
+import type { CertificateIdentifier } from './identifier.ts';
+import { oidName, oidText } from './oid.ts';
+
+export interface SignerSummary {
+  readonly signer: CertificateIdentifier;
+  /** For example `ecdsa-with-sha256`. */
+  readonly algorithm: string;
+  readonly signingTimeMs: number | undefined;
+}
+
+export interface AgreementSummary {
+  readonly originator: OriginatorIdentifier;
+  /** For example `mqvSha256`; dotted decimal if we do not know it. */
+  readonly keyAgreement: string;
+  /** For example `aes256Wrap`. */
+  readonly keyWrap: string;
+  readonly recipients: readonly CertificateIdentifier[];
+}
+
+/** Our attribute; authenticated for whoever can open the envelope. */
+export interface InfoSummary {
+  readonly topic: string;
+  readonly sequence: number;
+  readonly previousDigest: Buffer | undefined;
+  readonly originatorHash: Buffer;
+  readonly contentType: ContentType;
+  readonly encoding: ContentEncoding;
+}
+
+export interface EnvelopeSummary {
+  readonly form: 'signed' | 'bare';
+  readonly envelopeBytes: number;
+  /** As `envelopeDigest`. */
+  readonly digest: Buffer;
+  readonly signers: readonly SignerSummary[];
+  readonly agreements: readonly AgreementSummary[];
+  /** For example `AES-256-GCM`. */
+  readonly contentEncryption: string;
+  /** Of the content as encrypted, after compression. */
+  readonly contentBytes: number;
+  readonly signingTimeMs: number | undefined;
+  readonly info: InfoSummary | undefined;
+  /** Subjects of the embedded certificates, one line each. */
+  readonly certificates: readonly string[];
+}
+
+/** @throws CmsError `cms.malformed`, `cms.unsupported`, `cms.rejected`, as `readEnvelope` */
+export function inspect(bytes: Uint8Array): EnvelopeSummary {
+  const envelope = readEnvelope(bytes);
+  const { authEnveloped, signedData } = envelope;
+  const { info } = authEnveloped;
+  return {
+    form: signedData === undefined ? 'bare' : 'signed',
+    envelopeBytes: bytes.length,
+    digest: digestOf(envelope),
+    signers: (signedData?.signers ?? []).map(({ identifier, hash, signingTimeMs }) => ({
+      signer: identifier,
+      algorithm: `ecdsa-with-${hash}`,
+      signingTimeMs,
+    })),
+    agreements: strictly(() => authEnveloped.keyAgreements.map(summarise)),
+    contentEncryption: authEnveloped.algorithm.name,
+    contentBytes: authEnveloped.sealed.ciphertext.length,
+    signingTimeMs: authEnveloped.signingTimeMs,
+    info: info && {
+      topic: info.topic,
+      sequence: info.sequence,
+      previousDigest: info.previousDigest,
+      originatorHash: info.originatorHash,
+      contentType: info.contentType,
+      encoding: info.encoding,
+    },
+    certificates: [...(signedData?.certificates ?? []), ...authEnveloped.certificates].map(subjectOf),
+  };
+}
+
+function summarise({ originator, keyEncryption, encryptedKeys }: KeyAgreement): AgreementSummary {
+  const fields = new DerReader(keyEncryption.content);
+  const keyAgreement = nameOf(fields.take(derTag.objectIdentifier, 'key agreement').content);
+  const wrap = new DerReader(fields.take(derTag.sequence, 'key wrap').content);
+  const keyWrap = nameOf(wrap.take(derTag.objectIdentifier, 'key wrap').content);
+  return { originator, keyAgreement, keyWrap, recipients: encryptedKeys.map(({ recipient }) => recipient) };
+}
+
+function nameOf(oid: Buffer): string {
+  return oidName(oid) ?? oidText(oid);
+}
+
+/** Certificates that we would not trust are shown too, so this is not `pki`'s strict reader. */
+function subjectOf(der: Buffer): string {
+  try {
+    return new X509Certificate(der).subject.replaceAll('\n', ', ');
+  } catch {
+    return 'unreadable';
+  }
+}

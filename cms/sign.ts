@@ -1,0 +1,31 @@
+/** Adds a signature to an envelope, without opening it: how an auditor releases one (DESIGN §7). */
+import { readEnvelope, writeContentInfo } from './envelope.ts';
+import { CmsError } from './errors.ts';
+import { identifies } from './identifier.ts';
+import { signersMax } from './limits.ts';
+import { oids } from './oid.ts';
+import { writeSignedData } from './signed-data.ts';
+import { checkSignatureKey, makeSignerInfo } from './signer-info.ts';
+import type { SignatureKey } from './signer-info.ts';
+
+/**
+ * Adds a SignerInfo next to those that are there. A signature that this signer made before is replaced. The envelope's
+ * digest stays what it was; no signature is verified here.
+ *
+ * @param envelope - SignedData over AuthEnvelopedData
+ * @returns the envelope with one signature more, all of it DER
+ * @throws CmsError `cms.unsigned` for a bare envelope, and as `readEnvelope`
+ */
+export function addSignature(envelope: Uint8Array, signer: SignatureKey, signingTimeMs: number): Buffer {
+  checkSignatureKey(signer);
+  const { signedData } = readEnvelope(envelope);
+  if (signedData === undefined)
+    throw new CmsError('cms.unsigned', 'cannot add a signature: the envelope has none');
+  const added = makeSignerInfo(signedData.content, signer, signingTimeMs);
+  const others = signedData.signers.filter(({ identifier }) => !identifies(identifier, signer.certificate));
+  if (others.length >= signersMax) {
+    throw new CmsError('cms.unsupported', `cannot add a signature: there are ${others.length} already`);
+  }
+  const signed = writeSignedData({ ...signedData, signers: [...others, added] });
+  return writeContentInfo(oids.signedData, signed);
+}

@@ -1,0 +1,95 @@
+/**
+ * SignedData (RFC 5652 §5) around one AuthEnvelopedData.
+ *
+ *     SignedData ::= SEQUENCE {
+ *       version CMSVersion,  -- 3, because the content is not id-data
+ *       digestAlgorithms SET OF AlgorithmIdentifier,
+ *       encapContentInfo SEQUENCE { eContentType OBJECT IDENTIFIER, eContent [0] EXPLICIT OCTET STRING },
+ *       certificates [0] IMPLICIT CertificateSet OPTIONAL,
+ *       crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
+ *       signerInfos SET OF SignerInfo }
+ */
+import { DerFault, DerReader, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
+import type { DerElement } from '../pki/der.ts';
+import { readCertificateSet } from './auth-enveloped.ts';
+import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
+import { compareEncodings, derExplicit, derOid, derSetOf } from './der-writer.ts';
+import { CmsError } from './errors.ts';
+import { signersMax } from './limits.ts';
+import { oids } from './oid.ts';
+import type { ShellReader } from './shell.ts';
+import { readSignerInfo } from './signer-info.ts';
+import type { SignerInfo } from './signer-info.ts';
+
+export interface SignedData {
+  /** The octets that are signed: an encoded AuthEnvelopedData. */
+  readonly content: Buffer;
+  /** DER, unverified: anybody on the way may have put them in. */
+  readonly certificates: readonly Buffer[];
+  readonly signers: readonly SignerInfo[];
+}
+
+const version = 3;
+const contentTag = 0xa0;
+const certificatesTag = 0xa0;
+const crlsTag = 0xa1;
+
+/** @param shell - stands before the SEQUENCE, and after it afterwards */
+export function readSignedData(shell: ShellReader): SignedData {
+  const what = 'SignedData';
+  shell.enter(derTag.sequence, what);
+  const found = readSmallInteger(shell.take(derTag.integer, 'version'), 'version');
+  if (found !== version) throw new DerFault(`${what}: version ${found}, not ${version}`);
+  checkDigestAlgorithms(shell.take(derTag.set, 'digest algorithms'));
+  shell.enter(derTag.sequence, 'encapsulated content');
+  const contentType = shell.take(derTag.objectIdentifier, 'content type').content;
+  if (!contentType.equals(oids.authEnvelopedData)) {
+    throw new CmsError('cms.unsupported', 'signed content that is not an AuthEnvelopedData');
+  }
+  shell.enter(contentTag, 'encapsulated content');
+  const content = shell.octets(derTag.octetString, 'encapsulated content');
+  shell.leave('encapsulated content');
+  shell.leave('encapsulated content');
+  const certificates = shell.takeOptional(certificatesTag, 'certificates');
+  shell.takeOptional(crlsTag, 'revocation lists'); // they reach us by their own topic
+  const signers = readSigners(shell);
+  shell.leave(what);
+  return {
+    content,
+    certificates: certificates === undefined ? [] : readCertificateSet(certificates),
+    signers,
+  };
+}
+
+export function writeSignedData(data: SignedData): Buffer {
+  const digests = new Map(data.signers.map(({ hashOid }) => [hashOid.toString('latin1'), hashOid]));
+  return derSequence(
+    derInteger(version),
+    derSetOf([...digests.values()].map((oid) => derSequence(derOid(oid)))),
+    derSequence(derOid(oids.authEnvelopedData), derExplicit(0, derOctetString(data.content))),
+    ...(data.certificates.length === 0
+      ? []
+      : [derExplicit(0, ...data.certificates.toSorted(compareEncodings))]),
+    derSetOf(data.signers.map(({ der }) => der)),
+  );
+}
+
+function readSigners(shell: ShellReader): readonly SignerInfo[] {
+  const signers: SignerInfo[] = [];
+  shell.enter(derTag.set, 'signers');
+  while (shell.nextTag !== undefined) {
+    signers.push(readSignerInfo(shell.take(derTag.sequence, 'signer')));
+    if (signers.length > signersMax) throw new DerFault(`signers: more than ${signersMax}`);
+  }
+  shell.leave('signers');
+  return signers;
+}
+
+/** They only announce what the signers use (RFC 5652 §5.1), so the form is all that is looked at. */
+function checkDigestAlgorithms(found: DerElement): void {
+  const members = new DerReader(found.content);
+  for (let count = 0; !members.done; count++) {
+    readOnly(members.next().der, derTag.sequence, 'digest algorithm');
+    if (count >= signersMax) throw new DerFault('digest algorithms: too many');
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * One signature (RFC 5652 §5.3), by ECDSA (RFC 5753 §2.1) over signed attributes.
+ *
+ *     SignerInfo ::= SEQUENCE {
+ *       version CMSVersion,  -- 1 with issuerAndSerialNumber, 3 with subjectKeyIdentifier
+ *       sid CHOICE { issuerAndSerialNumber IssuerAndSerialNumber, subjectKeyIdentifier [0] SubjectKeyIdentifier },
+ *       digestAlgorithm AlgorithmIdentifier,
+ *       signedAttrs [0] IMPLICIT SignedAttributes,
+ *       signatureAlgorithm AlgorithmIdentifier,
+ *       signature OCTET STRING,
+ *       unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
+ */
+import { hash, sign, timingSafeEqual, verify } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import type { Certificate } from '../pki/certificate.ts';
+import { DerFault, DerReader, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
+import type { DerElement } from '../pki/der.ts';
+import {
+  attribute,
+  checkContentType,
+  contentTypeAttribute,
+  readAttributes,
+  readSigningTime,
+  signingTimeAttribute,
+  singleValue,
+} from './attributes.ts';
+import type { Attributes } from './attributes.ts';
+import { derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
+import { derOid, derRetagged, derSetOf } from './der-writer.ts';
+import { CmsError } from './errors.ts';
+import { keyIdentifierOf, readIssuerAndSerial, readKeyIdentifier } from './identifier.ts';
+import type { CertificateIdentifier } from './identifier.ts';
+import { oidName, oids, oidText } from './oid.ts';
+import type { OidName } from './oid.ts';
+import { suiteOf } from './suite.ts';
+import type { Suite } from './suite.ts';
+
+/** A certified key for signatures. */
+export interface SignatureKey {
+  readonly key: KeyObject;
+  readonly certificate: Certificate;
+}
+
+export interface SignerInfo {
+  readonly identifier: CertificateIdentifier;
+  readonly hash: Suite['hash'];
+  readonly hashOid: Buffer;
+  readonly attributes: Attributes;
+  readonly messageDigest: Buffer;
+  readonly signingTimeMs: number | undefined;
+  readonly signature: Buffer;
+  /** The whole SignerInfo. */
+  readonly der: Buffer;
+}
+
+interface SignatureAlgorithm {
+  readonly hash: Suite['hash'];
+  readonly ecdsaOid: Buffer;
+}
+
+const algorithms: Partial<Readonly<Record<OidName, SignatureAlgorithm>>> = {
+  sha256: { hash: 'sha256', ecdsaOid: oids.ecdsaWithSha256 },
+  sha384: { hash: 'sha384', ecdsaOid: oids.ecdsaWithSha384 },
+  sha512: { hash: 'sha512', ecdsaOid: oids.ecdsaWithSha512 },
+};
+const keyIdentifierTag = 0x80;
+const signedAttributesTag = 0xa0;
+const unsignedAttributesTag = 0xa1;
+const nullTag = 0x05;
+// SEQUENCE of two integers, P-521.
+const signatureBytesMax = 144;
+
+/** @throws CmsError `cms.unsupported` if the certificate is not for signatures, or the key is not its key */
+export function checkSignatureKey({ key, certificate }: SignatureKey): void {
+  suiteOf(certificate.curve);
+  if (!maySign(certificate) || !certificate.x509.checkPrivateKey(key)) {
+    throw new CmsError(
+      'cms.unsupported',
+      `the certificate of ${certificate.commonName} is not one of this signing key`,
+    );
+  }
+}
+
+export function readSignerInfo(found: DerElement): SignerInfo {
+  const what = 'signer';
+  const fields = new DerReader(found.content);
+  const version = readSmallInteger(fields.take(derTag.integer, what), what);
+  const sid = fields.next();
+  if (sid.tag !== derTag.sequence && sid.tag !== keyIdentifierTag) {
+    throw new DerFault(`${what}: neither of the two forms of identifier`);
+  }
+  const identifier =
+    sid.tag === derTag.sequence ? readIssuerAndSerial(sid, what) : readKeyIdentifier(sid.content, what);
+  // RFC 5652 §5.3
+  if (version !== (identifier.kind === 'keyIdentifier' ? 3 : 1))
+    throw new DerFault(`${what}: version ${version}`);
+  const hashOid = readAlgorithm(fields.take(derTag.sequence, 'digest algorithm'), 'digest algorithm');
+  // RFC 5652 §5.3: they must be there, because the content is not id-data.
+  const attributes = readAttributes(
+    fields.take(signedAttributesTag, 'signed attributes'),
+    'signed attributes',
+  );
+  const ecdsaOid = readAlgorithm(fields.take(derTag.sequence, 'signature algorithm'), 'signature algorithm');
+  const signature = fields.take(derTag.octetString, 'signature').content;
+  const unsigned = fields.takeOptional(unsignedAttributesTag);
+  if (unsigned !== undefined) readAttributes(unsigned, 'unsigned attributes');
+  fields.end(what);
+  if (signature.length > signatureBytesMax)
+    throw new DerFault(`${what}: a signature of ${signature.length} octets`);
+  const name = oidName(hashOid);
+  const algorithm = name === undefined ? undefined : algorithms[name];
+  if (algorithm === undefined || !algorithm.ecdsaOid.equals(ecdsaOid)) {
+    throw new CmsError(
+      'cms.unsupported',
+      `signature ${oidText(ecdsaOid)} over ${oidText(hashOid)} is not supported`,
+    );
+  }
+  return {
+    identifier,
+    hash: algorithm.hash,
+    hashOid,
+    ...readRequired(attributes),
+    attributes,
+    signature,
+    der: found.der,
+  };
+}
+
+/**
+ * @param content - the octets to sign: an encoded AuthEnvelopedData
+ * @param signer - checked by `checkSignatureKey`
+ */
+export function makeSignerInfo(content: Uint8Array, signer: SignatureKey, signingTimeMs: number): SignerInfo {
+  const suite = suiteOf(signer.certificate.curve);
+  const attributes = derSetOf([
+    contentTypeAttribute(oids.authEnvelopedData),
+    attribute(oids.messageDigest, derOctetString(hash(suite.hash, content, 'buffer'))),
+    signingTimeAttribute(signingTimeMs),
+  ]);
+  const der = derSequence(
+    derInteger(3),
+    derElement(keyIdentifierTag, keyIdentifierOf(signer.certificate)),
+    derSequence(derOid(suite.hashOid)), // RFC 5754 §2: parameters absent
+    derRetagged(signedAttributesTag, attributes),
+    derSequence(derOid(suite.ecdsaOid)),
+    derOctetString(sign(suite.hash, attributes, signer.key)),
+  );
+  return readSignerInfo(readOnly(der, derTag.sequence, 'signer'));
+}
+
+/** @returns whether `signer` is a signature over `content` by the key of `certificate` */
+export function isSignedBy(content: Uint8Array, signer: SignerInfo, certificate: Certificate): boolean {
+  if (certificate.curve === undefined || !maySign(certificate)) return false;
+  const digest = hash(signer.hash, content, 'buffer');
+  return (
+    digest.length === signer.messageDigest.length &&
+    timingSafeEqual(digest, signer.messageDigest) &&
+    verify(signer.hash, signer.attributes.der, certificate.publicKey, signer.signature)
+  );
+}
+
+function maySign(certificate: Certificate): boolean {
+  return certificate.keyUsage === undefined || certificate.keyUsage.has('digitalSignature');
+}
+
+function readRequired(attributes: Attributes): Pick<SignerInfo, 'messageDigest' | 'signingTimeMs'> {
+  // RFC 5652 §11.1, §11.2: both are mandatory.
+  const digest = singleValue(attributes, oids.messageDigest, 'message digest');
+  if (!checkContentType(attributes, oids.authEnvelopedData) || digest === undefined) {
+    throw new DerFault('signed attributes: no content type or no message digest');
+  }
+  return {
+    messageDigest: readOnly(digest.der, derTag.octetString, 'message digest').content,
+    signingTimeMs: readSigningTime(attributes),
+  };
+}
+
+/** RFC 5754 §2 and §3.3: parameters are absent; for a hash, NULL is to be accepted too. */
+function readAlgorithm(found: DerElement, what: string): Buffer {
+  const fields = new DerReader(found.content);
+  const oid = fields.take(derTag.objectIdentifier, what).content;
+  if (fields.takeOptional(nullTag)?.content.length) throw new DerFault(`${what}: a NULL that is not empty`);
+  fields.end(what);
+  return oid;
+}

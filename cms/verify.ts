@@ -1,0 +1,46 @@
+/** Verifies the signatures of an envelope, which takes no recipient's key (RFC 5652 §5.6). */
+import type { Certificate } from '../pki/certificate.ts';
+import { rejected } from './errors.ts';
+import { identifies } from './identifier.ts';
+import { findSigner } from './originator.ts';
+import type { Originator, Originators } from './originator.ts';
+import type { SignedData } from './signed-data.ts';
+import { isSignedBy } from './signer-info.ts';
+
+/** One whose signature is verified. */
+export interface Signer {
+  readonly commonName: string;
+  readonly certificate: Certificate;
+  /** By the signer's clock; undefined if it did not say. */
+  readonly signingTimeMs: number | undefined;
+}
+
+/**
+ * @param originator - who must have signed
+ * @param others - where further signers, such as an auditor, are looked up; one who is not found is passed over
+ * @returns the originator first
+ * @throws CmsError `cms.rejected` if the originator did not sign, or the signature of anyone who is known does not verify
+ */
+export function verifySigners(
+  data: SignedData,
+  originator: Originator,
+  others: Originators,
+): readonly [Signer, ...Signer[]] {
+  const { signature } = originator;
+  let own: Signer | undefined;
+  const further: Signer[] = [];
+  for (const info of data.signers) {
+    const isOwn = signature !== undefined && identifies(info.identifier, signature);
+    const identity = isOwn ? originator : findSigner(others, info.identifier);
+    const certificate = identity?.signature;
+    if (identity === undefined || certificate === undefined) continue;
+    if (certificate.commonName !== identity.commonName || !isSignedBy(data.content, info, certificate)) {
+      throw rejected();
+    }
+    const signer = { commonName: identity.commonName, certificate, signingTimeMs: info.signingTimeMs };
+    if (isOwn) own = signer;
+    else further.push(signer);
+  }
+  if (own === undefined) throw rejected();
+  return [own, ...further];
+}
