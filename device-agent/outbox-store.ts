@@ -1,0 +1,271 @@
+/** The outbox on disk: one SQLite database, every change of which is a transaction that survives a power cut. */
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { CommandResult } from '../domain/command.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import type { DeviceTopic } from '../domain/topic.ts';
+
+/** The topics on which a device's own envelopes go out. */
+export type OutgoingTopic = Extract<DeviceTopic, 'snapshots' | 'commands/result'>;
+
+export type OutboxErrorCode =
+  | 'outbox.full' // as many envelopes wait as may, and the policy is to refuse
+  | 'outbox.closed'
+  | 'outbox.in_use' // another process has the same file open
+  | 'outbox.version' // a newer version of the agent made it
+  | 'outbox.storage'; // the disk is full or broken; nothing was stored
+
+export class OutboxError extends Error {
+  override readonly name = 'OutboxError';
+  readonly code: OutboxErrorCode;
+  constructor(code: OutboxErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What of a device is on disk. */
+export interface StoredDevice {
+  readonly id: number;
+  readonly nextSequence: number;
+  readonly previousDigest: Buffer | undefined;
+  readonly delivered: number;
+  readonly dropped: number;
+  readonly pending: number;
+}
+
+export interface StoredEnvelope {
+  readonly sequence: number;
+  readonly topicName: OutgoingTopic;
+  readonly envelope: Buffer;
+}
+
+export interface StoredCommand {
+  /** Undefined while it is executed, or if that was interrupted. */
+  readonly result: CommandResult | undefined;
+  /** Whether the envelope of the result still waits. */
+  readonly resultPending: boolean;
+}
+
+const schemaVersion = 1;
+const schema = `
+  CREATE TABLE device (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    next_sequence INTEGER NOT NULL,
+    previous_digest BLOB,
+    delivered INTEGER NOT NULL,
+    dropped INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE envelope (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL REFERENCES device(id),
+    sequence INTEGER NOT NULL,
+    topic_name TEXT NOT NULL,
+    content BLOB NOT NULL,
+    UNIQUE (device, sequence)
+  ) STRICT;
+  CREATE TABLE command (
+    device INTEGER NOT NULL REFERENCES device(id),
+    command_id TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    outcome TEXT,
+    detail TEXT,
+    finished_ms INTEGER,
+    result_sequence INTEGER,
+    PRIMARY KEY (device, command_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX command_expiry ON command (expires_ms);
+`;
+/** The write-ahead log is cut back to this after a burst. */
+const journalBytesMax = 16 * 1024 * 1024;
+
+/**
+ * Opens or makes the database; one process at a time, because two would give a sequence number out twice.
+ *
+ * @throws OutboxError `outbox.in_use`, `outbox.version`, `outbox.storage`
+ */
+export function openOutboxStore(file: string): OutboxStore {
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file, { timeout: 0 });
+    database.exec(`
+      PRAGMA locking_mode = EXCLUSIVE;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      PRAGMA foreign_keys = ON;
+      PRAGMA journal_size_limit = ${journalBytesMax};
+    `);
+    prepareSchema(database, file);
+    return new OutboxStore(database);
+  } catch (cause) {
+    database?.close();
+    if (cause instanceof OutboxError) throw cause;
+    if (isBusy(cause)) {
+      throw new OutboxError('outbox.in_use', `${file} is in use: another agent runs on it`, { cause });
+    }
+    throw new OutboxError('outbox.storage', `cannot open ${file}: ${String(cause)}`, { cause });
+  }
+}
+
+function prepareSchema(database: DatabaseSync, file: string): void {
+  database.exec('BEGIN EXCLUSIVE');
+  const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
+  if (version === 0) {
+    database.exec(schema);
+    database.exec(`PRAGMA user_version = ${schemaVersion}`);
+  } else if (version !== schemaVersion) {
+    throw new OutboxError(
+      'outbox.version',
+      `${file} has version ${String(version)}; this agent knows ${schemaVersion}`,
+    );
+  }
+  database.exec('COMMIT');
+}
+
+function isBusy(error: unknown): boolean {
+  const sqliteBusy = 5; // https://sqlite.org/rescode.html#busy
+  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
+}
+
+export class OutboxStore {
+  readonly #database: DatabaseSync;
+  readonly #statements;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    const prepare = (sql: string) => database.prepare(sql);
+    this.#statements = {
+      addDevice: prepare(
+        `INSERT INTO device (path, next_sequence, delivered, dropped) VALUES (?, 1, 0, 0) ON CONFLICT DO NOTHING`,
+      ),
+      device: prepare(
+        `SELECT id, next_sequence, previous_digest, delivered, dropped,
+           (SELECT count(*) FROM envelope WHERE device = device.id) AS pending
+         FROM device WHERE path = ?`,
+      ),
+      updateDevice: prepare(
+        `UPDATE device SET next_sequence = ?, previous_digest = ?, delivered = ?, dropped = ? WHERE id = ?`,
+      ),
+      addEnvelope: prepare(
+        `INSERT INTO envelope (device, sequence, topic_name, content) VALUES (?, ?, ?, ?)`,
+      ),
+      removeEnvelope: prepare(`DELETE FROM envelope WHERE device = ? AND sequence = ?`),
+      removeOldest: prepare(
+        `DELETE FROM envelope WHERE id IN (SELECT id FROM envelope ORDER BY id LIMIT ?) RETURNING device`,
+      ),
+      envelopesAfter: prepare(
+        `SELECT sequence, topic_name, content FROM envelope WHERE device = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
+      ),
+      command: prepare(
+        `SELECT outcome, detail, finished_ms, EXISTS (
+           SELECT 1 FROM envelope WHERE envelope.device = command.device AND sequence = result_sequence) AS pending
+         FROM command WHERE device = ? AND command_id = ?`,
+      ),
+      addCommand: prepare(`INSERT INTO command (device, command_id, expires_ms) VALUES (?, ?, ?)`),
+      finishCommand: prepare(
+        `UPDATE command SET outcome = ?, detail = ?, finished_ms = ?, result_sequence = ? WHERE device = ? AND command_id = ?`,
+      ),
+      forgetCommands: prepare(`DELETE FROM command WHERE expires_ms < ?`),
+      countCommands: prepare(`SELECT count(*) AS commands FROM command WHERE device = ?`),
+    };
+  }
+
+  /** Runs `work` as one transaction. @throws OutboxError `outbox.storage`, after which nothing has changed */
+  transaction(work: () => void): void {
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+      work();
+      this.#database.exec('COMMIT');
+    } catch (cause) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw new OutboxError('outbox.storage', `cannot store: ${String(cause)}`, { cause });
+    }
+  }
+
+  device(device: NamespacePath): StoredDevice {
+    this.#statements.addDevice.run(device);
+    const row = this.#statements.device.get(device);
+    const digest = row?.['previous_digest'];
+    return {
+      id: Number(row?.['id']),
+      nextSequence: Number(row?.['next_sequence']),
+      previousDigest: digest instanceof Uint8Array ? Buffer.from(digest) : undefined,
+      delivered: Number(row?.['delivered']),
+      dropped: Number(row?.['dropped']),
+      pending: Number(row?.['pending']),
+    };
+  }
+
+  updateDevice(device: Omit<StoredDevice, 'pending'>): void {
+    this.#statements.updateDevice.run(
+      device.nextSequence,
+      device.previousDigest ?? null,
+      device.delivered,
+      device.dropped,
+      device.id,
+    );
+  }
+
+  addEnvelope(deviceId: number, sequence: number, topicName: OutgoingTopic, envelope: Uint8Array): void {
+    this.#statements.addEnvelope.run(deviceId, sequence, topicName, envelope);
+  }
+
+  /** @returns whether it was there */
+  removeEnvelope(deviceId: number, sequence: number): boolean {
+    return this.#statements.removeEnvelope.run(deviceId, sequence).changes > 0;
+  }
+
+  /** @returns the device of each one that was removed */
+  removeOldest(count: number): number[] {
+    return this.#statements.removeOldest.all(count).map((row) => Number(row['device']));
+  }
+
+  envelopesAfter(deviceId: number, sequence: number, limit: number): StoredEnvelope[] {
+    return this.#statements.envelopesAfter.all(deviceId, sequence, limit).map((row) => ({
+      sequence: Number(row['sequence']),
+      topicName: row['topic_name'] === 'snapshots' ? 'snapshots' : 'commands/result',
+      envelope: bufferOf(row['content']),
+    }));
+  }
+
+  command(deviceId: number, commandId: string): StoredCommand | undefined {
+    const row = this.#statements.command.get(deviceId, commandId);
+    if (row === undefined) return undefined;
+    const outcome = row['outcome'];
+    if (outcome !== 'done' && outcome !== 'refused' && outcome !== 'expired') {
+      return { result: undefined, resultPending: false };
+    }
+    const finishedAtMs = Number(row['finished_ms']);
+    const result = { id: commandId, outcome, detail: String(row['detail']), finishedAtMs } as const;
+    return { result, resultPending: row['pending'] === 1 };
+  }
+
+  addCommand(deviceId: number, commandId: string, expiresAtMs: number): void {
+    this.#statements.addCommand.run(deviceId, commandId, expiresAtMs);
+  }
+
+  finishCommand(deviceId: number, result: CommandResult, sequence: number): void {
+    const { id, outcome, detail, finishedAtMs } = result;
+    this.#statements.finishCommand.run(outcome, detail, finishedAtMs, sequence, deviceId, id);
+  }
+
+  forgetCommands(expiredBeforeMs: number): void {
+    this.#statements.forgetCommands.run(expiredBeforeMs);
+  }
+
+  countCommands(deviceId: number): number {
+    return Number(this.#statements.countCommands.get(deviceId)?.['commands']);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}
+
+function bufferOf(value: unknown): Buffer {
+  if (!(value instanceof Uint8Array)) throw new OutboxError('outbox.storage', 'an envelope is not bytes');
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
