@@ -7,7 +7,7 @@ export interface RunningProgram {
   stop(): Promise<void>;
 }
 
-const stopDeadlineMs = 20_000;
+const stopDeadlineMsDefault = 20_000;
 
 /**
  * Runs a program until SIGINT or SIGTERM, then stops it and exits 0.
@@ -15,11 +15,13 @@ const stopDeadlineMs = 20_000;
  *
  * @param name - for messages, for example `broker`
  * @param start - starts the program; whatever it throws is a failure to start
+ * @param stopDeadlineMs - how long stopping may take, for a program that drains first
  */
 export async function runUntilSignal(
   name: string,
   log: Log,
   start: () => Promise<RunningProgram>,
+  stopDeadlineMs = stopDeadlineMsDefault,
 ): Promise<never> {
   let program: RunningProgram;
   try {

@@ -41,7 +41,8 @@ interface Waiter {
 
 const restartBackoff = { firstMs: 300, maxMs: 5_000 };
 const standardErrorMax = 4_000;
-const stopTimeoutMs = 25_000;
+/** Longer than any program's own deadline: an agent drains its outbox first. */
+const stopTimeoutMs = 120_000;
 
 export class Supervisor {
   readonly #command: string;
@@ -63,6 +64,11 @@ export class Supervisor {
 
   get restarts(): number {
     return [...this.#programs.values()].reduce((sum, program) => sum + program.restarts, 0);
+  }
+
+  /** @returns the process id of each program that runs */
+  processIds(): Map<string, number> {
+    return new Map(Array.from(this.#programs, ([name, { process: child }]) => [name, child.pid ?? 0]));
   }
 
   start(spec: ProgramSpec): void {

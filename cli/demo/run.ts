@@ -1,0 +1,312 @@
+/** Runs the demo: keys, programs, screen, and an orderly end whose numbers are exact. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CsvOptions } from '../../device-agent/collector/csv.ts';
+import { createLog } from '../../runtime/log.ts';
+import { writeConfigs } from '../deployment/configs.ts';
+import type { DeploymentFiles } from '../deployment/configs.ts';
+import { makeKeys } from '../deployment/keys.ts';
+import type { ReplayPlan } from '../deployment/plan.ts';
+import { customerFolder, deviceIdentityFolder } from '../deployment/plan.ts';
+import { readOutcome } from './outcome.ts';
+import { makeUsers } from './users.ts';
+import type { DemoUsers } from './users.ts';
+import { intrude } from './intruder.ts';
+import type { DemoSummary } from './summary.ts';
+import type { LogRecord } from './supervisor.ts';
+import { Supervisor } from './supervisor.ts';
+import { askAgent, askBpm, FleetReader, tallyDevices } from './tally.ts';
+import type { AgentState } from './tally.ts';
+import type { DemoPlan } from './topology.ts';
+import { planDemo } from './topology.ts';
+import type { Picture } from './view.ts';
+import { TerminalTable, totalsText } from './view.ts';
+
+export interface DemoOptions {
+  /** Kept if given; a temporary one is removed. */
+  readonly directory: string | undefined;
+  readonly forSeconds: number | undefined;
+  /** Nothing on stdout but what the caller prints; progress goes to stderr. */
+  readonly quiet: boolean;
+  readonly replay: (ReplayPlan & { readonly csv?: CsvOptions }) | undefined;
+}
+
+const refreshMs = 500;
+const noticesKept = 50;
+/** How long the rest may take to arrive while nothing more arrives. */
+const drainIdleMs = 30_000;
+const refusalEvents = new Set(['subscription.denied', 'publish.denied', 'connection.refused']);
+
+export async function runDemo(options: DemoOptions): Promise<DemoSummary> {
+  const directory = options.directory ?? mkdtempSync(path.join(tmpdir(), 'plombe-demo-'));
+  const demo = new Demo(options, await planDemo(directory, options.replay));
+  try {
+    return await demo.run();
+  } finally {
+    await demo.stop();
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+class Demo {
+  readonly #options: DemoOptions;
+  readonly #plan: DemoPlan;
+  readonly #supervisor: Supervisor;
+  readonly #startedMs = performance.now();
+  readonly #notices: string[] = [];
+  readonly #agents = new Map<string, AgentState>();
+  readonly #interactive: boolean;
+  #refused = 0;
+  #finishedAgents = new Set<string>();
+  #firstStoredSeconds: number | null = null;
+
+  constructor(options: DemoOptions, plan: DemoPlan) {
+    this.#options = options;
+    this.#plan = plan;
+    this.#interactive = !options.quiet && process.stdout.isTTY;
+    this.#supervisor = new Supervisor(
+      process.argv[1] ?? '',
+      path.join(plan.directory, 'logs'),
+      (program, record) => this.#noticed(program, record),
+    );
+  }
+
+  async run(): Promise<DemoSummary> {
+    const plan = this.#plan;
+    this.#say(`Plombe demo in ${plan.directory}`);
+    await makeKeys(plan, (done, total) => this.#progress('keys and certificates', done, total));
+    const files = writeConfigs(plan);
+    const users = await makeUsers(plan);
+    const interrupted = signalled();
+    await Promise.race([
+      this.#startPrograms(files),
+      interrupted.then(() => Promise.reject(new Error('interrupted'))),
+    ]);
+    this.#introduce(users);
+    void this.#intrude();
+    const reader = new FleetReader(`http://${plan.vendor.http}`, users.operator);
+    await this.#watch(reader, interrupted);
+    return this.#finish(reader);
+  }
+
+  async stop(): Promise<void> {
+    await this.#supervisor.stopAll();
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#startedMs) / 1000;
+  }
+
+  /** Brokers first, then who reads, then who writes. Each order works; this one shows the first value soonest. */
+  async #startPrograms(files: DeploymentFiles): Promise<void> {
+    const supervisor = this.#supervisor;
+    const start = (name: string, subcommand: string, file: string): void =>
+      supervisor.start({ name, args: [subcommand, '--config', file] });
+    start('vendor/broker', 'broker', files.vendorBroker);
+    start('vendor/backend', 'backend', files.backend);
+    start('vendor/bpm', 'bpm', files.bpm);
+    for (const { masterAccount, broker, auditor, agents } of files.customers) {
+      if (broker !== undefined) start(`${masterAccount}/broker`, 'broker', broker);
+      if (auditor !== undefined) start(`${masterAccount}/auditor`, 'auditor', auditor);
+      for (const agent of agents) start(`${masterAccount}/${path.basename(agent, '.yaml')}`, 'agent', agent);
+    }
+    await Promise.all([
+      supervisor.waitFor('vendor/broker', 'broker.listening'),
+      supervisor.waitFor('vendor/backend', 'backend.listening'),
+      supervisor.waitFor('vendor/bpm', 'bpm.started'),
+      ...files.customers.flatMap(({ masterAccount, broker }) =>
+        broker === undefined ? [] : [supervisor.waitFor(`${masterAccount}/broker`, 'broker.listening')],
+      ),
+    ]);
+  }
+
+  #introduce({ operator, viewers }: DemoUsers): void {
+    const url = `http://${this.#plan.vendor.http}`;
+    this.#say(`
+Dashboard   ${url}
+  vendor    user ${operator.user}, password ${operator.password}
+${viewers.map(({ user, password }) => `  customer  user ${user}, password ${password}`).join('\n')}
+Logs        ${path.join(this.#plan.directory, 'logs')}
+Stop with Ctrl-C
+`);
+  }
+
+  async #intrude(): Promise<void> {
+    const [victim, thief] = this.#plan.customers;
+    const device = thief?.agents[0]?.devices[0]?.path;
+    if (!victim || !thief?.broker || device === undefined) return;
+    const [host = '', port = ''] = thief.broker.address.split(':');
+    const folder = path.join(this.#plan.directory, customerFolder(thief.masterAccount));
+    const attempts = await intrude({
+      identityDirectory: path.join(folder, deviceIdentityFolder(device)),
+      broker: { host, port: Number(port) },
+      brokerName: thief.masterAccount,
+      foreignTopic: `${victim.masterAccount}/acc-1/dev-1/snapshots`,
+      log: createLog('intruder', 'silent'),
+    });
+    for (const { who, what, denied } of attempts) {
+      if (!denied) this.#notice(`NOT DENIED: ${who} may ${what}`);
+    }
+  }
+
+  /** Until the time is over, the recording is stored, or somebody says stop. */
+  async #watch(reader: FleetReader, interrupted: Promise<void>): Promise<void> {
+    const table = this.#interactive ? new TerminalTable(process.stdout) : undefined;
+    let stopping = false;
+    void interrupted.then(() => (stopping = true));
+    let lastLineMs = 0;
+    while (!stopping) {
+      const picture = await this.#picture(reader);
+      if (table) table.draw(picture);
+      else if (performance.now() - lastLineMs > 4 * refreshMs) {
+        lastLineMs = performance.now();
+        this.#say(totalsText(picture));
+      }
+      const { forSeconds, replay } = this.#options;
+      if (forSeconds !== undefined && this.#seconds >= forSeconds) return;
+      if (replay && !this.#interactive && this.#finishedAgents.size === this.#plan.agentStates.size) return;
+      await Promise.race([sleep(refreshMs), interrupted]);
+    }
+  }
+
+  async #picture(reader: FleetReader): Promise<Picture> {
+    await this.#askAgents();
+    const devices = tallyDevices([...this.#agents.values()], (await reader.fleet()) ?? []);
+    if (this.#firstStoredSeconds === null && devices.some((device) => device.stored > 0)) {
+      this.#firstStoredSeconds = this.#seconds;
+    }
+    return {
+      seconds: this.#seconds,
+      devices,
+      notices: this.#notices,
+      refused: this.#refused,
+      restarts: this.#supervisor.restarts,
+    };
+  }
+
+  /** An agent that does not answer keeps its last state on the screen. */
+  async #askAgents(): Promise<void> {
+    await Promise.all(
+      Array.from(this.#plan.agentStates, async ([name, endpoint]) => {
+        const state = await askAgent(endpoint);
+        if (state) this.#agents.set(name, state);
+      }),
+    );
+  }
+
+  /** Stops the sources, waits until everything on the way has arrived, stops the rest, and counts in the database. */
+  async #finish(reader: FleetReader): Promise<DemoSummary> {
+    this.#say('Stopping the agents; what is on the way still arrives …');
+    const agents = [...this.#plan.agentStates.keys()];
+    await this.#askAgents();
+    await this.#supervisor.stop(agents);
+    const sealed = this.#sealed();
+    await this.#drain(reader, sealed);
+    await this.#supervisor.stopAll();
+    const outcome = await readOutcome(this.#plan);
+    const totalSealed = [...sealed.values()].reduce((sum, count) => sum + count, 0);
+    const lost = [...sealed].reduce(
+      (sum, [device, count]) => sum + Math.max(0, count - (outcome.storedByDevice.get(device) ?? 0)),
+      0,
+    );
+    const devices = [...this.#agents.values()].flatMap((agent) => agent.devices);
+    return {
+      sealed: totalSealed,
+      delivered: devices.reduce((sum, device) => sum + device.delivered, 0),
+      stored: outcome.stored,
+      lost,
+      duplicated: outcome.duplicated,
+      redelivered: outcome.redelivered,
+      refused: this.#refused,
+      rejected: outcome.deadLetters,
+      workflows: outcome.workflows,
+      devices: devices.length,
+      restarts: this.#supervisor.restarts,
+      seconds: Math.round(this.#seconds * 10) / 10,
+      firstStoredSeconds:
+        this.#firstStoredSeconds === null ? null : Math.round(this.#firstStoredSeconds * 10) / 10,
+      dashboardUrl: `http://${this.#plan.vendor.http}`,
+    };
+  }
+
+  /** By device, from what each agent counted durably; one that could not be asked at the end by its last state. */
+  #sealed(): Map<string, number> {
+    return new Map(
+      [...this.#agents.values()].flatMap((agent) =>
+        agent.devices.map((device) => [device.path, device.sealed]),
+      ),
+    );
+  }
+
+  /** Waits as long as something still arrives, and for the workflows to have seen it. */
+  async #drain(reader: FleetReader, sealed: ReadonlyMap<string, number>): Promise<void> {
+    const wanted = [...sealed.values()].reduce((sum, count) => sum + count, 0);
+    let stored = -1;
+    let lastArrivalMs = performance.now();
+    while (performance.now() - lastArrivalMs < drainIdleMs) {
+      const fleet = await reader.fleet();
+      const now = fleet?.reduce((sum, row) => sum + row.stored, 0) ?? stored;
+      if (now >= wanted) break;
+      if (now > stored) lastArrivalMs = performance.now();
+      stored = now;
+      this.#progress('stored', Math.max(0, now), wanted);
+      await sleep(refreshMs / 2);
+    }
+    await this.#untilClassified();
+  }
+
+  async #untilClassified(): Promise<void> {
+    const deadlineMs = performance.now() + drainIdleMs;
+    while (performance.now() < deadlineMs) {
+      const backlog = await askBpm(this.#plan.bpmState);
+      if (backlog === 0) return;
+      await sleep(refreshMs / 2);
+    }
+  }
+
+  #noticed(program: string, record: LogRecord): void {
+    const { event, reason, identity, topic, filter } = record;
+    if (refusalEvents.has(event)) {
+      this.#refused++;
+      const what = topic ?? filter;
+      this.#notice(
+        `${program}: ${event} for ${String(identity)}${what === undefined ? '' : ` ${String(what)}`} (${String(reason)})`,
+      );
+    } else if (event === 'collector.finished') {
+      this.#finishedAgents.add(program);
+    } else if (event.startsWith('program.') && record.level !== 'info') {
+      this.#notice(`${program}: ${event}`);
+    }
+  }
+
+  #notice(text: string): void {
+    this.#notices.push(`${new Date().toISOString().slice(11, 19)} ${text}`);
+    if (this.#notices.length > noticesKept) this.#notices.shift();
+    if (!this.#interactive) this.#say(text);
+  }
+
+  #say(text: string): void {
+    (this.#options.quiet ? process.stderr : process.stdout).write(`${text}\n`);
+  }
+
+  #progress(what: string, done: number, total: number): void {
+    const { stderr } = process;
+    if (stderr.isTTY) stderr.write(`\r\x1b[K${done < total ? `${what}: ${done} of ${total}` : ''}`);
+  }
+}
+
+/** The first SIGINT or SIGTERM asks for an orderly end; a second one ends at once. */
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const ask = (): void => {
+      if (asked) process.exit(130);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGINT', ask);
+    process.on('SIGTERM', ask);
+  });
+}
