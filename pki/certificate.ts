@@ -1,5 +1,5 @@
 /** An X.509 certificate, parsed once and strictly (RFC 5280 §4). */
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import {
   DerFault,
@@ -37,6 +37,9 @@ export interface Certificate extends Extensions {
   readonly serialNumber: Buffer;
   /** Object identifier of the algorithm that the issuer signed with. */
   readonly signatureAlgorithm: string;
+  readonly signature: Buffer;
+  /** `TBSCertificate`, with tag and length. */
+  readonly toBeSigned: Buffer;
   /** Undefined: not an EC key on a named curve of ours. */
   readonly curve: CurveName | undefined;
   /** SEC 1 uncompressed, 0x04 ‖ x ‖ y; undefined when `curve` is. */
@@ -115,9 +118,10 @@ export function curveByOid(oid: string): CurveName | undefined {
 
 function readCertificate(der: Buffer): Certificate {
   const outer = new DerReader(readOnly(der, derTag.sequence, 'certificate').content);
-  const tbs = new DerReader(outer.take(derTag.sequence, 'to-be-signed').content);
+  const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');
+  const tbs = new DerReader(toBeSigned.content);
   const outerAlgorithm = outer.take(derTag.sequence, 'signature algorithm');
-  readBitString(outer.take(derTag.bitString, 'signature'), 'signature');
+  const signature = readBitString(outer.take(derTag.bitString, 'signature'), 'signature');
   outer.end('certificate');
 
   const version = tbs.take(derTag.context0, 'version').content;
@@ -134,16 +138,15 @@ function readCertificate(der: Buffer): Certificate {
   const notAfterMs = readTime(validity.next(), 'notAfter');
   validity.end('validity');
   const subjectDer = tbs.take(derTag.sequence, 'subject').der;
-  const keyInfo = readSubjectPublicKeyInfo(tbs.take(derTag.sequence, 'subject public key').content);
+  const keyInfo = tbs.take(derTag.sequence, 'subject public key');
   tbs.takeOptional(0x81); // issuerUniqueID; RFC 5280 §4.1.2.8: parse and ignore
   tbs.takeOptional(0x82); // subjectUniqueID
   const extensions = tbs.takeOptional(derTag.context3);
   tbs.end('to-be-signed');
 
-  const x509 = new X509Certificate(der);
   return Object.freeze({
     ...(extensions === undefined ? noExtensions : readExtensions(extensions.content)),
-    ...keyInfo,
+    ...readSubjectPublicKeyInfo(keyInfo.content),
     der,
     sha256: createHash('sha256').update(der).digest(),
     commonName: readCommonName(subjectDer),
@@ -152,11 +155,23 @@ function readCertificate(der: Buffer): Certificate {
     issuerCommonName: readCommonName(issuerDer),
     serialNumber,
     signatureAlgorithm: algorithmOid(algorithm.content),
-    publicKey: x509.publicKey,
+    signature: signature.octets,
+    toBeSigned: toBeSigned.der,
+    publicKey: createPublicKey({ key: keyInfo.der, format: 'der', type: 'spki' }),
     notBeforeMs,
     notAfterMs,
-    x509,
+    x509: readSame(der),
   });
+}
+
+/**
+ * Node's own view of the same bytes. Node looks for PEM before it tries DER, wherever in the bytes that is: a certificate
+ * with another one's PEM in an extension would be two certificates, one to be verified and one to be believed.
+ */
+function readSame(der: Buffer): X509Certificate {
+  const x509 = new X509Certificate(der);
+  if (!x509.raw.equals(der)) throw new DerFault('OpenSSL reads another certificate out of it');
+  return x509;
 }
 
 /** `SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }` */

@@ -5,7 +5,7 @@ import type { AuthorityPosition, IdentityKind } from './discipline.ts';
 import { PkiError } from './errors.ts';
 import type { KeyUsage } from './extensions.ts';
 import type { RevocationIndex, StalePolicy } from './revocation.ts';
-import { isSupportedSignature } from './signature.ts';
+import { isSignedBy, isSupportedSignature } from './signature.ts';
 
 export type Purpose = 'tls-client' | 'tls-server' | 'signature' | 'key-agreement';
 
@@ -178,7 +178,7 @@ function buildPath(chain: readonly Certificate[], roots: readonly Certificate[])
 /** After a change of keys two roots may have one name; then the key identifier and the signature decide. */
 function issuingRoot(certificate: Certificate, roots: readonly Certificate[]): Certificate | undefined {
   const named = roots.filter((root) => isNamedIssuer(root, certificate));
-  return named.length < 2 ? named[0] : (named.find((root) => isSigned(certificate, root)) ?? named[0]);
+  return named.length < 2 ? named[0] : (named.find((root) => isSignedBy(certificate, root)) ?? named[0]);
 }
 
 /** RFC 5280 §6.1.3 (a)(4); bytes are compared, so one name in two encodings is two names. */
@@ -196,13 +196,9 @@ function requireSignature(certificate: Certificate, issuer: Certificate): void {
       `${label(certificate)} is signed with algorithm ${certificate.signatureAlgorithm} on curve ${issuer.curve ?? 'unknown'}`,
     );
   }
-  if (!isSigned(certificate, issuer)) {
+  if (!isSignedBy(certificate, issuer)) {
     throw new PkiError('pki.bad_signature', `${label(certificate)} was not signed by ${label(issuer)}`);
   }
-}
-
-function isSigned(certificate: Certificate, issuer: Certificate): boolean {
-  return certificate.x509.verify(issuer.publicKey);
 }
 
 function requireValid(certificate: Certificate, atMs: number): void {

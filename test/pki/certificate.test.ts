@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { certificatesFromPem, certificatesToPem, parseCertificate } from '../../pki/certificate.ts';
+import { rogueCertificate } from './rogue-authority.ts';
 import { privateKeyToPem, readPrivateKey } from '../../pki/private-key.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'plombe-certificate-'));
@@ -137,6 +138,22 @@ test('parseCertificate: a flipped bit is malformed, or shows, or breaks the sign
     }),
     { numRuns: 400 },
   );
+});
+
+test('parseCertificate: a certificate with the PEM of another one inside is malformed', () => {
+  // Node's X509Certificate finds the PEM and reads the inner one: its signature is good, the outer name is anything.
+  const root = rogueCertificate({ commonName: 'root', ca: {} });
+  const inner = rogueCertificate({ issuer: root, commonName: 'ms-acc-1' });
+  const value = Buffer.from(`\n${certificatesToPem([inner.certificate])}`);
+  const outer = {
+    issuer: { certificate: root.certificate, key: inner.key },
+    commonName: 'MRO-Admin',
+    extensions: [{ oid: '1.2.3.4', isCritical: false, value }],
+  };
+  assert.throws(() => rogueCertificate(outer), {
+    code: 'pki.malformed_certificate',
+    message: /another certificate/,
+  });
 });
 
 test('parseCertificate: arbitrary bytes are malformed, never another error', () => {

@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import type { Certificate } from '../../pki/certificate.ts';
+import { derElement, derObjectIdentifier, derSequence } from '../../pki/der-writer.ts';
+import { issuersOf } from '../../pki/discipline.ts';
+import { PkiError } from '../../pki/errors.ts';
+import { verifyPath } from '../../pki/path.ts';
+import type { VerifiedIdentity } from '../../pki/path.ts';
+import { clientAuth, rogueCertificate } from './rogue-authority.ts';
+import type { Rogue } from './rogue-authority.ts';
+
+const nowMs = Date.now();
+const keyPair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const root = rogueCertificate({ commonName: 'Plombe TLS root', ca: { pathLength: 2 } });
+const master = rogueCertificate({ issuer: root, commonName: 'ms-acc-1', ca: { pathLength: 1 } });
+
+/** The string types of X.520's DirectoryString, and others that parsers take for one. */
+const stringTags = {
+  utf8: 0x0c,
+  numeric: 0x12,
+  printable: 0x13,
+  teletex: 0x14,
+  ia5: 0x16,
+  visible: 0x1a,
+  universal: 0x1c,
+  bmp: 0x1e,
+} as const;
+type StringType = keyof typeof stringTags;
+interface Attribute {
+  readonly oid: string;
+  readonly type: StringType;
+  readonly name: string;
+}
+/** RDNs of attributes. */
+type Subject = readonly (readonly Attribute[])[];
+
+const commonNameOid = '2.5.4.3';
+const plainNames = ['ms-acc-1', 'ms-acc-1/acc-1', 'ms-acc-1/acc-1/dev-1', 'ms-acc-2', 'ms-acc-2/acc-1'];
+const vendorNames = [
+  'vendor',
+  'vendor-broker',
+  'vendor-snapshot-service',
+  'MRO-Admin',
+  'mro-admin',
+  'Vendor-Broker',
+];
+const nearNames = [
+  'ms-acc-10',
+  'ms-acc-',
+  'MS-ACC-1',
+  'Ms-acc-1/acc-1',
+  'ms-acc-1/ACC-1',
+  'ms-acc-1/acc-1/dev-1/x',
+];
+const oddNames = [
+  '',
+  '/',
+  '/ms-acc-1',
+  'ms-acc-1/',
+  'ms-acc-1//dev-1',
+  'ms-acc-1/..',
+  'ms-acc-1/../ms-acc-2',
+  '#',
+  '+',
+];
+const spacedNames = [
+  'ms-acc-1 ',
+  ' ms-acc-1',
+  'ms-acc-1\n',
+  'ms-acc-1/acc-1 ',
+  'ms-acc-1%2facc-1',
+  'ms-acc-1/+',
+];
+const cutNames = [
+  'ms-acc-1\0',
+  'ms-acc-1/acc-1\0/dev-1',
+  'ms-acc-2\0ms-acc-1',
+  'ms-acc-1\0.evil',
+  'MRO-Admin\0',
+];
+const unicodeNames = [
+  'ms\u2010acc\u20101',
+  '\uFF4Ds-acc-1',
+  'ms-acc-1/\u00e9',
+  'ms-acc-1/e\u0301',
+  '\uFEFFms-acc-1',
+];
+
+const anyName = fc.oneof(
+  fc.constantFrom(...plainNames, ...vendorNames, ...nearNames),
+  fc.constantFrom(...oddNames, ...spacedNames, ...cutNames, ...unicodeNames),
+  fc.string({ maxLength: 30 }).map((text) => `ms-acc-1/${text}`),
+  fc.string({ unit: 'binary', maxLength: 30 }),
+);
+const anyAttribute: fc.Arbitrary<Attribute> = fc.record({
+  oid: fc.oneof({ arbitrary: fc.constant(commonNameOid), weight: 4 }, fc.constantFrom('2.5.4.10', '2.5.4.5')),
+  type: fc.constantFrom(...(Object.keys(stringTags) as StringType[])),
+  name: anyName,
+});
+const plainSubject: fc.Arbitrary<Subject> = fc
+  .constantFrom(...plainNames, ...vendorNames)
+  .map((name) => [[{ oid: commonNameOid, type: 'utf8', name }]]);
+const utf8Subject: fc.Arbitrary<Subject> = anyName.map((name) => [
+  [{ oid: commonNameOid, type: 'utf8', name }],
+]);
+const oddSubject: fc.Arbitrary<Subject> = fc.array(fc.array(anyAttribute, { minLength: 1, maxLength: 2 }), {
+  maxLength: 3,
+});
+const anySubject = fc.oneof(plainSubject, utf8Subject, oddSubject);
+
+function encodeString({ type, name }: Attribute): Buffer {
+  switch (type) {
+    case 'utf8':
+      return Buffer.from(name, 'utf8');
+    case 'bmp':
+      return Buffer.from(name, 'utf16le').swap16();
+    case 'universal':
+      return Buffer.concat(
+        Array.from(name, (character) => Buffer.of(0, 0, 0, character.charCodeAt(0) & 0xff)),
+      );
+    case 'numeric':
+    case 'printable':
+    case 'teletex':
+    case 'ia5':
+    case 'visible':
+      return Buffer.from(name, 'latin1');
+  }
+}
+
+function encodeSubject(subject: Subject): Buffer {
+  const encode = (attribute: Attribute): Buffer =>
+    derSequence(
+      derObjectIdentifier(attribute.oid),
+      derElement(stringTags[attribute.type], encodeString(attribute)),
+    );
+  return derSequence(...subject.map((attributes) => derElement(0x31, ...attributes.map(encode))));
+}
+
+function leafBy(issuer: Rogue, subject: Subject): Certificate {
+  const request = { issuer, subjectDer: encodeSubject(subject), keyPair, extendedKeyUsage: [clientAuth] };
+  return rogueCertificate(request).certificate;
+}
+
+/** @returns the identity, or the code of the refusal; any other error fails the test */
+function outcome(makeChain: () => readonly Certificate[]): VerifiedIdentity | string {
+  try {
+    return verifyPath({ chain: makeChain(), roots: [root.certificate], atMs: nowMs, purpose: 'tls-client' });
+  } catch (error) {
+    // OpenSSL itself finds some of these encodings malformed.
+    assert.ok(error instanceof PkiError, String(error));
+    return error.code;
+  }
+}
+
+/** Said again in other words than the product's: the oracle. */
+function requireInside(identity: VerifiedIdentity): void {
+  assert.match(identity.commonName, /^ms-acc-1(\/[A-Za-z0-9._-]{1,20}){0,2}$/);
+  assert.ok(!identity.path.some((segment) => /^\.+$/.test(segment)));
+  assert.notEqual(identity.kind, 'service');
+}
+
+test("verifyPath: no leaf of a customer's CA is outside its subtree or a service, however it is encoded", () => {
+  const seen = new Set<string>();
+  fc.assert(
+    fc.property(anySubject, (subject) => {
+      const found = outcome(() => [leafBy(master, subject), master.certificate]);
+      if (typeof found !== 'string') requireInside(found);
+      seen.add(typeof found === 'string' ? found : 'verified');
+    }),
+    { numRuns: 1000 },
+  );
+  assert.deepEqual([...seen].toSorted(), ['pki.malformed_certificate', 'pki.path_discipline', 'verified']);
+});
+
+test("verifyPath: no leaf below any CA that a customer's CA makes is outside its subtree", () => {
+  const seen = new Set<string>();
+  fc.assert(
+    fc.property(
+      anySubject,
+      anySubject,
+      fc.constantFrom({}, { pathLength: 0 }),
+      (caName, leafName, constraints) => {
+        const found = outcome(() => {
+          const ca = rogueCertificate({
+            issuer: master,
+            subjectDer: encodeSubject(caName),
+            ca: constraints,
+            keyPair,
+          });
+          return [leafBy(ca, leafName), ca.certificate, master.certificate];
+        });
+        if (typeof found !== 'string') requireInside(found);
+        seen.add(typeof found === 'string' ? found : 'verified');
+      },
+    ),
+    { numRuns: 1000 },
+  );
+  assert.ok(seen.has('pki.path_discipline') && seen.has('verified'));
+});
+
+test("verifyPath: whatever CA the root makes, no leaf below has a name other than the CA's, or one below", () => {
+  const seen = new Set<string>();
+  fc.assert(
+    fc.property(anySubject, anySubject, (caName, leafName) => {
+      let authorityName: string | undefined;
+      const found = outcome(() => {
+        const ca = rogueCertificate({
+          issuer: root,
+          subjectDer: encodeSubject(caName),
+          ca: { pathLength: 0 },
+          keyPair,
+        });
+        authorityName = ca.certificate.commonName;
+        return [leafBy(ca, leafName), ca.certificate];
+      });
+      if (typeof found === 'string') {
+        seen.add(found);
+        return;
+      }
+      seen.add(found.kind);
+      assert.ok(authorityName !== undefined && !authorityName.includes('/'));
+      const isVendor = authorityName === 'vendor';
+      assert.equal(found.kind === 'service', isVendor);
+      if (isVendor) assert.match(found.commonName, /^(vendor-[a-z0-9-]+|MRO-Admin)$/);
+      else assert.equal(found.path[0], authorityName);
+    }),
+    { numRuns: 1500 },
+  );
+  for (const kind of ['service', 'master-account', 'account', 'pki.path_discipline'])
+    assert.ok(seen.has(kind), kind);
+});
+
+test('issuersOf: names the CAs between the root and an identity', () => {
+  assert.deepEqual(issuersOf('ms-acc-1'), ['ms-acc-1']);
+  assert.deepEqual(issuersOf('ms-acc-1/acc-1'), ['ms-acc-1', 'ms-acc-1/acc-1']);
+  assert.deepEqual(issuersOf('ms-acc-1/acc-1/dev-1'), ['ms-acc-1', 'ms-acc-1/acc-1']);
+  assert.deepEqual(issuersOf('vendor-broker'), ['vendor']);
+  for (const wrong of ['', 'vendor', 'Vendor-Broker', 'a/b/c/d', 'a//b'])
+    assert.equal(issuersOf(wrong), undefined);
+});
