@@ -17,7 +17,9 @@ export async function noteChange(
   await (
     engine === 'mysql'
       ? insert.onDuplicateKeyUpdate({ times: sql`times + 1` })
-      : insert.onConflict((conflict) => conflict.column('what').doUpdateSet({ times: sql`change_mark.times + 1` }))
+      : insert.onConflict((conflict) =>
+          conflict.column('what').doUpdateSet({ times: sql`change_mark.times + 1` }),
+        )
   ).execute();
 }
 

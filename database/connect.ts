@@ -9,7 +9,7 @@ import type { Pool, PoolOptions } from 'mysql2';
 import { inflatePayload } from './payload.ts';
 import { DatabaseError, isTransient } from './errors.ts';
 import type { Schema } from './schema.ts';
-import { sqliteDialect, Turns } from './sqlite-dialect.ts';
+import { sqliteDialect, Turns, whenFree } from './sqlite-dialect.ts';
 
 interface Shared {
   readonly kysely: Kysely<Schema>;
@@ -36,13 +36,12 @@ export interface MysqlDatabase extends Shared {
 export type Database = SqliteDatabase | MysqlDatabase;
 
 export interface ConnectOptions {
-  /** How long a statement waits for another process's lock. */
-  readonly busyTimeoutMs?: number;
   /** MySQL only. */
   readonly connectionsMax?: number;
 }
 
-const busyTimeoutMsDefault = 5000;
+/** How long SQLite itself may stop the event loop for another's lock; `whenFree` waits longer without that. */
+const busyTimeoutMs = 20;
 const connectionsMaxDefault = 8;
 const connectTimeoutMs = 10_000;
 const transactionAttemptsMax = 5;
@@ -53,7 +52,7 @@ const transactionAttemptsMax = 5;
  * @throws DatabaseError `database.url`, `database.unavailable`
  */
 export async function connectDatabase(url: string, options: ConnectOptions = {}): Promise<Database> {
-  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length), options);
+  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length));
   if (/^(mysql|mariadb):\/\//.test(url)) return connectMysql(url, options);
   throw new DatabaseError(
     'database.url',
@@ -66,8 +65,8 @@ export function withoutPassword(url: string): string {
   return url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:…@');
 }
 
-function connectSqlite(file: string, options: ConnectOptions): SqliteDatabase {
-  const raw = openSqliteFile(file, options.busyTimeoutMs ?? busyTimeoutMsDefault);
+async function connectSqlite(file: string): Promise<SqliteDatabase> {
+  const raw = await openSqlite(file);
   const turns = new Turns();
   const kysely = new Kysely<Schema>({ dialect: sqliteDialect(raw, turns) });
   return {
@@ -89,7 +88,7 @@ function connectSqlite(file: string, options: ConnectOptions): SqliteDatabase {
   };
 }
 
-function openSqliteFile(file: string, timeout: number): DatabaseSync {
+async function openSqlite(file: string): Promise<DatabaseSync> {
   if (file !== ':memory:' && !path.isAbsolute(file)) {
     throw new DatabaseError(
       'database.url',
@@ -98,16 +97,20 @@ function openSqliteFile(file: string, timeout: number): DatabaseSync {
   }
   try {
     if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true });
-    const raw = new DatabaseSync(file, { timeout });
-    raw.exec('pragma journal_mode = wal');
-    raw.exec('pragma synchronous = full'); // an acknowledged snapshot survives a power cut, not only a crash
-    raw.exec('pragma foreign_keys = on');
-    raw.exec('pragma cache_size = -65536'); // KiB
-    // The same name as MySQL's, so that the view of all values reads alike on both engines.
-    raw.function('uncompress', { deterministic: true }, (payload) =>
-      payload instanceof Uint8Array ? inflatePayload(payload) : null,
-    );
-    return raw;
+    const raw = new DatabaseSync(file, { timeout: busyTimeoutMs });
+    try {
+      await whenFree(() => raw.exec('pragma journal_mode = wal'));
+      raw.exec('pragma synchronous = full'); // an acknowledged snapshot survives a power cut, not only a crash
+      raw.exec('pragma cache_size = -65536'); // KiB
+      // The same name as MySQL's, so that the view of all values reads alike on both engines.
+      raw.function('uncompress', { deterministic: true }, (payload) =>
+        payload instanceof Uint8Array ? inflatePayload(payload) : null,
+      );
+      return raw;
+    } catch (error) {
+      raw.close();
+      throw error;
+    }
   } catch (cause) {
     throw new DatabaseError('database.unavailable', `cannot open ${file}: ${String(cause)}`, { cause });
   }

@@ -5,6 +5,7 @@ import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
 import type { Migration } from './ddl.ts';
 import { ddlWords } from './ddl.ts';
 import { DatabaseError } from './errors.ts';
+import { whenFree } from './sqlite-dialect.ts';
 import { telemetry } from './migrations/001-telemetry.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
@@ -41,8 +42,8 @@ function missingFrom(recorded: readonly string[]): readonly Migration[] {
 }
 
 function migrateSqlite(database: SqliteDatabase, nowMs: number): Promise<string[]> {
-  return database.exclusively((raw: DatabaseSync) => {
-    raw.exec('begin immediate'); // SQLite's own DDL is transactional, and this waits for another program's
+  return database.exclusively(async (raw: DatabaseSync) => {
+    await whenFree(() => raw.exec('begin immediate')); // SQLite's own DDL is transactional, and this waits for another program's
     try {
       raw.exec(createRecord.sqlite);
       const recorded = raw.prepare('select name from migration').all();

@@ -64,6 +64,8 @@ interface DeviceTable {
   /** `head.ordinal` of the snapshot with the highest sequence. */
   latest_ordinal: Generated<number>;
   head_count: Generated<number>;
+  /** `open_zone` covers the rows of `head` up to this ordinal. */
+  zone_ordinal: Generated<number>;
   sealings: Generated<number>;
   /** The longest `chunk.t1 - chunk.t0` of the device: how far before a range its chunks may begin. */
   chunk_span_ms: Generated<number>;
@@ -129,8 +131,6 @@ interface HeadTable {
 
 interface OpenZoneTable {
   device_id: number;
-  /** Covers the rows of `head` up to here. */
-  through_ordinal: number;
   t0: number;
   t1: number;
   data: Uint8Array;

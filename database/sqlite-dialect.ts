@@ -17,6 +17,28 @@ export class Turns {
   }
 }
 
+const busyWaitMs = 5;
+const busyWaitsMax = 2000;
+const sqliteBusy = 5;
+
+/**
+ * Runs `work` again while another connection has the write lock. SQLite could wait by itself, but it would stop
+ * the event loop, and with it the other connection if that one is in this process.
+ */
+export async function whenFree<T>(work: () => T): Promise<T> {
+  for (let waits = 0; ; waits++) {
+    try {
+      return work();
+    } catch (error) {
+      const busy = error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
+      if (!busy || waits === busyWaitsMax) throw error;
+      await new Promise((resolve) => {
+        setTimeout(resolve, busyWaitMs);
+      });
+    }
+  }
+}
+
 /**
  * @param raw - an open connection; closed by `destroy`
  * @param turns - shared with whoever else uses `raw`
@@ -66,9 +88,7 @@ async function run(connection: DatabaseConnection, sql: string): Promise<void> {
 function sqliteConnection(raw: DatabaseSync): DatabaseConnection {
   return {
     executeQuery: <R>(query: CompiledQuery): Promise<QueryResult<R>> =>
-      new Promise((resolve) => {
-        resolve(execute<R>(raw, query));
-      }),
+      whenFree(() => execute<R>(raw, query)),
     streamQuery: () => {
       throw new Error('streaming is not used over node:sqlite: its rows come one by one from iterate()');
     },

@@ -43,6 +43,7 @@ function catalogue(words: DdlWords): string[] {
       `redelivered ${integer} not null default 0`,
       `latest_ordinal ${integer} not null default 0`,
       `head_count ${integer} not null default 0`,
+      `zone_ordinal ${integer} not null default 0`,
       `sealings ${integer} not null default 0`,
       `chunk_span_ms ${integer} not null default 0`,
     ]),
@@ -114,17 +115,16 @@ function values(words: DdlWords): string[] {
         `ordinal ${integer} not null`,
         `sequence ${integer} not null`,
         `time_ms ${integer} not null`,
-        `payload ${longBytes} not null`, // [[channel id, value], …]
+        `payload ${longBytes} not null`, // database/head.ts: [[channel id, value], …]
         'primary key (device_id, ordinal)',
       ],
-      { clustered: true },
+      { clustered: true, indexes: { by_sequence: 'device_id, sequence' } },
     ),
     ...tableStatements(
       words,
       'open_zone',
       [
         `device_id ${integer} not null primary key`,
-        `through_ordinal ${integer} not null`,
         `t0 ${integer} not null`,
         `t1 ${integer} not null`,
         `data ${longBytes} not null`,

@@ -53,9 +53,19 @@ async function onServer(url: URL, statement: string): Promise<void> {
 export async function freshDatabase(context: TestContext, engine: EngineName): Promise<Database> {
   const url = await freshUrl(context, engine);
   const database = await connectDatabase(url);
+  urls.set(database, url);
   context.after(() => database.close());
   await migrate(database);
   return database;
+}
+
+const urls = new WeakMap<Database, string>();
+
+/** @returns where another program would find what `freshDatabase` made */
+export function urlOf(database: Database): string {
+  const url = urls.get(database);
+  if (url === undefined) throw new Error('only what freshDatabase made has a URL here');
+  return url;
 }
 
 /** Registers one test for each engine, `name [engine]`. */

@@ -1,0 +1,227 @@
+/** Device types, channels and units, which appear by themselves from what devices send, within limits. */
+import { channelNameLengthMax, unitLengthMax } from '../domain/limits.ts';
+import type { ChannelValue, Reading, Snapshot } from '../domain/snapshot.ts';
+import { channelGroup } from '../domain/snapshot.ts';
+import type { ChannelPair } from './head.ts';
+import type { ValueKind } from './schema.ts';
+import type { Statements } from './statements.ts';
+
+export interface CatalogueLimits {
+  readonly deviceTypesMax: number;
+  readonly channelsPerTypeMax: number;
+  readonly unitsMax: number;
+  /** How many renames and unit changes of one channel are remembered; later ones take effect without a record. */
+  readonly changesPerChannelMax: number;
+}
+
+export const defaultCatalogueLimits: CatalogueLimits = {
+  deviceTypesMax: 1000,
+  channelsPerTypeMax: 2000,
+  unitsMax: 2000,
+  changesPerChannelMax: 100,
+};
+
+export type CatalogueRefusal =
+  'bad_device_type' | 'duplicate_channel' | 'too_many_types' | 'too_many_channels' | 'too_many_units';
+
+export interface ResolvedSnapshot {
+  readonly typeId: number;
+  readonly pairs: readonly ChannelPair[];
+}
+
+interface KnownChannel {
+  readonly id: number;
+  unit: string;
+  kind: ValueKind;
+  changes: number;
+}
+
+interface KnownType {
+  readonly id: number;
+  readonly channels: Map<string, KnownChannel>;
+}
+
+/** What a device that states no type gets. */
+const untyped = 'unknown';
+const typeNameLengthMax = 64;
+
+const selectChannels = `select c.name, c.id, u.symbol as unit, c.kind, c.changes
+  from channel c left join unit u on u.id = c.unit_id where c.device_type_id = ?`;
+
+/** Remembers every row that it has seen, so that a familiar snapshot costs no query. */
+export class Catalogue {
+  readonly #limits: CatalogueLimits;
+  readonly #types = new Map<string, KnownType>();
+  readonly #units = new Map<string, number>();
+
+  constructor(limits: CatalogueLimits = defaultCatalogueLimits) {
+    this.#limits = limits;
+  }
+
+  /** After a rollback: what it remembers may not be there. */
+  forget(): void {
+    this.#types.clear();
+    this.#units.clear();
+  }
+
+  /** Finds or makes every row that the snapshot's values refer to. */
+  async resolve(
+    statements: Statements,
+    snapshot: Snapshot,
+    nowMs: number,
+  ): Promise<ResolvedSnapshot | { readonly refused: CatalogueRefusal }> {
+    const name = snapshot.deviceType === '' ? untyped : snapshot.deviceType;
+    if (name.length > typeNameLengthMax || !name.isWellFormed()) return { refused: 'bad_device_type' };
+    if (new Set(snapshot.readings.map(({ channel }) => channel)).size !== snapshot.readings.length) {
+      return { refused: 'duplicate_channel' };
+    }
+    const found = this.#types.get(name) ?? (await findType(statements, name));
+    const refused = await this.#refusal(statements, found, snapshot);
+    if (refused !== undefined) return { refused };
+    const type = found ?? (await addType(statements, name, nowMs));
+    this.#types.set(name, type);
+    const pairs: ChannelPair[] = [];
+    for (const reading of snapshot.readings) {
+      const channel =
+        type.channels.get(reading.channel) ?? (await this.#addChannel(statements, type, reading, nowMs));
+      if (channel.unit !== (reading.unit ?? '') || channel.kind !== kindOf(reading.value)) {
+        await this.#changeChannel(statements, channel, reading, nowMs);
+      }
+      pairs.push([channel.id, reading.value]);
+    }
+    return { typeId: type.id, pairs };
+  }
+
+  async #refusal(
+    statements: Statements,
+    type: KnownType | undefined,
+    snapshot: Snapshot,
+  ): Promise<CatalogueRefusal | undefined> {
+    if (type !== undefined && snapshot.readings.every((reading) => isFamiliar(type, reading, this.#units)))
+      return undefined;
+    if (type === undefined && (await count(statements, 'device_type')) >= this.#limits.deviceTypesMax)
+      return 'too_many_types';
+    // Another program may have added some since we looked.
+    if (type !== undefined) await loadChannels(statements, type);
+    const added = snapshot.readings.filter((reading) => type?.channels.has(reading.channel) !== true);
+    if ((type?.channels.size ?? 0) + added.length > this.#limits.channelsPerTypeMax)
+      return 'too_many_channels';
+    const symbols = new Set(snapshot.readings.flatMap(({ unit }) => (unit === undefined ? [] : [unit])));
+    await this.#loadUnits(statements);
+    for (const symbol of this.#units.keys()) symbols.delete(symbol);
+    return this.#units.size + symbols.size > this.#limits.unitsMax ? 'too_many_units' : undefined;
+  }
+
+  async #loadUnits(statements: Statements): Promise<void> {
+    const rows = await statements.all<{ id: number; symbol: string }>('select id, symbol from unit', []);
+    for (const row of rows) this.#units.set(row.symbol, row.id);
+  }
+
+  async #unitId(statements: Statements, symbol: string | undefined): Promise<number | null> {
+    if (symbol === undefined || symbol === '') return null;
+    const known = this.#units.get(symbol);
+    if (known !== undefined) return known;
+    const id = await statements.run('insert into unit (symbol) values (?)', [symbol.slice(0, unitLengthMax)]);
+    this.#units.set(symbol, id);
+    return id;
+  }
+
+  async #addChannel(
+    statements: Statements,
+    type: KnownType,
+    reading: Reading,
+    nowMs: number,
+  ): Promise<KnownChannel> {
+    const groupId = await ensureGroup(statements, type.id, channelGroup(reading.channel));
+    const kind = kindOf(reading.value);
+    const id = await statements.run(
+      'insert into channel (device_type_id, group_id, name, unit_id, kind, created_ms) values (?, ?, ?, ?, ?, ?)',
+      [
+        type.id,
+        groupId,
+        reading.channel.slice(0, channelNameLengthMax),
+        await this.#unitId(statements, reading.unit),
+        kind,
+        nowMs,
+      ],
+    );
+    const channel: KnownChannel = { id, unit: reading.unit ?? '', kind, changes: 0 };
+    type.channels.set(reading.channel, channel);
+    return channel;
+  }
+
+  async #changeChannel(
+    statements: Statements,
+    channel: KnownChannel,
+    reading: Reading,
+    nowMs: number,
+  ): Promise<void> {
+    const kind = kindOf(reading.value);
+    const unit = reading.unit ?? '';
+    const changes = [
+      ...(channel.unit === unit ? [] : [['unit', channel.unit, unit] as const]),
+      ...(channel.kind === kind ? [] : [['kind', channel.kind, kind] as const]),
+    ].slice(0, Math.max(0, this.#limits.changesPerChannelMax - channel.changes));
+    await statements.insertMany(
+      'channel_change',
+      ['channel_id', 'changed_ms', 'field', 'old_value', 'new_value'],
+      changes.map((change) => [channel.id, nowMs, ...change]),
+    );
+    channel.unit = unit;
+    channel.kind = kind;
+    channel.changes += changes.length;
+    await statements.run('update channel set unit_id = ?, kind = ?, changes = ? where id = ?', [
+      await this.#unitId(statements, reading.unit),
+      kind,
+      channel.changes,
+      channel.id,
+    ]);
+  }
+}
+
+function isFamiliar(type: KnownType, reading: Reading, units: ReadonlyMap<string, number>): boolean {
+  return type.channels.has(reading.channel) && (reading.unit === undefined || units.has(reading.unit));
+}
+
+function kindOf(value: ChannelValue): ValueKind {
+  return typeof value as ValueKind;
+}
+
+async function count(statements: Statements, table: 'device_type'): Promise<number> {
+  const [row] = await statements.all<{ n: number }>(`select count(*) as n from ${table}`, []);
+  return row?.n ?? 0;
+}
+
+async function findType(statements: Statements, name: string): Promise<KnownType | undefined> {
+  const [row] = await statements.all<{ id: number }>('select id from device_type where name = ?', [name]);
+  if (row === undefined) return undefined;
+  const type: KnownType = { id: row.id, channels: new Map() };
+  await loadChannels(statements, type);
+  return type;
+}
+
+async function addType(statements: Statements, name: string, nowMs: number): Promise<KnownType> {
+  const id = await statements.run('insert into device_type (name, created_ms) values (?, ?)', [name, nowMs]);
+  return { id, channels: new Map() };
+}
+
+async function loadChannels(statements: Statements, type: KnownType): Promise<void> {
+  const rows = await statements.all<{
+    name: string;
+    id: number;
+    unit: string | null;
+    kind: ValueKind;
+    changes: number;
+  }>(selectChannels, [type.id]);
+  for (const { name, id, unit, kind, changes } of rows)
+    type.channels.set(name, { id, unit: unit ?? '', kind, changes });
+}
+
+async function ensureGroup(statements: Statements, typeId: number, name: string): Promise<number> {
+  const [row] = await statements.all<{ id: number }>(
+    'select id from channel_group where device_type_id = ? and name = ?',
+    [typeId, name],
+  );
+  if (row !== undefined) return row.id;
+  return statements.run('insert into channel_group (device_type_id, name) values (?, ?)', [typeId, name]);
+}

@@ -1,0 +1,222 @@
+/** Storing snapshots: a whole batch in one transaction, each snapshot once. */
+import type { Snapshot } from '../domain/snapshot.ts';
+import { Catalogue } from './catalogue.ts';
+import type { CatalogueLimits, CatalogueRefusal } from './catalogue.ts';
+import type { ChangeName } from './changes.ts';
+import type { Database } from './connect.ts';
+import { loadDevices, saveDevices } from './device-state.ts';
+import type { DeviceState } from './device-state.ts';
+import { encodePairs } from './head.ts';
+import { advanceZone, sealHead } from './seal.ts';
+import { keepGaps, raiseAlarm } from './sequence.ts';
+import { inTransaction } from './statements.ts';
+import type { SqlValue, Statements } from './statements.ts';
+
+/** A snapshot whose envelope was verified and opened. */
+export interface Arrival {
+  /** The device's path. */
+  readonly device: string;
+  readonly sequence: number;
+  /** Of the envelope. */
+  readonly digest: Uint8Array;
+  /** Of the device's envelope before it, as this one states it. */
+  readonly previousDigest?: Uint8Array;
+  /** SHA-256 of the certificate that signed it. */
+  readonly signer: Uint8Array;
+  readonly receivedMs: number;
+  readonly snapshot: Snapshot;
+}
+
+export type ArrivalRefusal = CatalogueRefusal | 'bad_sequence' | 'time_out_of_range';
+
+export type StoreOutcome =
+  | { readonly outcome: 'stored' }
+  | { readonly outcome: 'duplicate' } // the same envelope again
+  | { readonly outcome: 'equivocation' } // another envelope with a sequence that was used
+  | { readonly outcome: 'refused'; readonly reason: ArrivalRefusal };
+
+export interface BatchResult {
+  /** In the order of the arrivals. */
+  readonly outcomes: readonly StoreOutcome[];
+  /** Device path → how many snapshots it has now, for those that got one. */
+  readonly stored: ReadonlyMap<string, number>;
+  readonly changed: ReadonlySet<ChangeName>;
+}
+
+export interface Ingest {
+  /**
+   * Stores what is new, in one transaction. When it resolves, everything is on disk; when it rejects, nothing is.
+   * One call at a time.
+   */
+  storeBatch(arrivals: readonly Arrival[]): Promise<BatchResult>;
+}
+
+/** Before this, a device's clock was never set. */
+const timeMinMs = Date.UTC(2000, 0, 1);
+/** How far a device's clock may be ahead: simulators run fast, a wrong century does not pass. */
+const timeAheadMsMax = 366 * 24 * 3600 * 1000;
+
+interface Batch {
+  readonly devices: ReadonlyMap<string, DeviceState>;
+  /** Of this batch, so that a repetition within it is seen: `deviceId:sequence` → digest. */
+  readonly digests: Map<string, Uint8Array>;
+  readonly snapshots: SqlValue[][];
+  readonly heads: SqlValue[][];
+  readonly touched: Set<DeviceState>;
+  readonly stored: Set<DeviceState>;
+  readonly changed: Set<ChangeName>;
+}
+
+export function createIngest(database: Database, limits?: CatalogueLimits): Ingest {
+  const catalogue = new Catalogue(limits);
+  return {
+    storeBatch: async (arrivals) => {
+      try {
+        return await inTransaction(database, (statements) => store(statements, catalogue, arrivals));
+      } catch (error) {
+        catalogue.forget();
+        throw error;
+      }
+    },
+  };
+}
+
+async function store(
+  statements: Statements,
+  catalogue: Catalogue,
+  arrivals: readonly Arrival[],
+): Promise<BatchResult> {
+  const paths = [...new Set(arrivals.map(({ device }) => device))];
+  // Whoever stores waits here for the others, so that snapshot ids are committed in their order.
+  await statements.run('update ingest_turn set batches = batches + 1 where id = 1', []);
+  const batch: Batch = {
+    devices: await loadDevices(statements, paths, arrivals[0]?.receivedMs ?? 0),
+    digests: new Map(),
+    snapshots: [],
+    heads: [],
+    touched: new Set(),
+    stored: new Set(),
+    changed: new Set(),
+  };
+  const outcomes: StoreOutcome[] = [];
+  for (const arrival of arrivals) outcomes.push(await place(statements, catalogue, batch, arrival));
+  await statements.insertMany(
+    'snapshot',
+    ['device_id', 'sequence', 'time_ms', 'received_ms', 'digest', 'signer'],
+    batch.snapshots,
+  );
+  await statements.insertMany(
+    'head',
+    ['device_id', 'ordinal', 'sequence', 'time_ms', 'payload'],
+    batch.heads,
+  );
+  for (const device of batch.stored) {
+    await sealHead(statements, device);
+    await advanceZone(statements, device);
+  }
+  await saveDevices(statements, [...batch.touched]);
+  return {
+    outcomes,
+    stored: new Map(Array.from(batch.stored, (device) => [device.path, device.stored])),
+    changed: batch.changed,
+  };
+}
+
+async function place(
+  statements: Statements,
+  catalogue: Catalogue,
+  batch: Batch,
+  arrival: Arrival,
+): Promise<StoreOutcome> {
+  const device = batch.devices.get(arrival.device);
+  if (device === undefined) throw new Error(`device ${arrival.device} was not loaded`);
+  const { sequence, snapshot, receivedMs } = arrival;
+  if (!Number.isSafeInteger(sequence) || sequence < 1) return { outcome: 'refused', reason: 'bad_sequence' };
+  if (!(snapshot.timeMs >= timeMinMs && snapshot.timeMs <= receivedMs + timeAheadMsMax)) {
+    return { outcome: 'refused', reason: 'time_out_of_range' };
+  }
+  const digest =
+    sequence > device.last_sequence ? undefined : await digestOf(statements, batch, device, sequence);
+  if (digest !== undefined) return repeat(statements, batch, device, arrival, digest);
+  const resolved = await catalogue.resolve(statements, snapshot, receivedMs);
+  if ('refused' in resolved) return { outcome: 'refused', reason: resolved.refused };
+  await checkChain(statements, batch, device, arrival);
+  if (await keepGaps(statements, device, sequence, receivedMs)) batch.changed.add('gaps');
+  batch.digests.set(`${device.id}:${sequence}`, arrival.digest);
+  batch.snapshots.push([device.id, sequence, snapshot.timeMs, receivedMs, arrival.digest, arrival.signer]);
+  device.stored += 1;
+  device.head_count += 1;
+  batch.heads.push([device.id, device.stored, sequence, snapshot.timeMs, encodePairs(resolved.pairs)]);
+  device.received_ms = receivedMs;
+  if (sequence > device.last_sequence) {
+    device.last_sequence = sequence;
+    device.last_snapshot_ms = snapshot.timeMs;
+    device.last_digest = arrival.digest;
+    device.latest_ordinal = device.stored;
+    device.device_type_id = resolved.typeId;
+  }
+  batch.touched.add(device);
+  batch.stored.add(device);
+  return { outcome: 'stored' };
+}
+
+async function digestOf(
+  statements: Statements,
+  batch: Batch,
+  device: DeviceState,
+  sequence: number,
+): Promise<Uint8Array | undefined> {
+  const here = batch.digests.get(`${device.id}:${sequence}`);
+  if (here !== undefined) return here;
+  const [row] = await statements.all<{ digest: Uint8Array }>(
+    'select digest from snapshot where device_id = ? and sequence = ?',
+    [device.id, sequence],
+  );
+  return row?.digest;
+}
+
+async function repeat(
+  statements: Statements,
+  batch: Batch,
+  device: DeviceState,
+  arrival: Arrival,
+  storedDigest: Uint8Array,
+): Promise<StoreOutcome> {
+  if (Buffer.compare(storedDigest, arrival.digest) === 0) {
+    device.redelivered += 1;
+    batch.touched.add(device);
+    return { outcome: 'duplicate' };
+  }
+  const alarm = {
+    kind: 'equivocation' as const,
+    sequence: arrival.sequence,
+    storedDigest,
+    otherDigest: arrival.digest,
+  };
+  if (await raiseAlarm(statements, device, alarm, arrival.receivedMs)) batch.changed.add('alarms');
+  return { outcome: 'equivocation' };
+}
+
+/** The next envelope states the digest of the one before; if that is not the one we have, there were two of them. */
+async function checkChain(
+  statements: Statements,
+  batch: Batch,
+  device: DeviceState,
+  arrival: Arrival,
+): Promise<void> {
+  const { last_digest: lastDigest } = device;
+  if (
+    arrival.sequence !== device.last_sequence + 1 ||
+    arrival.previousDigest === undefined ||
+    lastDigest === null
+  )
+    return;
+  if (Buffer.compare(lastDigest, arrival.previousDigest) === 0) return;
+  const alarm = {
+    kind: 'chain_broken' as const,
+    sequence: device.last_sequence,
+    storedDigest: lastDigest,
+    otherDigest: arrival.previousDigest,
+  };
+  if (await raiseAlarm(statements, device, alarm, arrival.receivedMs)) batch.changed.add('alarms');
+}

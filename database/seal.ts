@@ -1,0 +1,174 @@
+/** Sealing: when a device has enough newest snapshots, their values move into one compressed chunk per channel. */
+import type { ChannelValue } from '../domain/snapshot.ts';
+import { decodePairs, measurable } from './head.ts';
+import type { ChannelPair } from './head.ts';
+import { deflatePayload, valueJson } from './payload.ts';
+import type { SqlValue, Statements } from './statements.ts';
+import type { DeviceState } from './device-state.ts';
+import { addToZone, decodeZone, encodeZone } from './zone.ts';
+import type { Zone } from './zone.ts';
+
+/** How many snapshots one sealing takes. */
+export const snapshotsPerSealing = 256;
+/** How far `open_zone` may lag behind: what it does not cover is decoded row by row. */
+const zoneLagMax = 16;
+/** A pause longer than this part of the sealed span splits it, so that one late snapshot does not make a wide chunk. */
+const pauseShare = 1 / 4;
+
+interface HeadRow {
+  readonly ordinal: number;
+  readonly sequence: number;
+  readonly time_ms: number;
+  readonly payload: Uint8Array;
+}
+
+interface Sealed {
+  readonly sequence: number;
+  readonly timeMs: number;
+  readonly pairs: readonly ChannelPair[];
+}
+
+const selectForSealing = `select ordinal, sequence, time_ms, payload from head
+  where device_id = ? and ordinal <> ? order by ordinal limit ${snapshotsPerSealing}`;
+const selectHeads =
+  'select ordinal, sequence, time_ms, payload from head where device_id = ? and ordinal > ? order by ordinal';
+const deleteSealed = 'delete from head where device_id = ? and ordinal <= ? and ordinal <> ?';
+const selectZone = 'select t0, t1, data from open_zone where device_id = ?';
+const zoneColumns = ['device_id', 't0', 't1', 'data'];
+const chunkTimeColumns = ['device_id', 't0', 'sealing', 't1', 'n', 'times', 'sequences'];
+const chunkColumns = [
+  'device_id',
+  'channel_id',
+  't0',
+  'sealing',
+  't1',
+  'n',
+  'vmin',
+  'vmax',
+  'vsum',
+  'vlast',
+  'data',
+];
+
+/** Seals as often as there are enough rows; the newest snapshot stays whole. Changes `device`. */
+export async function sealHead(statements: Statements, device: DeviceState): Promise<void> {
+  if (device.head_count <= snapshotsPerSealing) return;
+  while (device.head_count > snapshotsPerSealing) {
+    const rows = await statements.all<HeadRow>(selectForSealing, [device.id, device.latest_ordinal]);
+    for (const run of runsOf(rows)) await writeRun(statements, device, run);
+    const last = rows.at(-1);
+    if (last === undefined)
+      throw new Error(`device ${device.path} counts ${device.head_count} rows that are not there`);
+    await statements.run(deleteSealed, [device.id, last.ordinal, device.latest_ordinal]);
+    device.head_count -= rows.length;
+  }
+  await writeZone(statements, device, new Map(), 0);
+}
+
+/** Brings `open_zone` up to date once it lags far enough. Changes `device`. */
+export async function advanceZone(statements: Statements, device: DeviceState): Promise<void> {
+  if (device.stored - device.zone_ordinal < zoneLagMax) return;
+  const [known] = await statements.all<{ t0: number; t1: number; data: Uint8Array }>(selectZone, [device.id]);
+  const zone = known === undefined ? new Map() : decodeZone(known.data);
+  await writeZone(statements, device, zone, known === undefined ? 0 : device.zone_ordinal, known);
+}
+
+async function writeZone(
+  statements: Statements,
+  device: DeviceState,
+  zone: Zone,
+  afterOrdinal: number,
+  known?: { readonly t0: number; readonly t1: number },
+): Promise<void> {
+  const rows = await statements.all<HeadRow>(selectHeads, [device.id, afterOrdinal]);
+  for (const row of rows) addToZone(zone, decodePairs(row.payload));
+  const times = [...rows.map((row) => row.time_ms), ...(known === undefined ? [] : [known.t0, known.t1])];
+  await statements.upsertMany('open_zone', 'device_id', zoneColumns, [
+    [device.id, Math.min(...times), Math.max(...times), encodeZone(zone)],
+  ]);
+  device.zone_ordinal = device.stored;
+}
+
+/** @returns the rows in the order of time, cut where a long pause is: at most 1 / pauseShare runs */
+function runsOf(rows: readonly HeadRow[]): Sealed[][] {
+  const sorted = rows
+    .map((row) => ({ sequence: row.sequence, timeMs: row.time_ms, pairs: decodePairs(row.payload) }))
+    .toSorted((a, b) => a.timeMs - b.timeMs || a.sequence - b.sequence);
+  const [first] = sorted;
+  const last = sorted.at(-1);
+  if (first === undefined || last === undefined) return [];
+  const pauseMs = (last.timeMs - first.timeMs) * pauseShare;
+  const runs: Sealed[][] = [];
+  let before = first;
+  for (const item of sorted) {
+    const run = runs.at(-1);
+    if (run === undefined || (pauseMs > 0 && item.timeMs - before.timeMs > pauseMs)) runs.push([item]);
+    else run.push(item);
+    before = item;
+  }
+  return runs;
+}
+
+async function writeRun(statements: Statements, device: DeviceState, run: readonly Sealed[]): Promise<void> {
+  const t0 = run[0]?.timeMs ?? 0;
+  const t1 = run.at(-1)?.timeMs ?? 0;
+  device.sealings += 1;
+  device.chunk_span_ms = Math.max(device.chunk_span_ms, t1 - t0);
+  await statements.insertMany('chunk_time', chunkTimeColumns, [
+    [
+      device.id,
+      t0,
+      device.sealings,
+      t1,
+      run.length,
+      deflatePayload(JSON.stringify(run.map((item) => item.timeMs - t0)), 'chunk'),
+      deflatePayload(JSON.stringify(run.map((item) => item.sequence)), 'chunk'),
+    ],
+  ]);
+  const rows: SqlValue[][] = [];
+  for (const [channelId, values] of columnsOf(run)) {
+    rows.push([device.id, channelId, t0, device.sealings, t1, ...statisticsOf(values), encodeColumn(values)]);
+  }
+  await statements.insertMany('chunk', chunkColumns, rows);
+}
+
+/** @returns channel id → its value in each snapshot of the run, null where it has none */
+function columnsOf(run: readonly Sealed[]): Map<number, (ChannelValue | null)[]> {
+  const columns = new Map<number, (ChannelValue | null)[]>();
+  for (const [index, { pairs }] of run.entries()) {
+    for (const [channelId, value] of pairs) {
+      let column = columns.get(channelId);
+      if (column === undefined) {
+        column = Array.from<ChannelValue | null>({ length: run.length }).fill(null);
+        columns.set(channelId, column);
+      }
+      column[index] = value;
+    }
+  }
+  return columns;
+}
+
+/** @returns n, vmin, vmax, vsum, vlast */
+function statisticsOf(values: readonly (ChannelValue | null)[]): SqlValue[] {
+  let n = 0;
+  let sum = 0;
+  let min = Infinity;
+  let max = -Infinity;
+  let last: number | null = null;
+  for (const value of values) {
+    const number = measurable(value);
+    if (number === undefined) continue;
+    n += 1;
+    sum += number;
+    if (number < min) min = number;
+    if (number > max) max = number;
+    last = number;
+  }
+  if (n === 0) return [0, null, null, null, null];
+  // The sum of many values near the largest double is an infinity, which MySQL cannot store: a chart then decodes.
+  return [n, min, max, Number.isFinite(sum) ? sum : null, last];
+}
+
+function encodeColumn(values: readonly (ChannelValue | null)[]): Buffer {
+  return deflatePayload(`[${values.map(valueJson).join(',')}]`, 'chunk');
+}

@@ -1,0 +1,215 @@
+/** Plain SQL for where it counts: the same text on both engines, prepared on SQLite, many rows at a time on MySQL. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
+import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
+import { isTransient } from './errors.ts';
+import { bindable, whenFree } from './sqlite-dialect.ts';
+
+export type SqlValue = string | number | Uint8Array | null;
+
+/** What one transaction may do. `?` stands for a value. */
+export interface Statements {
+  all<R>(text: string, values: readonly SqlValue[]): Promise<R[]>;
+  /** @param text - has one `in (?)`, which takes any number of keys */
+  allIn<R>(text: string, keys: readonly SqlValue[]): Promise<R[]>;
+  /** @returns the id of the row that an insert made */
+  run(text: string, values: readonly SqlValue[]): Promise<number>;
+  insertMany(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlValue[])[],
+  ): Promise<void>;
+  /** Inserts, or where the key is there already, sets every other column. */
+  upsertMany(
+    table: string,
+    key: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlValue[])[],
+  ): Promise<void>;
+}
+
+/** Rows of one MySQL statement: keeps it far below the smallest usual max_allowed_packet, 16 MiB. */
+const rowsPerStatementMax = 500;
+const bytesPerStatementMax = 4 * 1024 * 1024;
+const attemptsMax = 5;
+
+/** Runs `work` in one writing transaction; it may run more than once, because MySQL breaks deadlocks. */
+export async function inTransaction<T>(
+  database: Database,
+  work: (statements: Statements) => Promise<T>,
+): Promise<T> {
+  if (database.engine === 'sqlite') return onSqlite(database, 'begin immediate', work);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await onMysql(database, ['start transaction'], work);
+    } catch (error) {
+      if (!isTransient(error) || attempt === attemptsMax) throw error;
+    }
+  }
+}
+
+/** Runs `work`, which only reads, on the state of one moment: what moves between tables meanwhile is seen once. */
+export async function inSnapshot<T>(
+  database: Database,
+  work: (statements: Statements) => Promise<T>,
+): Promise<T> {
+  if (database.engine === 'sqlite') return onSqlite(database, 'begin', work);
+  return onMysql(
+    database,
+    [
+      'set transaction isolation level repeatable read',
+      'start transaction with consistent snapshot, read only',
+    ],
+    work,
+  );
+}
+
+function onSqlite<T>(
+  database: SqliteDatabase,
+  begin: string,
+  work: (statements: Statements) => Promise<T>,
+): Promise<T> {
+  return database.exclusively(async (raw) => {
+    await whenFree(() => raw.exec(begin));
+    try {
+      const result = await work(sqliteStatements(raw));
+      raw.exec('commit');
+      return result;
+    } catch (error) {
+      // SQLite rolls back by itself after some errors, such as a full disk.
+      if (raw.isTransaction) raw.exec('rollback');
+      throw error;
+    }
+  });
+}
+
+const preparedOf = new WeakMap<DatabaseSync, Map<string, StatementSync>>();
+
+function prepare(raw: DatabaseSync, text: string): StatementSync {
+  const prepared = preparedOf.get(raw) ?? new Map<string, StatementSync>();
+  preparedOf.set(raw, prepared);
+  const known = prepared.get(text);
+  if (known !== undefined) return known;
+  const statement = raw.prepare(text);
+  prepared.set(text, statement);
+  return statement;
+}
+
+/** The texts are constants of this folder, so the prepared statements stay few. */
+function sqliteStatements(raw: DatabaseSync): Statements {
+  const each = (text: string, rows: readonly (readonly SqlValue[])[]): Promise<void> => {
+    const statement = prepare(raw, text);
+    for (const row of rows) statement.run(...row.map(bindable));
+    return Promise.resolve();
+  };
+  return {
+    all: async <R>(text: string, values: readonly SqlValue[]) =>
+      prepare(raw, text).all(...values.map(bindable)) as R[],
+    allIn: async <R>(text: string, keys: readonly SqlValue[]) => {
+      const statement = prepare(raw, text);
+      return keys.flatMap((key) => statement.all(bindable(key)) as R[]);
+    },
+    run: async (text, values) => Number(prepare(raw, text).run(...values.map(bindable)).lastInsertRowid),
+    insertMany: (table, columns, rows) => each(`insert into ${table} ${valuesClause(columns)}`, rows),
+    upsertMany: (table, key, columns, rows) => {
+      const sets = columns
+        .filter((column) => column !== key)
+        .map((column) => `${column} = excluded.${column}`);
+      return each(
+        `insert into ${table} ${valuesClause(columns)} on conflict (${key}) do update set ${sets.join(', ')}`,
+        rows,
+      );
+    },
+  };
+}
+
+function valuesClause(columns: readonly string[]): string {
+  return `(${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`;
+}
+
+async function onMysql<T>(
+  database: MysqlDatabase,
+  begin: readonly string[],
+  work: (statements: Statements) => Promise<T>,
+): Promise<T> {
+  const connection = await database.pool.promise().getConnection();
+  let broken = false;
+  try {
+    for (const text of begin) await connection.query(text);
+    try {
+      const result = await work(mysqlStatements(connection));
+      await connection.query('commit');
+      return result;
+    } catch (error) {
+      await connection.query('rollback').catch(() => {
+        broken = true; // the connection is gone, and with it the transaction
+      });
+      throw error;
+    }
+  } finally {
+    if (broken) connection.destroy();
+    else connection.release();
+  }
+}
+
+function mysqlStatements(connection: PoolConnection): Statements {
+  const inSlices = async (
+    head: string,
+    tail: string,
+    rows: readonly (readonly SqlValue[])[],
+  ): Promise<void> => {
+    for (const slice of slices(rows))
+      await connection.query(`${head} values ?${tail}`, [slice.map(mysqlRow)]);
+  };
+  return {
+    all: async <R>(text: string, values: readonly SqlValue[]) => {
+      const [rows] = await connection.query<RowDataPacket[]>(text, mysqlRow(values));
+      return rows as R[];
+    },
+    allIn: async <R>(text: string, keys: readonly SqlValue[]) => {
+      if (keys.length === 0) return [];
+      const [rows] = await connection.query<RowDataPacket[]>(text, [mysqlRow(keys)]);
+      return rows as R[];
+    },
+    run: async (text, values) => {
+      const [result] = await connection.query<ResultSetHeader>(text, mysqlRow(values));
+      return result.insertId;
+    },
+    insertMany: (table, columns, rows) => inSlices(`insert into ${table} (${columns.join(', ')})`, '', rows),
+    upsertMany: (table, key, columns, rows) => {
+      const sets = columns
+        .filter((column) => column !== key)
+        .map((column) => `${column} = values(${column})`);
+      return inSlices(
+        `insert into ${table} (${columns.join(', ')})`,
+        ` on duplicate key update ${sets.join(', ')}`,
+        rows,
+      );
+    },
+  };
+}
+
+/** mysql2 writes a Buffer as a literal, and any other Uint8Array as an object. */
+function mysqlRow(values: readonly SqlValue[]): (string | number | Buffer | null)[] {
+  return values.map((value) =>
+    value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value,
+  );
+}
+
+function* slices(rows: readonly (readonly SqlValue[])[]): Generator<(readonly SqlValue[])[]> {
+  let slice: (readonly SqlValue[])[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    slice.push(row);
+    bytes += row.reduce<number>(
+      (sum, value) => sum + (value instanceof Uint8Array ? 2 * value.length : 32),
+      0,
+    );
+    if (slice.length === rowsPerStatementMax || bytes >= bytesPerStatementMax) {
+      yield slice;
+      slice = [];
+      bytes = 0;
+    }
+  }
+  if (slice.length > 0) yield slice;
+}

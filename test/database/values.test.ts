@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { Database } from '../../database/connect.ts';
+import { createIngest } from '../../database/ingest.ts';
+import type { Arrival } from '../../database/ingest.ts';
+import { readLatest } from '../../database/latest.ts';
+import { inflatePayload } from '../../database/payload.ts';
+import { snapshotsPerSealing } from '../../database/seal.ts';
+import { readSeries } from '../../database/series.ts';
+import type { ChannelValue, Reading } from '../../domain/snapshot.ts';
+import { arrival, startMs } from './arrivals.ts';
+import { freshDatabase, testBoth } from './engines.ts';
+
+const device = 'ms-acc-1/acc-1/dev-1';
+
+async function storeAll(database: Database, arrivals: readonly Arrival[], batchSize = 50): Promise<void> {
+  const ingest = createIngest(database);
+  for (let at = 0; at < arrivals.length; at += batchSize) {
+    const { outcomes } = await ingest.storeBatch(arrivals.slice(at, at + batchSize));
+    assert.ok(outcomes.every(({ outcome }) => outcome === 'stored'));
+  }
+}
+
+/** Every value as programs read it, `sequence/channel` → value. */
+async function valuesAtRest(database: Database): Promise<Map<string, ChannelValue>> {
+  const names = new Map(
+    (await database.kysely.selectFrom('channel').select(['id', 'name']).execute()).map(({ id, name }) => [
+      id,
+      name,
+    ]),
+  );
+  const found = new Map<string, ChannelValue>();
+  const put = (sequence: number | undefined, channelId: number, value: ChannelValue): void => {
+    const key = `${sequence}/${names.get(channelId)}`;
+    assert.ok(!found.has(key), `${key} rests twice`);
+    found.set(key, value);
+  };
+  for (const { sequence, payload } of await database.kysely.selectFrom('head').selectAll().execute()) {
+    for (const [id, value] of JSON.parse(inflatePayload(payload)) as [number, ChannelValue][])
+      put(sequence, id, value);
+  }
+  const chunks = await database.kysely
+    .selectFrom('chunk as c')
+    .innerJoin('chunk_time as t', (join) =>
+      join
+        .onRef('t.device_id', '=', 'c.device_id')
+        .onRef('t.t0', '=', 'c.t0')
+        .onRef('t.sealing', '=', 'c.sealing'),
+    )
+    .select(['c.channel_id', 'c.data', 't.sequences'])
+    .execute();
+  for (const { channel_id, data, sequences } of chunks) {
+    const order = JSON.parse(inflatePayload(sequences)) as number[];
+    for (const [index, value] of (JSON.parse(inflatePayload(data)) as (ChannelValue | null)[]).entries()) {
+      if (value !== null) put(order[index], channel_id, value);
+    }
+  }
+  return found;
+}
+
+const extremes = [-0, 0, 5e-324, -1.7976931348623157e308, 1.7976931348623157e308, 0.1, 2 ** 53, -1e21, 1 / 3];
+const texts = [
+  '',
+  'open',
+  'Grüße',
+  '"quoted"',
+  '\\',
+  'null',
+  'true',
+  '5',
+  '\u{1F600}',
+  '\u0000',
+  "'; drop table head;--",
+];
+
+testBoth(
+  'storeBatch: values come back as they went in, from the head and from chunks',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    const values: ChannelValue[] = [...extremes, ...texts, true, false];
+    const count = snapshotsPerSealing + 40;
+    const readings = (sequence: number): Reading[] => [
+      { channel: 'always', value: values[sequence % values.length] ?? 0 },
+      ...(sequence % 3 === 0 ? [{ channel: 'sometimes', value: sequence / 7 }] : []),
+      ...(sequence === 5 ? [{ channel: 'once', value: -0 }] : []),
+    ];
+    const sequences = Array.from({ length: count }, (_, index) => index + 1);
+    await storeAll(
+      database,
+      sequences.map((sequence) => arrival(device, sequence, readings(sequence))),
+    );
+    const wanted = new Map(
+      sequences.flatMap((sequence) =>
+        readings(sequence).map(({ channel, value }) => [`${sequence}/${channel}`, value] as const),
+      ),
+    );
+    const found = await valuesAtRest(database);
+    assert.equal(found.size, wanted.size);
+    for (const [key, value] of wanted)
+      assert.ok(Object.is(found.get(key), value), `${key}: ${String(found.get(key))}`);
+    assert.equal((await database.kysely.selectFrom('chunk_time').selectAll().execute()).length, 1);
+
+    const shown = await database.kysely
+      .selectFrom('v_value')
+      .select(['sequence', 'channel', 'time_ms', 'number_value', 'text_value'])
+      .execute();
+    assert.equal(shown.length, wanted.size);
+    for (const row of shown) {
+      const value = wanted.get(`${row.sequence}/${row.channel}`);
+      assert.ok(value !== undefined);
+      assert.equal(row.time_ms, startMs + row.sequence * 1000);
+      assert.equal(row.number_value, typeof value === 'string' ? null : Number(value) + 0);
+      assert.equal(row.text_value, typeof value === 'number' ? null : String(value));
+    }
+  },
+);
+
+testBoth(
+  'storeBatch: sealing takes the oldest and leaves the newest snapshot whole',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    const sequences = Array.from({ length: 3 * snapshotsPerSealing + 1 }, (_, index) => index + 1);
+    await storeAll(
+      database,
+      sequences.map((sequence) => arrival(device, sequence)),
+      700,
+    );
+    const heads = await database.kysely.selectFrom('head').select('sequence').execute();
+    assert.deepEqual(heads, [{ sequence: sequences.length }]);
+    const state = await database.kysely.selectFrom('device').selectAll().executeTakeFirstOrThrow();
+    assert.equal(state.head_count, 1);
+    assert.equal(state.sealings, 3);
+    assert.equal(state.zone_ordinal, sequences.length);
+    assert.equal((await valuesAtRest(database)).size, sequences.length);
+  },
+);
+
+testBoth(
+  'readLatest: shows the highest sequence, and for what it lacks the newest there is',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    assert.deepEqual(await readLatest(database, device), []);
+    const late = snapshotsPerSealing + 10;
+    const arrivals = Array.from({ length: late }, (_, index) => index + 1)
+      .filter((sequence) => sequence !== 3)
+      .map((sequence) =>
+        arrival(device, sequence, [
+          { channel: 'fuel.flow', unit: 'l/h', value: sequence },
+          ...(sequence === 2 ? [{ channel: 'serial', value: 'A-17' }] : []),
+          ...(sequence === late - 1 ? [{ channel: 'oil.level', unit: '%', value: 40 }] : []),
+        ]),
+      );
+    await storeAll(database, [...arrivals, arrival(device, 3)]);
+    assert.deepEqual(await readLatest(database, device), [
+      { channel: 'fuel.flow', group: 'fuel', unit: 'l/h', value: late, timeMs: startMs + late * 1000 },
+      { channel: 'oil.level', group: 'oil', unit: '%', value: 40, timeMs: startMs + (late - 1) * 1000 },
+      { channel: 'serial', group: 'general', unit: null, value: 'A-17', timeMs: startMs + 2000 },
+    ]);
+  },
+);
+
+/** The same by brute force. */
+function bucketsOf(samples: readonly [number, number][], fromMs: number, toMs: number, points: number) {
+  const width = (toMs - fromMs) / points || 1;
+  const buckets = new Map<number, [number, number][]>();
+  for (const [timeMs, value] of samples) {
+    if (timeMs < fromMs || timeMs > toMs) continue;
+    const index = Math.min(points - 1, Math.floor((timeMs - fromMs) / width));
+    buckets.set(index, [...(buckets.get(index) ?? []), [timeMs, value]]);
+  }
+  return [...buckets]
+    .toSorted(([a], [b]) => a - b)
+    .map(([, bucket]) => {
+      const numbers = bucket.map(([, value]) => value);
+      return {
+        timeMs: Math.min(...bucket.map(([timeMs]) => timeMs)),
+        min: Math.min(...numbers),
+        max: Math.max(...numbers),
+        mean: numbers.reduce((sum, value) => sum + value, 0) / numbers.length,
+      };
+    });
+}
+
+testBoth('readSeries: any range in any number of points is what the values say', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  const count = 2 * snapshotsPerSealing + 60;
+  const last = startMs + count * 1000;
+  // A spike, a pause of a day, a late arrival, and a clock that once stood still.
+  const timeOf = (sequence: number): number =>
+    sequence === 100 ? startMs + 99_000 : startMs + sequence * 1000 + (sequence > 300 ? 86_400_000 : 0);
+  const valueOf = (sequence: number): number =>
+    sequence === 77 ? 1e6 : Math.round(Math.sin(sequence) * 1e6) / 64;
+  const one = (sequence: number): Arrival =>
+    arrival(
+      device,
+      sequence,
+      [
+        { channel: 'x', unit: 'bar', value: valueOf(sequence) },
+        { channel: 'on', value: sequence % 2 === 0 },
+        { channel: 'text', value: 'idle' },
+      ],
+      { timeMs: timeOf(sequence) },
+    );
+  const sequences = Array.from({ length: count }, (_, index) => index + 1);
+  const late = new Set([7, 8, 260]);
+  await storeAll(database, [...sequences.filter((sequence) => !late.has(sequence)), ...late].map(one), 37);
+  const samples = sequences.map((sequence) => [timeOf(sequence), valueOf(sequence)] as [number, number]);
+  const time = fc.oneof(
+    fc.integer({ min: startMs - 100_000, max: last }),
+    fc.integer({ min: startMs + 86_400_000, max: last + 86_500_000 }),
+  );
+  await fc.assert(
+    fc.asyncProperty(time, time, fc.integer({ min: 1, max: 700 }), async (a, b, points) => {
+      const range = { fromMs: Math.min(a, b), toMs: Math.max(a, b), points };
+      const series = await readSeries(database, device, 'x', range);
+      const wanted = bucketsOf(samples, range.fromMs, range.toMs, points);
+      assert.ok(series);
+      assert.equal(series.unit, 'bar');
+      assert.deepEqual(
+        series.timesMs,
+        wanted.map(({ timeMs }) => timeMs),
+      );
+      assert.deepEqual(
+        series.min,
+        wanted.map(({ min }) => min),
+      );
+      assert.deepEqual(
+        series.max,
+        wanted.map(({ max }) => max),
+      );
+      for (const [index, { mean }] of wanted.entries()) {
+        assert.ok(Math.abs((series.mean[index] ?? NaN) - mean) <= 1e-6 * (1 + Math.abs(mean)));
+      }
+    }),
+    { numRuns: engine === 'sqlite' ? 150 : 40 },
+  );
+  const whole = { fromMs: startMs, toMs: last + 86_400_000, points: 2 };
+  const states = await readSeries(database, device, 'on', whole);
+  assert.deepEqual(
+    [states?.min, states?.max],
+    [
+      [0, 0],
+      [1, 1],
+    ],
+  );
+  assert.deepEqual((await readSeries(database, device, 'text', whole))?.timesMs, []);
+  assert.equal(await readSeries(database, device, 'no-such', whole), undefined);
+  assert.equal(await readSeries(database, 'no/such/device', 'x', whole), undefined);
+});
