@@ -19,8 +19,16 @@ import { readCommonName } from './name.ts';
 import { pemBlocks, pemOf } from './pem.ts';
 
 /** The curves of DESIGN §3, by their RFC names. */
-export type CurveName =
-  'P-256' | 'P-384' | 'P-521' | 'brainpoolP256r1' | 'brainpoolP384r1' | 'brainpoolP512r1';
+export const curveNames = [
+  'P-256',
+  'P-384',
+  'P-521',
+  'brainpoolP256r1',
+  'brainpoolP384r1',
+  'brainpoolP512r1',
+] as const;
+
+export type CurveName = (typeof curveNames)[number];
 
 /** Immutable. */
 export interface Certificate extends Extensions {

@@ -7,7 +7,8 @@ import type { KeyUsage } from './extensions.ts';
 import type { RevocationIndex, StalePolicy } from './revocation.ts';
 import { isSignedBy, isSupportedSignature } from './signature.ts';
 
-export type Purpose = 'tls-client' | 'tls-server' | 'signature' | 'key-agreement';
+export const purposeNames = ['tls-client', 'tls-server', 'signature', 'key-agreement'] as const;
+export type Purpose = (typeof purposeNames)[number];
 
 export interface PathQuestion {
   /** Leaf first, each followed by its issuer. What comes after the certificate that a root issued is ignored. */
