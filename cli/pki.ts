@@ -78,7 +78,7 @@ function issueCommand(): Command {
       new Option(
         '--host <name>',
         "a broker's DNS name or address, may be given again; its TLS certificate then serves too",
-      ).argParser((name: string, names: readonly string[] = []) => [...names, name]),
+      ).argParser((name: string, names: readonly string[] | undefined) => [...(names ?? []), name]),
     )
     .option('--out <directory>', 'where to write (default: identities/<path> in the authority)')
     .addOption(new Option('--days <days>', 'lifetime (default: 730)').argParser(parseDays))
