@@ -7,7 +7,7 @@ import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
 import type { DeviceState } from './device-state.ts';
 import { encodePairs } from './head.ts';
-import { advanceZone, sealHead } from './seal.ts';
+import { advanceZone, sealHead, snapshotsPerSealing } from './seal.ts';
 import { keepGaps, raiseAlarm } from './sequence.ts';
 import { inTransaction } from './statements.ts';
 import type { SqlValue, Statements } from './statements.ts';
@@ -55,6 +55,9 @@ export interface Ingest {
 const timeMinMs = Date.UTC(2000, 0, 1);
 /** How far a device's clock may be ahead: simulators run fast, a wrong century does not pass. */
 const timeAheadMsMax = 366 * 24 * 3600 * 1000;
+
+/** One sealing for so many arrivals: twice what is needed, yet devices that fill up together do not stop a batch. */
+const arrivalsPerSealing = snapshotsPerSealing / 2;
 
 interface Batch {
   readonly devices: ReadonlyMap<string, DeviceState>;
@@ -110,8 +113,9 @@ async function store(
     ['device_id', 'ordinal', 'sequence', 'time_ms', 'payload'],
     batch.heads,
   );
+  let budget = Math.ceil(arrivals.length / arrivalsPerSealing);
   for (const device of batch.stored) {
-    await sealHead(statements, device);
+    budget -= await sealHead(statements, device, budget);
     await advanceZone(statements, device);
   }
   await saveDevices(statements, [...batch.touched]);

@@ -7,9 +7,10 @@ import { ddlWords } from './ddl.ts';
 import { DatabaseError } from './errors.ts';
 import { whenFree } from './sqlite-dialect.ts';
 import { telemetry } from './migrations/001-telemetry.ts';
+import { processes } from './migrations/002-processes.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
-const migrations: readonly Migration[] = [telemetry];
+const migrations: readonly Migration[] = [telemetry, processes];
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;

@@ -50,10 +50,14 @@ const chunkColumns = [
   'data',
 ];
 
-/** Seals as often as there are enough rows; the newest snapshot stays whole. Changes `device`. */
-export async function sealHead(statements: Statements, device: DeviceState): Promise<void> {
-  if (device.head_count <= snapshotsPerSealing) return;
-  while (device.head_count > snapshotsPerSealing) {
+/**
+ * Seals as often as there are enough rows and `budget` allows; the newest snapshot stays whole. Changes `device`.
+ *
+ * @returns how often it sealed
+ */
+export async function sealHead(statements: Statements, device: DeviceState, budget: number): Promise<number> {
+  let sealed = 0;
+  while (device.head_count > snapshotsPerSealing && sealed < budget) {
     const rows = await statements.all<HeadRow>(selectForSealing, [device.id, device.latest_ordinal]);
     for (const run of runsOf(rows)) await writeRun(statements, device, run);
     const last = rows.at(-1);
@@ -61,8 +65,10 @@ export async function sealHead(statements: Statements, device: DeviceState): Pro
       throw new Error(`device ${device.path} counts ${device.head_count} rows that are not there`);
     await statements.run(deleteSealed, [device.id, last.ordinal, device.latest_ordinal]);
     device.head_count -= rows.length;
+    sealed += 1;
   }
-  await writeZone(statements, device, new Map(), 0);
+  if (sealed > 0) await writeZone(statements, device, new Map(), 0);
+  return sealed;
 }
 
 /** Brings `open_zone` up to date once it lags far enough. Changes `device`. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Database } from '../../database/connect.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
@@ -181,30 +181,33 @@ function bucketsOf(samples: readonly [number, number][], fromMs: number, toMs: n
     });
 }
 
+// A spike, a pause of a day, a late arrival, and a clock that once stood still.
+const unevenTime = (sequence: number): number =>
+  sequence === 100 ? startMs + 99_000 : startMs + sequence * 1000 + (sequence > 300 ? 86_400_000 : 0);
+const spikyValue = (sequence: number): number =>
+  sequence === 77 ? 1e6 : Math.round(Math.sin(sequence) * 1e6) / 64;
+
 testBoth('readSeries: any range in any number of points is what the values say', async (context, engine) => {
   const database = await freshDatabase(context, engine);
   const count = 2 * snapshotsPerSealing + 60;
   const last = startMs + count * 1000;
-  // A spike, a pause of a day, a late arrival, and a clock that once stood still.
-  const timeOf = (sequence: number): number =>
-    sequence === 100 ? startMs + 99_000 : startMs + sequence * 1000 + (sequence > 300 ? 86_400_000 : 0);
-  const valueOf = (sequence: number): number =>
-    sequence === 77 ? 1e6 : Math.round(Math.sin(sequence) * 1e6) / 64;
   const one = (sequence: number): Arrival =>
     arrival(
       device,
       sequence,
       [
-        { channel: 'x', unit: 'bar', value: valueOf(sequence) },
+        { channel: 'x', unit: 'bar', value: spikyValue(sequence) },
         { channel: 'on', value: sequence % 2 === 0 },
         { channel: 'text', value: 'idle' },
       ],
-      { timeMs: timeOf(sequence) },
+      { timeMs: unevenTime(sequence) },
     );
   const sequences = Array.from({ length: count }, (_, index) => index + 1);
   const late = new Set([7, 8, 260]);
   await storeAll(database, [...sequences.filter((sequence) => !late.has(sequence)), ...late].map(one), 37);
-  const samples = sequences.map((sequence) => [timeOf(sequence), valueOf(sequence)] as [number, number]);
+  const samples = sequences.map(
+    (sequence) => [unevenTime(sequence), spikyValue(sequence)] as [number, number],
+  );
   const time = fc.oneof(
     fc.integer({ min: startMs - 100_000, max: last }),
     fc.integer({ min: startMs + 86_400_000, max: last + 86_500_000 }),

@@ -1,0 +1,114 @@
+/** Messages that could not be taken: kept for a while, each with its reason, so that nothing disappears silently. */
+import type { Database } from './connect.ts';
+import { within } from './scope.ts';
+import type { Scope } from './scope.ts';
+import { inTransaction } from './statements.ts';
+import type { Statements } from './statements.ts';
+
+export interface DeadLetter {
+  readonly topic: string;
+  /** Empty if the topic names no device. */
+  readonly devicePath: string;
+  /** A stable code, for example `unknown_originator`. */
+  readonly reason: string;
+  readonly detail: string;
+  readonly receivedMs: number;
+  readonly payload: Uint8Array;
+}
+
+export interface DeadLetterRow extends Omit<DeadLetter, 'payload'> {
+  readonly id: number;
+}
+
+export interface DeadLetterLimits {
+  /** Of one device, so that one that misbehaves does not push out another's. */
+  readonly perDeviceMax: number;
+  readonly totalMax: number;
+}
+
+const defaultLimits: DeadLetterLimits = { perDeviceMax: 1000, totalMax: 10_000 };
+const detailLengthMax = 400;
+const lettersShownMax = 500;
+const columns = ['topic', 'device_path', 'reason', 'detail', 'received_ms', 'payload'];
+
+/** Keeps them in one transaction, and drops the oldest beyond the limits. */
+export async function storeDeadLetters(
+  database: Database,
+  letters: readonly DeadLetter[],
+  limits: DeadLetterLimits = defaultLimits,
+): Promise<void> {
+  if (letters.length === 0) return;
+  await inTransaction(database, async (statements) => {
+    await statements.insertMany(
+      'dead_letter',
+      columns,
+      letters.map(({ topic, devicePath, reason, detail, receivedMs, payload }) => [
+        topic,
+        devicePath,
+        reason,
+        detail.toWellFormed().slice(0, detailLengthMax),
+        receivedMs,
+        payload,
+      ]),
+    );
+    for (const path of new Set(letters.map(({ devicePath }) => devicePath))) {
+      await dropOldest(statements, 'where device_path = ?', [path], limits.perDeviceMax);
+    }
+    await dropOldest(statements, 'where id > ?', [0], limits.totalMax);
+  });
+}
+
+async function dropOldest(
+  statements: Statements,
+  where: string,
+  values: readonly (string | number)[],
+  keep: number,
+): Promise<void> {
+  const [oldest] = await statements.all<{ id: number }>(
+    `select id from dead_letter ${where} order by id desc limit 1 offset ${Math.trunc(keep)}`,
+    values,
+  );
+  if (oldest !== undefined) {
+    await statements.run(`delete from dead_letter ${where} and id <= ?`, [...values, oldest.id]);
+  }
+}
+
+/** @returns the newest first, at most 500, without payloads */
+export async function readDeadLetters(database: Database, scope: Scope): Promise<DeadLetterRow[]> {
+  return database.kysely
+    .selectFrom('dead_letter')
+    .select(['id', 'topic', 'device_path as devicePath', 'reason', 'detail', 'received_ms as receivedMs'])
+    .where(within('device_path', scope))
+    .orderBy('id', 'desc')
+    .limit(lettersShownMax)
+    .execute();
+}
+
+/** @returns a device's letters of one reason, the oldest first */
+export async function readLettersFor(
+  database: Database,
+  devicePath: string,
+  reason: string,
+): Promise<(DeadLetter & { readonly id: number })[]> {
+  return database.kysely
+    .selectFrom('dead_letter')
+    .select([
+      'id',
+      'topic',
+      'device_path as devicePath',
+      'reason',
+      'detail',
+      'received_ms as receivedMs',
+      'payload',
+    ])
+    .where('reason', '=', reason)
+    .where('device_path', '=', devicePath)
+    .orderBy('id')
+    .limit(defaultLimits.perDeviceMax)
+    .execute();
+}
+
+export async function removeDeadLetters(database: Database, ids: readonly number[]): Promise<void> {
+  if (ids.length === 0) return;
+  await database.kysely.deleteFrom('dead_letter').where('id', 'in', ids).execute();
+}

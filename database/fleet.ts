@@ -1,0 +1,100 @@
+/** The devices that a person sees, and how each of them is. */
+import { sql } from 'kysely';
+import type { DeviceStatus } from '../domain/device-status.ts';
+import type { Database } from './connect.ts';
+import type { Condition, Connection } from './schema.ts';
+import { within } from './scope.ts';
+import type { Scope } from './scope.ts';
+
+export interface FleetRow {
+  readonly path: string;
+  /** Empty until the first snapshot. */
+  readonly deviceType: string;
+  readonly connection: Connection;
+  readonly agentVersion: string;
+  readonly lastSequence: number;
+  readonly stored: number;
+  readonly lastSnapshotMs: number | null;
+  readonly receivedMs: number | null;
+  readonly condition: Condition;
+  readonly gapsOpen: number;
+}
+
+export interface DeviceRow extends FleetRow {
+  readonly owner: string;
+}
+
+function devices(database: Database) {
+  return database.kysely
+    .selectFrom('device')
+    .leftJoin('device_type', 'device_type.id', 'device.device_type_id')
+    .leftJoin(
+      (query) =>
+        query
+          .selectFrom('gap')
+          .where('closed_ms', 'is', null)
+          .groupBy('device_id')
+          .select(['device_id', ({ fn }) => fn.countAll<number>().as('open')])
+          .as('gaps'),
+      (join) => join.onRef('gaps.device_id', '=', 'device.id'),
+    )
+    .select([
+      'device.path',
+      sql<string>`coalesce(device_type.name, '')`.as('deviceType'),
+      'device.connection',
+      'device.agent_version as agentVersion',
+      'device.last_sequence as lastSequence',
+      'device.stored',
+      'device.last_snapshot_ms as lastSnapshotMs',
+      'device.received_ms as receivedMs',
+      'device.device_condition as condition',
+      sql<number>`coalesce(gaps.open, 0)`.as('gapsOpen'),
+    ]);
+}
+
+/** @returns in the order of paths */
+export async function readFleet(database: Database, scope: Scope): Promise<FleetRow[]> {
+  return devices(database).where(within('device.path', scope)).orderBy('device.path').execute();
+}
+
+/** @returns undefined for a device that does not exist or lies outside the scope: nobody learns which */
+export async function readDevice(
+  database: Database,
+  scope: Scope,
+  path: string,
+): Promise<DeviceRow | undefined> {
+  return devices(database)
+    .select('device.owner')
+    .where('device.path', '=', path)
+    .where(within('device.path', scope))
+    .executeTakeFirst();
+}
+
+/** @returns the row's id; registers a device that was never heard of */
+export async function ensureDevice(database: Database, path: string, nowMs: number): Promise<number> {
+  const insert = database.kysely.insertInto('device').values({ path, first_seen_ms: nowMs });
+  await (
+    database.engine === 'mysql' ? insert.ignore() : insert.onConflict((conflict) => conflict.doNothing())
+  ).execute();
+  const { id } = await database.kysely
+    .selectFrom('device')
+    .select('id')
+    .where('path', '=', path)
+    .executeTakeFirstOrThrow();
+  return id;
+}
+
+/** Notes what a device, or its last will, says of its connection. */
+export async function noteStatus(
+  database: Database,
+  path: string,
+  status: DeviceStatus,
+  nowMs: number,
+): Promise<void> {
+  const id = await ensureDevice(database, path, nowMs);
+  await database.kysely
+    .updateTable('device')
+    .set({ connection: status.state, agent_version: status.agentVersion, status_ms: nowMs })
+    .where('id', '=', id)
+    .execute();
+}

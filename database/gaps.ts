@@ -1,0 +1,27 @@
+/** Snapshots that devices sent and that never came. */
+import type { Database } from './connect.ts';
+import { within } from './scope.ts';
+import type { Scope } from './scope.ts';
+
+export interface OpenGap {
+  readonly fromSequence: number;
+  /** Inclusive. */
+  readonly toSequence: number;
+  readonly openedMs: number;
+}
+
+const gapsShownMax = 1000;
+
+/** @returns the oldest sequences first, at most 1,000 */
+export async function readOpenGaps(database: Database, scope: Scope, path: string): Promise<OpenGap[]> {
+  return database.kysely
+    .selectFrom('gap')
+    .innerJoin('device', 'device.id', 'gap.device_id')
+    .select(['from_sequence as fromSequence', 'to_sequence as toSequence', 'opened_ms as openedMs'])
+    .where('gap.closed_ms', 'is', null)
+    .where('device.path', '=', path)
+    .where(within('device.path', scope))
+    .orderBy('to_sequence')
+    .limit(gapsShownMax)
+    .execute();
+}

@@ -1,0 +1,18 @@
+/** What a person may see: everything, or one path of the namespace and what lies below it. */
+import { sql } from 'kysely';
+import type { RawBuilder, SqlBool } from 'kysely';
+
+/** Empty for everything, or a namespace path. */
+export type Scope = string;
+
+/**
+ * The meaning of domain/namespace.ts's `isWithin`, as ranges of an index: `0` is the character behind `/`, so all
+ * that lies below `ms-acc-1` is from `ms-acc-1/` up to, and without, `ms-acc-10`.
+ *
+ * @param column - for example `device.path`
+ */
+export function within(column: string, scope: Scope): RawBuilder<SqlBool> {
+  if (scope === '') return sql<SqlBool>`1 = 1`;
+  const path = sql.ref(column);
+  return sql<SqlBool>`(${path} = ${scope} or (${path} >= ${`${scope}/`} and ${path} < ${`${scope}0`}))`;
+}
