@@ -119,11 +119,6 @@ export function certificatesToPem(certificates: readonly Certificate[]): string 
   return certificates.map((certificate) => pemOf('CERTIFICATE', certificate.der)).join('');
 }
 
-/** The curve's name for an object identifier, for keys that are not in a certificate. */
-export function curveByOid(oid: string): CurveName | undefined {
-  return curves.get(oid)?.name;
-}
-
 function readCertificate(der: Buffer): Certificate {
   const outer = new DerReader(readOnly(der, derTag.sequence, 'certificate').content);
   const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');

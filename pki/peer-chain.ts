@@ -1,4 +1,5 @@
 /** The certificates that the peer of a TLS connection sent, as the verifier of paths takes them. */
+import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Certificate } from './certificate.ts';
 import { parseCertificate } from './certificate.ts';
@@ -19,9 +20,10 @@ export function peerChain(socket: TLSSocket): Certificate[] {
       throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
     }
     chain.push(parseCertificate(next.raw));
-    // A root is its own issuer, so following it would not end.
-    if (next.subject === next.issuer) break;
-    next = next.issuerCertificate;
+    const issuer: X509Certificate | undefined = next.issuerCertificate;
+    // A root is its own issuer, so following it would not end. The names alone do not tell: a customer's own
+    // client has the name of the CA that issued it (DESIGN §3).
+    next = issuer?.raw.equals(next.raw) === true ? undefined : issuer;
   }
   return chain;
 }
