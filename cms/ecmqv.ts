@@ -22,8 +22,8 @@ import type { CurvePoint, Suite } from './suite.ts';
 
 /** A recipient costs about 1 KiB. */
 const recipientsKept = 4096;
-/** An originator costs about 10 KiB (see `comb.ts`). */
-const originatorsKept = 4096;
+/** An originator costs about 20 KiB (see `comb.ts`). */
+const originatorsKept = 2048;
 
 // Both hold public values only, by certificate, so all sealers and openers of a process share them.
 const recipientPoints = new Recent<KeyObject>(recipientsKept);

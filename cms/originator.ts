@@ -42,6 +42,24 @@ export interface OfferedCertificates {
  */
 export type VerifyChain = (offered: OfferedCertificates) => Originator | undefined;
 
+/**
+ * Pairs certificates by common name.
+ *
+ * @param certificates - ENC and SIG certificates of any number of identities; CAs are passed over
+ * @returns one for each ENC certificate
+ */
+export function pairCertificates(certificates: readonly Certificate[]): Originator[] {
+  const leaves = certificates.filter(({ isAuthority }) => !isAuthority);
+  return leaves.flatMap((keyAgreement) => {
+    const { commonName, keyUsage } = keyAgreement;
+    if (commonName === undefined || keyUsage?.has('keyAgreement') !== true) return [];
+    const signature = leaves.find(
+      (leaf) => leaf.commonName === commonName && leaf.keyUsage?.has('digitalSignature') === true,
+    );
+    return [{ commonName, keyAgreement, ...(signature === undefined ? {} : { signature }) }];
+  });
+}
+
 /** The originators of a fixed list, found by any of their certificates. */
 export function originatorsOf(list: readonly Originator[]): Originators {
   const byKeyIdentifier = new Map<string, Originator>();

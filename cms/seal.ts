@@ -66,6 +66,9 @@ export interface Sealer {
   seal(content: Uint8Array, recipients: readonly Certificate[], context: SealContext): Buffer;
 }
 
+/** The same for every envelope that we make. */
+const keyInfo = sharedInfo('rfc5753', aes256WrapIdentifier, undefined, aes256KeyBytes);
+
 interface Originator {
   readonly agreement: AgreementKey;
   readonly keyIdentifier: Buffer;
@@ -168,10 +171,9 @@ function envelop(
 function wrapFor(originator: Originator, readers: readonly AgreementKey[], contentKey: Buffer): Buffer {
   const { suite } = originator.agreement;
   const { scalar, ephemeralPoint } = drawEphemeral(suite, originator);
-  const info = sharedInfo('rfc5753', aes256WrapIdentifier, undefined, aes256KeyBytes);
   const encryptedKeys = readers.map((reader) => {
     const secret = agreeAsSender(scalar, reader);
-    const kek = deriveKey(suite.hash, secret, info, aes256KeyBytes);
+    const kek = deriveKey(suite.hash, secret, keyInfo, aes256KeyBytes);
     const wrapped = wrapKey(kek, contentKey);
     secret.fill(0);
     kek.fill(0);

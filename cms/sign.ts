@@ -21,11 +21,12 @@ export function addSignature(envelope: Uint8Array, signer: SignatureKey, signing
   const { signedData } = readEnvelope(envelope);
   if (signedData === undefined)
     throw new CmsError('cms.unsigned', 'cannot add a signature: the envelope has none');
-  const added = makeSignerInfo(signedData.content, signer, signingTimeMs);
-  const others = signedData.signers.filter(({ identifier }) => !identifies(identifier, signer.certificate));
+  const { content, certificates, signers } = signedData;
+  const added = makeSignerInfo(content, signer, signingTimeMs);
+  const others = signers.filter(({ identifier }) => !identifies(identifier, signer.certificate));
   if (others.length >= signersMax) {
     throw new CmsError('cms.unsupported', `cannot add a signature: there are ${others.length} already`);
   }
-  const signed = writeSignedData({ ...signedData, signers: [...others, added] });
+  const signed = writeSignedData({ content, certificates, signers: [...others, added] });
   return writeContentInfo(oids.signedData, signed);
 }

@@ -9,7 +9,7 @@
  *       crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
  *       signerInfos SET OF SignerInfo }
  */
-import { DerFault, DerReader, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
+import { DerFault, DerReader, derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { readCertificateSet } from './auth-enveloped.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
@@ -18,8 +18,8 @@ import { CmsError } from './errors.ts';
 import { signersMax } from './limits.ts';
 import { oids } from './oid.ts';
 import type { ShellReader } from './shell.ts';
-import { readSignerInfo } from './signer-info.ts';
-import type { SignerInfo } from './signer-info.ts';
+import { readHashAlgorithm, readSignerInfo } from './signer-info.ts';
+import type { SignerInfo, WrittenSignerInfo } from './signer-info.ts';
 
 export interface SignedData {
   /** The octets that are signed: an encoded AuthEnvelopedData. */
@@ -40,7 +40,7 @@ export function readSignedData(shell: ShellReader): SignedData {
   shell.enter(derTag.sequence, what);
   const found = readSmallInteger(shell.take(derTag.integer, 'version'), 'version');
   if (found !== version) throw new DerFault(`${what}: version ${found}, not ${version}`);
-  checkDigestAlgorithms(shell.take(derTag.set, 'digest algorithms'));
+  const digestAlgorithms = shell.take(derTag.set, 'digest algorithms');
   shell.enter(derTag.sequence, 'encapsulated content');
   const contentType = shell.take(derTag.objectIdentifier, 'content type').content;
   if (!contentType.equals(oids.authEnvelopedData)) {
@@ -54,6 +54,7 @@ export function readSignedData(shell: ShellReader): SignedData {
   shell.takeOptional(crlsTag, 'revocation lists'); // they reach us by their own topic
   const signers = readSigners(shell);
   shell.leave(what);
+  requireAnnounced(digestAlgorithms, signers);
   return {
     content,
     certificates: certificates === undefined ? [] : readCertificateSet(certificates),
@@ -61,7 +62,9 @@ export function readSignedData(shell: ShellReader): SignedData {
   };
 }
 
-export function writeSignedData(data: SignedData): Buffer {
+export function writeSignedData(
+  data: Pick<SignedData, 'content' | 'certificates'> & { readonly signers: readonly WrittenSignerInfo[] },
+): Buffer {
   const digests = new Map(data.signers.map(({ hashOid }) => [hashOid.toString('latin1'), hashOid]));
   return derSequence(
     derInteger(version),
@@ -85,11 +88,21 @@ function readSigners(shell: ShellReader): readonly SignerInfo[] {
   return signers;
 }
 
-/** They only announce what the signers use (RFC 5652 §5.1), so the form is all that is looked at. */
-function checkDigestAlgorithms(found: DerElement): void {
+/**
+ * They announce what the signers use (RFC 5652 §5.1). No signature covers them, so they must announce just that:
+ * then nothing of an envelope can be changed unnoticed.
+ */
+function requireAnnounced(found: DerElement, signers: readonly SignerInfo[]): void {
   const members = new DerReader(found.content);
-  for (let count = 0; !members.done; count++) {
-    readOnly(members.next().der, derTag.sequence, 'digest algorithm');
-    if (count >= signersMax) throw new DerFault('digest algorithms: too many');
+  const announced = new Set<string>();
+  while (!members.done) {
+    const oid = readHashAlgorithm(members.take(derTag.sequence, 'digest algorithm'), 'digest algorithm');
+    if (announced.has(oid.toString('latin1'))) throw new DerFault('digest algorithms: the same twice');
+    announced.add(oid.toString('latin1'));
+    if (announced.size > signersMax) throw new DerFault(`digest algorithms: more than ${signersMax}`);
+  }
+  const used = new Set(signers.map(({ hashOid }) => hashOid.toString('latin1')));
+  if (used.size !== announced.size || [...used].some((oid) => !announced.has(oid))) {
+    throw new DerFault('digest algorithms: not those of the signers');
   }
 }

@@ -41,16 +41,20 @@ export interface SignatureKey {
   readonly certificate: Certificate;
 }
 
-export interface SignerInfo {
+/** All that SignedData needs of it. */
+export interface WrittenSignerInfo {
+  readonly hashOid: Buffer;
+  /** The whole SignerInfo. */
+  readonly der: Buffer;
+}
+
+export interface SignerInfo extends WrittenSignerInfo {
   readonly identifier: CertificateIdentifier;
   readonly hash: Suite['hash'];
-  readonly hashOid: Buffer;
   readonly attributes: Attributes;
   readonly messageDigest: Buffer;
   readonly signingTimeMs: number | undefined;
   readonly signature: Buffer;
-  /** The whole SignerInfo. */
-  readonly der: Buffer;
 }
 
 interface SignatureAlgorithm {
@@ -94,13 +98,17 @@ export function readSignerInfo(found: DerElement): SignerInfo {
   // RFC 5652 §5.3
   if (version !== (identifier.kind === 'keyIdentifier' ? 3 : 1))
     throw new DerFault(`${what}: version ${version}`);
-  const hashOid = readAlgorithm(fields.take(derTag.sequence, 'digest algorithm'), 'digest algorithm');
+  const hashOid = readHashAlgorithm(fields.take(derTag.sequence, 'digest algorithm'), 'digest algorithm');
   // RFC 5652 §5.3: they must be there, because the content is not id-data.
   const attributes = readAttributes(
     fields.take(signedAttributesTag, 'signed attributes'),
     'signed attributes',
   );
-  const ecdsaOid = readAlgorithm(fields.take(derTag.sequence, 'signature algorithm'), 'signature algorithm');
+  const ecdsaOid = readOnly(
+    fields.take(derTag.sequence, 'signature algorithm').content,
+    derTag.objectIdentifier,
+    'signature algorithm', // RFC 5754 §3.3: parameters are absent
+  ).content;
   const signature = fields.take(derTag.octetString, 'signature').content;
   const unsigned = fields.takeOptional(unsignedAttributesTag);
   if (unsigned !== undefined) readAttributes(unsigned, 'unsigned attributes');
@@ -130,22 +138,28 @@ export function readSignerInfo(found: DerElement): SignerInfo {
  * @param content - the octets to sign: an encoded AuthEnvelopedData
  * @param signer - checked by `checkSignatureKey`
  */
-export function makeSignerInfo(content: Uint8Array, signer: SignatureKey, signingTimeMs: number): SignerInfo {
+export function makeSignerInfo(
+  content: Uint8Array,
+  signer: SignatureKey,
+  signingTimeMs: number,
+): WrittenSignerInfo {
   const suite = suiteOf(signer.certificate.curve);
+  const keyIdentifier = keyIdentifierOf(signer.certificate);
+  const messageDigest = hash(suite.hash, content, 'buffer');
   const attributes = derSetOf([
     contentTypeAttribute(oids.authEnvelopedData),
-    attribute(oids.messageDigest, derOctetString(hash(suite.hash, content, 'buffer'))),
+    attribute(oids.messageDigest, derOctetString(messageDigest)),
     signingTimeAttribute(signingTimeMs),
   ]);
   const der = derSequence(
     derInteger(3),
-    derElement(keyIdentifierTag, keyIdentifierOf(signer.certificate)),
+    derElement(keyIdentifierTag, keyIdentifier),
     derSequence(derOid(suite.hashOid)), // RFC 5754 §2: parameters absent
     derRetagged(signedAttributesTag, attributes),
     derSequence(derOid(suite.ecdsaOid)),
     derOctetString(sign(suite.hash, attributes, signer.key)),
   );
-  return readSignerInfo(readOnly(der, derTag.sequence, 'signer'));
+  return { hashOid: suite.hashOid, der };
 }
 
 /** @returns whether `signer` is a signature over `content` by the key of `certificate` */
@@ -175,8 +189,8 @@ function readRequired(attributes: Attributes): Pick<SignerInfo, 'messageDigest' 
   };
 }
 
-/** RFC 5754 §2 and §3.3: parameters are absent; for a hash, NULL is to be accepted too. */
-function readAlgorithm(found: DerElement, what: string): Buffer {
+/** RFC 5754 §2: parameters are absent, but NULL is to be accepted too. */
+export function readHashAlgorithm(found: DerElement, what: string): Buffer {
   const fields = new DerReader(found.content);
   const oid = fields.take(derTag.objectIdentifier, what).content;
   if (fields.takeOptional(nullTag)?.content.length) throw new DerFault(`${what}: a NULL that is not empty`);

@@ -1,0 +1,42 @@
+/** Identities with real certificates, in memory. */
+import type { Originator } from '../../cms/originator.ts';
+import type { RecipientKey } from '../../cms/recipient.ts';
+import type { SealContext, SealKeys } from '../../cms/seal.ts';
+import type { SignatureKey } from '../../cms/signer-info.ts';
+import type { CurveName } from '../../pki/certificate.ts';
+import { rogueCertificate } from '../pki/rogue-authority.ts';
+import type { Rogue } from '../pki/rogue-authority.ts';
+
+export interface Identity {
+  readonly signatureKey: SignatureKey;
+  readonly recipient: RecipientKey;
+  readonly sealKeys: SealKeys;
+  readonly originator: Originator;
+}
+
+/** Fixed, so that nothing depends on when a test runs. */
+export const signingTimeMs = Date.UTC(2026, 10, 20, 12, 0, 0);
+
+export const authority: Rogue = rogueCertificate({ commonName: 'Test E2E root', ca: {} });
+
+export function makeIdentity(commonName: string, curve: CurveName = 'P-256', issuer = authority): Identity {
+  const signatureKey = rogueCertificate({ issuer, commonName, curve });
+  const recipient = rogueCertificate({ issuer, commonName, curve, keyUsage: ['keyAgreement'] });
+  return {
+    signatureKey,
+    recipient,
+    sealKeys: { signature: signatureKey, keyAgreement: recipient },
+    originator: { commonName, signature: signatureKey.certificate, keyAgreement: recipient.certificate },
+  };
+}
+
+export function contextOf(changes: Partial<SealContext> = {}): SealContext {
+  return {
+    topic: 'ms-acc-1/acc-1/dev-1/snapshots',
+    sequence: 7,
+    previousDigest: undefined,
+    contentType: 'senml+cbor',
+    signingTimeMs,
+    ...changes,
+  };
+}
