@@ -7,8 +7,19 @@ var os = require('os');
 
 var wanted = [24, 15]; // package.json "engines": type stripping, node:sqlite and brainpool ECDH without flags
 
-function isNewEnough(version) {
+// A TLS server on these drops the client's certificate chain (nodejs/node#65579), so no path can be verified:
+// 24.21 by our own trial (24.20 and 26.10 have the chain), 26.8 and 26.9 by the report.
+var broken = [
+  [24, 21],
+  [26, 8],
+  [26, 9],
+];
+
+function isSuitable(version) {
   var parts = version.replace(/^v/, '').split('.').map(Number);
+  for (var i = 0; i < broken.length; i++) {
+    if (parts[0] === broken[i][0] && parts[1] === broken[i][1]) return false;
+  }
   return parts[0] > wanted[0] || (parts[0] === wanted[0] && parts[1] >= wanted[1]);
 }
 
@@ -37,11 +48,11 @@ function packagedNode() {
 
 /**
  * Runs `script` with `args` and ends this process with its exit status.
- * On a Node that is new enough, it runs in this process; otherwise the packaged Node does,
+ * On a Node that is suitable, it runs in this process; otherwise the packaged Node does,
  * with the same terminal, the same signals and the same exit status.
  */
 exports.launch = function (script, args) {
-  if (isNewEnough(process.version)) {
+  if (isSuitable(process.version)) {
     process.argv = [process.argv[0], script].concat(args);
     require('./import.cjs').importScript(script);
     return;
@@ -49,10 +60,20 @@ exports.launch = function (script, args) {
   var binary = packagedNode();
   if (!binary) {
     console.error(
-      'plombe needs Node ' + wanted.join('.') + ' or later; this is ' + process.version + '.\n' +
-        'Its own copy of Node for ' + process.platform + '-' + process.arch + ' is not installed. Either\n' +
+      'plombe needs Node ' +
+        wanted.join('.') +
+        ' or later, and not 24.21, 26.8 or 26.9 (nodejs/node#65579); this is ' +
+        process.version +
+        '.\n' +
+        'Its own copy of Node for ' +
+        process.platform +
+        '-' +
+        process.arch +
+        ' is not installed. Either\n' +
         '  - run `npm ci` (or `npm install`) without --omit=optional and --no-optional, or\n' +
-        '  - install Node ' + wanted.join('.') + ' or later and run this command again.',
+        '  - install Node ' +
+        wanted.join('.') +
+        ' or later and run this command again.',
     );
     process.exit(1);
   }
