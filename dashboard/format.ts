@@ -1,0 +1,66 @@
+/** Numbers, times and names as people read them. */
+import type { ChannelValue } from './api.ts';
+
+const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+const integerFormat = new Intl.NumberFormat();
+const decimalFormat = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
+const relativeFormat = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'narrow' });
+
+const units: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
+  ['year', 31_557_600_000],
+  ['month', 2_629_800_000],
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1000],
+];
+
+export function formatDateTime(ms: number | null): string {
+  return ms === null ? '–' : dateTimeFormat.format(ms);
+}
+
+export function formatDate(ms: number | null): string {
+  return ms === null ? '–' : dateFormat.format(ms);
+}
+
+/** @returns for example `5 min ago` */
+export function formatAgo(ms: number | null, nowMs: number = Date.now()): string {
+  if (ms === null) return 'never';
+  const distance = ms - nowMs;
+  const [unit, length] =
+    units.find(([, candidate]) => Math.abs(distance) >= candidate) ?? (['second', 1000] as const);
+  if (unit === 'second' && Math.abs(distance) < 5000) return 'just now';
+  return relativeFormat.format(Math.round(distance / length), unit);
+}
+
+export function formatCount(count: number): string {
+  return integerFormat.format(count);
+}
+
+export function formatValue(value: ChannelValue): string {
+  if (typeof value === 'number') return decimalFormat.format(value);
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  return value;
+}
+
+const unitNames: Readonly<Record<string, string>> = {
+  Cel: '°C',
+  degR: '°R',
+  '1/min': 'min⁻¹',
+  m2: 'm²',
+  m3: 'm³',
+  '1': '',
+};
+
+/** @returns a SenML unit (RFC 8428 §12.1) as it is usually written */
+export function formatUnit(unit: string | null): string {
+  if (unit === null) return '';
+  return unitNames[unit] ?? unit.replace('m/s2', 'm/s²').replace('/m3', '/m³');
+}
+
+/** @returns `Ps30` of `compressor.Ps30` */
+export function channelTail(channel: string): string {
+  const dot = channel.indexOf('.');
+  return dot > 0 ? channel.slice(dot + 1) : channel;
+}

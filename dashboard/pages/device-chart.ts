@@ -1,0 +1,141 @@
+/** The chart of the device page: any channel, any range, and it follows what arrives. */
+import type { TemplateResult } from 'lit-html';
+import { html, nothing } from 'lit-html';
+import { ref } from 'lit-html/directives/ref.js';
+import type { Device, Series } from '../api.ts';
+import { api, ApiError } from '../api.ts';
+import type { Chart } from '../chart.ts';
+import { createChart } from '../chart.ts';
+import { formatDateTime } from '../format.ts';
+import type { App } from '../page.ts';
+
+export interface ChartPanel {
+  view(device: Device): TemplateResult;
+  /** Loads what a newer device has; the first time with `channel`. */
+  follow(device: Device, channel: string | undefined): void;
+  choose(channel: string): void;
+  channel(): string | undefined;
+  stop(): void;
+}
+
+const hourMs = 3_600_000;
+const ranges = [
+  { name: '1 h', ms: hourMs },
+  { name: '24 h', ms: 24 * hourMs },
+  { name: '7 d', ms: 168 * hourMs },
+  { name: '30 d', ms: 720 * hourMs },
+  { name: 'All', ms: Infinity },
+] as const;
+const points = 500;
+
+interface State {
+  channel: string | undefined;
+  /** Back from the last snapshot, by the device's clock; or a range that was dragged over. */
+  range: { readonly ms: number } | { readonly fromMs: number; readonly toMs: number };
+  lastSnapshotMs: number;
+  isEmpty: boolean;
+}
+
+export function createChartPanel(app: App, path: string): ChartPanel {
+  const state: State = { channel: undefined, range: { ms: Infinity }, lastSnapshotMs: 0, isEmpty: false };
+  let chart: Chart | undefined;
+  let latestRequest = 0;
+  const load = (): void =>
+    app.attempt(async () => {
+      if (state.channel === undefined || chart === undefined) return;
+      const request = ++latestRequest;
+      const series = await readSeries(path, state.channel, state);
+      // Answers can overtake each other; only that to the last question counts.
+      if (request !== latestRequest) return;
+      state.isEmpty = series.timesMs.length === 0;
+      chart?.show(series);
+      app.refresh();
+    });
+  const set = (change: Partial<State>): void => {
+    Object.assign(state, change);
+    app.refresh();
+    load();
+  };
+  // One and the same function, or lit-html would take the element away and give it anew at every drawing.
+  const attach = (element: Element | undefined): void => {
+    chart?.destroy();
+    chart = undefined;
+    if (!(element instanceof HTMLElement)) return;
+    chart = createChart(element, (fromMs, toMs) => set({ range: { fromMs, toMs } }));
+    load();
+  };
+  return {
+    channel: () => state.channel,
+    choose: (channel) => set({ channel }),
+    follow: (device, channel) => {
+      state.channel ??= channel;
+      const isNewer = (device.lastSnapshotMs ?? 0) !== state.lastSnapshotMs;
+      state.lastSnapshotMs = device.lastSnapshotMs ?? 0;
+      if (isNewer && 'ms' in state.range) load();
+    },
+    stop: () => chart?.destroy(),
+    view: (device) => view(state, device, set, attach),
+  };
+}
+
+async function readSeries(path: string, channel: string, { range, lastSnapshotMs }: State): Promise<Series> {
+  if (!('ms' in range)) return api.series({ path, channel, ...range, points });
+  const toMs = lastSnapshotMs;
+  try {
+    if (Number.isFinite(range.ms))
+      return await api.series({ path, channel, fromMs: toMs - range.ms, toMs, points });
+    // One point over all time says when the first value was measured; from there on the points are spread.
+    const first = await api.series({ path, channel, fromMs: 0, toMs, points: 1 });
+    return await api.series({ path, channel, fromMs: first.timesMs[0] ?? 0, toMs, points });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    return { channel, unit: null, timesMs: [], min: [], max: [], mean: [] };
+  }
+}
+
+function view(
+  state: State,
+  device: Device,
+  set: (change: Partial<State>) => void,
+  attach: (element: Element | undefined) => void,
+): TemplateResult {
+  const channels = device.latest
+    .filter(({ value }) => typeof value !== 'string')
+    .map(({ channel }) => channel);
+  const { range } = state;
+  return html`<section class="card chart-card">
+    <div class="toolbar bare">
+      <h2>Chart</h2>
+      <label class="select">
+        <span class="hidden">Channel</span>
+        <select @change=${(event: Event) => set({ channel: (event.target as HTMLSelectElement).value })}>
+          ${channels.map(
+            (channel) =>
+              html`<option value=${channel} ?selected=${channel === state.channel}>${channel}</option>`,
+          )}
+        </select>
+      </label>
+      <div class="chips" role="group" aria-label="Range">
+        ${ranges.map(
+          ({ name, ms }) =>
+            html`<button
+              class="chip"
+              aria-pressed=${'ms' in range && range.ms === ms}
+              @click=${() => set({ range: { ms } })}
+            >
+              ${name}
+            </button>`,
+        )}
+      </div>
+    </div>
+    <div class="chart" ${ref(attach)}></div>
+    ${state.isEmpty ? html`<p class="quiet">No value in this range.</p>` : nothing}
+    <p class="quiet hint">
+      ${
+        'ms' in range
+          ? 'Drag over the chart to look closer.'
+          : `${formatDateTime(range.fromMs)} to ${formatDateTime(range.toMs)}. Choose a range to go back.`
+      }
+    </p>
+  </section>`;
+}

@@ -1,0 +1,292 @@
+/** What the dashboard reads of workflows, and the one thing that it writes: a task is completed. */
+import type { SelectQueryBuilder } from 'kysely';
+import { sql } from 'kysely';
+import { noteChange } from './changes.ts';
+import type { Database } from './connect.ts';
+import { inProcessTransaction, processTables } from './processes.ts';
+import type { InstanceState, NotificationChannel, NotificationState, TaskState } from './processes-tables.ts';
+import type { Condition } from './schema.ts';
+
+/** Whose devices are listed: empty for all, else a namespace path and what lies below it. */
+export type Scope = string;
+
+export interface TaskItem {
+  readonly id: string;
+  readonly instanceId: string;
+  readonly path: string;
+  readonly deviceType: string;
+  readonly classification: Condition;
+  readonly title: string;
+  readonly instructions: string;
+  readonly assignee: string;
+  readonly state: TaskState;
+  readonly createdMs: number;
+  readonly completedMs: number | null;
+  readonly completedBy: string;
+  readonly comment: string;
+}
+
+/** @returns open tasks first, oldest first; then closed ones, newest first */
+export async function listTasks(database: Database, scope: Scope, limit: number): Promise<TaskItem[]> {
+  const tasks = (open: boolean) =>
+    within(
+      processTables(database)
+        .selectFrom('task as t')
+        .innerJoin('process_instance as i', 'i.id', 't.instance_id')
+        .innerJoin('device as d', 'd.id', 't.device_id')
+        .leftJoin('device_type as y', 'y.id', 'd.device_type_id')
+        .select([
+          't.id',
+          't.instance_id as instanceId',
+          'd.path',
+          'i.classification',
+          't.title',
+          't.instructions',
+        ])
+        .select(['t.assignee', 't.state', 't.created_ms as createdMs', 't.completed_ms as completedMs'])
+        .select([
+          't.completed_by as completedBy',
+          't.comment',
+          sql<string>`coalesce(y.name, '')`.as('deviceType'),
+        ])
+        .where('t.state', open ? '=' : '<>', 'open')
+        .orderBy('t.created_ms', open ? 'asc' : 'desc')
+        .orderBy('t.id')
+        .limit(limit),
+      scope,
+    ).execute();
+  return [...(await tasks(true)), ...(await tasks(false))];
+}
+
+export type Completion = 'completed' | 'absent' | 'closed';
+
+/**
+ * Records that a person did a task; bpm goes on from there.
+ *
+ * @returns `absent` also for a task outside the scope, so that nobody learns what others have
+ */
+export async function completeTask(
+  database: Database,
+  task: { readonly id: string; readonly by: string; readonly comment: string; readonly scope: Scope },
+  nowMs: number,
+): Promise<Completion> {
+  return inProcessTransaction(database, async (transaction) => {
+    const seen = await within(
+      transaction
+        .selectFrom('task as t')
+        .innerJoin('device as d', 'd.id', 't.device_id')
+        .select('t.id')
+        .where('t.id', '=', task.id),
+      task.scope,
+    ).executeTakeFirst();
+    if (seen === undefined) return 'absent';
+    const { numUpdatedRows } = await transaction
+      .updateTable('task')
+      .set({ state: 'completed', completed_ms: nowMs, completed_by: task.by, comment: task.comment })
+      .where('id', '=', task.id)
+      .where('state', '=', 'open')
+      .executeTakeFirst();
+    if (numUpdatedRows !== 1n) return 'closed';
+    await noteChange(transaction, database.engine, 'tasks');
+    return 'completed';
+  });
+}
+
+export interface NotificationItem {
+  readonly id: string;
+  readonly instanceId: string;
+  readonly path: string;
+  readonly channel: NotificationChannel;
+  readonly recipients: string;
+  readonly subject: string;
+  readonly body: string;
+  readonly state: NotificationState;
+  readonly attempts: number;
+  readonly createdMs: number;
+  readonly sentMs: number | null;
+  readonly detail: string;
+}
+
+/** @returns newest first */
+export async function listNotifications(
+  database: Database,
+  scope: Scope,
+  limit: number,
+): Promise<NotificationItem[]> {
+  return within(
+    processTables(database)
+      .selectFrom('notification as n')
+      .innerJoin('device as d', 'd.id', 'n.device_id')
+      .select([
+        'n.id',
+        'n.instance_id as instanceId',
+        'd.path',
+        'n.channel',
+        'n.recipients',
+        'n.subject',
+        'n.body',
+      ])
+      .select(['n.state', 'n.attempts', 'n.created_ms as createdMs', 'n.sent_ms as sentMs', 'n.detail'])
+      .orderBy('n.created_ms', 'desc')
+      .orderBy('n.id')
+      .limit(limit),
+    scope,
+  ).execute();
+}
+
+export interface WorkflowItem {
+  readonly id: string;
+  readonly definition: string;
+  readonly digest: string;
+  readonly path: string;
+  readonly classification: Condition;
+  readonly state: InstanceState;
+  /** Why the condition was what it was. */
+  readonly reason: string;
+  /** Why it failed. */
+  readonly detail: string;
+  readonly startedMs: number;
+  readonly endedMs: number | null;
+  /** Ids of elements and flows, in order. */
+  readonly visited: readonly string[];
+  /** Ids of the elements where it waits. */
+  readonly waitingAt: readonly string[];
+}
+
+/**
+ * @param select - a device's path, or an instance's id, or neither for all
+ * @returns newest first
+ */
+export async function listWorkflows(
+  database: Database,
+  scope: Scope,
+  select: { readonly path?: string | undefined; readonly id?: string | undefined },
+  limit: number,
+): Promise<WorkflowItem[]> {
+  const tables = processTables(database);
+  let query = tables
+    .selectFrom('process_instance as i')
+    .innerJoin('device as d', 'd.id', 'i.device_id')
+    .select([
+      'i.id',
+      'i.definition',
+      'i.digest',
+      'd.path',
+      'i.classification',
+      'i.state',
+      'i.variables',
+      'i.detail',
+    ])
+    .select(['i.started_ms as startedMs', 'i.ended_ms as endedMs', 'i.visited'])
+    .orderBy('i.started_ms', 'desc')
+    .orderBy('i.id')
+    .limit(limit);
+  if (select.path !== undefined) query = query.where('d.path', '=', select.path);
+  if (select.id !== undefined) query = query.where('i.id', '=', select.id);
+  const rows = await within(query, scope).execute();
+  const open = rows.filter((row) => row.state === 'running').map((row) => row.id);
+  const tokens =
+    open.length === 0
+      ? []
+      : await tables
+          .selectFrom('process_token')
+          .select(['instance_id', 'element_id'])
+          .where('instance_id', 'in', open)
+          .execute();
+  return rows.map(({ variables, visited, ...row }) => ({
+    ...row,
+    reason: textIn(variables, 'reason'),
+    visited: listIn(visited),
+    waitingAt: tokens.filter((token) => token.instance_id === row.id).map((token) => token.element_id),
+  }));
+}
+
+export type WorkflowCounts = Readonly<Record<'normal' | 'abnormal' | 'overdue', number>>;
+
+/** @returns how many instances each condition has ever started */
+export async function countWorkflows(database: Database, scope: Scope): Promise<WorkflowCounts> {
+  const rows = await within(
+    processTables(database)
+      .selectFrom('process_instance as i')
+      .innerJoin('device as d', 'd.id', 'i.device_id')
+      .select(['i.classification', sql<number>`count(*)`.as('count')])
+      .groupBy('i.classification'),
+    scope,
+  ).execute();
+  const count = (classification: Condition): number =>
+    rows.find((row) => row.classification === classification)?.count ?? 0;
+  return { normal: count('normal'), abnormal: count('abnormal'), overdue: count('overdue') };
+}
+
+/** @returns the XML of a definition: the one with this digest, or the current one of this name */
+export async function readDefinitionXml(
+  database: Database,
+  name: string,
+  digest: string | undefined,
+): Promise<string | undefined> {
+  let query = processTables(database)
+    .selectFrom('process_definition')
+    .select('xml')
+    .where('name', '=', name)
+    .orderBy('loaded_ms', 'desc')
+    .limit(1);
+  if (digest !== undefined) query = query.where('digest', '=', digest);
+  const row = await query.executeTakeFirst();
+  return row === undefined ? undefined : Buffer.from(row.xml).toString('utf8');
+}
+
+/** @returns the rules of a device type, or those of all others, as bpm read them; undefined before bpm first started */
+export async function readDeviceTypeRules(database: Database, deviceType: string): Promise<unknown> {
+  const rows = await processTables(database)
+    .selectFrom('device_type_rules')
+    .selectAll()
+    .where('device_type', 'in', [deviceType, 'default'])
+    .execute();
+  const row = rows.find((candidate) => candidate.device_type === deviceType) ?? rows[0];
+  return row === undefined ? undefined : JSON.parse(row.rules);
+}
+
+export interface ConditionItem {
+  readonly condition: Condition;
+  readonly sinceMs: number | null;
+  readonly reason: string;
+}
+
+/** @returns undefined for a device that is not there, or not in the scope, or was never judged */
+export async function readCondition(
+  database: Database,
+  scope: Scope,
+  path: string,
+): Promise<ConditionItem | undefined> {
+  return within(
+    processTables(database)
+      .selectFrom('condition_state as c')
+      .innerJoin('device as d', 'd.id', 'c.device_id')
+      .select(['c.device_condition as condition', 'c.since_ms as sinceMs', 'c.reason'])
+      .where('d.path', '=', path),
+    scope,
+  ).executeTakeFirst();
+}
+
+/** By range rather than by LIKE, in which an underscore of a name would be a wildcard; `0` follows `/` in ASCII. */
+function within<DB, TB extends keyof DB, O>(
+  query: SelectQueryBuilder<DB, TB, O>,
+  scope: Scope,
+): SelectQueryBuilder<DB, TB, O> {
+  if (scope === '') return query;
+  return query.where(
+    sql<boolean>`(${sql.ref('d.path')} = ${scope} or (${sql.ref('d.path')} > ${`${scope}/`} and ${sql.ref('d.path')} < ${`${scope}0`}))`,
+  );
+}
+
+function textIn(json: string, key: string): string {
+  const parsed: unknown = JSON.parse(json);
+  const value: unknown =
+    typeof parsed === 'object' && parsed !== null ? Object.entries(parsed).find(([k]) => k === key)?.[1] : '';
+  return typeof value === 'string' ? value : '';
+}
+
+function listIn(json: string): string[] {
+  const parsed: unknown = JSON.parse(json);
+  return Array.isArray(parsed) ? parsed.map(String) : [];
+}
