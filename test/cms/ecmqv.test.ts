@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
+import test from 'node:test';
 import { combTimes, makeComb } from '../../cms/comb.ts';
 import {
   basePointTimes,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import test from 'node:test';
 import { CmsError } from '../../cms/errors.ts';
 import { inspect } from '../../cms/inspect.ts';
 import { openAnonymous } from '../../cms/open-anonymous.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { test } from 'node:test';
+import test from 'node:test';
 import fc from 'fast-check';
 import { aes256WrapIdentifier } from '../../cms/algorithms.ts';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from '../../cms/attributes.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import test from 'node:test';
 import fc from 'fast-check';
 import { contentBytesMax, envelopeBytesMax } from '../../domain/limits.ts';
 import { envelopeDigest, readEnvelope } from '../../cms/envelope.ts';
