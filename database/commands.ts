@@ -30,11 +30,39 @@ const commandsShownMax = 200;
 const unfinished: readonly CommandState[] = ['sent', 'delivered'];
 const detailLengthMax = 1000;
 
-/** @throws DatabaseError `database.conflict` if the id was used */
-export async function addCommand(database: Database, command: NewCommand): Promise<void> {
+/** Where a command's envelope stands among those of the service that issues it. */
+export interface CommandPlace {
+  readonly sequence: number;
+  /** Undefined for the first. */
+  readonly previousDigest: Uint8Array | undefined;
+}
+
+export interface SealedCommand {
+  readonly envelope: Uint8Array;
+  readonly digest: Uint8Array;
+}
+
+/**
+ * Seals a command and keeps it, so that whatever happens next, a sequence is used once and what is sent again is the same.
+ *
+ * @throws DatabaseError `database.conflict` if the id was used
+ */
+export async function addCommand(
+  database: Database,
+  command: NewCommand,
+  seal: (place: CommandPlace) => SealedCommand,
+): Promise<void> {
   const deviceId = await ensureDevice(database, command.path, command.issuedMs);
   try {
     await database.transaction(async (transaction) => {
+      const last = await transaction
+        .selectFrom('command')
+        .select(['sequence', 'digest'])
+        .orderBy('sequence', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      const sequence = (last?.sequence ?? 0) + 1;
+      const { envelope, digest } = seal({ sequence, previousDigest: last?.digest });
       await transaction
         .insertInto('command')
         .values({
@@ -48,6 +76,9 @@ export async function addCommand(database: Database, command: NewCommand): Promi
           state: 'sent',
           state_ms: command.issuedMs,
           detail: '',
+          sequence,
+          digest,
+          envelope,
         })
         .execute();
       await noteChange(transaction, database.engine, 'commands');
@@ -87,16 +118,23 @@ export async function readCommands(database: Database, scope: Scope, path: strin
   const rows = await commands(database)
     .where('device.path', '=', path)
     .where(within('device.path', scope))
-    .orderBy('issued_ms', 'desc')
+    .orderBy('command.sequence', 'desc')
     .limit(commandsShownMax)
     .execute();
   return rows.map(parsed);
 }
 
 /** @returns what the broker has not acknowledged yet, the oldest first: to be published (again) after a restart */
-export async function readUndelivered(database: Database): Promise<CommandRow[]> {
-  const rows = await commands(database).where('state', '=', 'sent').orderBy('issued_ms').execute();
-  return rows.map(parsed);
+export async function readUndelivered(
+  database: Database,
+): Promise<{ readonly id: string; readonly path: string; readonly envelope: Uint8Array }[]> {
+  return database.kysely
+    .selectFrom('command')
+    .innerJoin('device', 'device.id', 'command.device_id')
+    .select(['command.id', 'device.path', 'envelope'])
+    .where('state', '=', 'sent')
+    .orderBy('sequence')
+    .execute();
 }
 
 /** The broker has it. A device that answered already stays where it is. */

@@ -13,6 +13,7 @@ export interface DeviceState {
   last_digest: Uint8Array | null;
   stored: number;
   redelivered: number;
+  latest_sequence: number;
   latest_ordinal: number;
   head_count: number;
   zone_ordinal: number;
@@ -31,6 +32,7 @@ const columns = [
   'last_digest',
   'stored',
   'redelivered',
+  'latest_sequence',
   'latest_ordinal',
   'head_count',
   'zone_ordinal',

@@ -24,7 +24,10 @@ const sqliteUnavailable: ReadonlySet<number> = new Set([
   13, // SQLITE_FULL
   14, // SQLITE_CANTOPEN
 ]);
-const sqliteConstraint = 19;
+const sqliteConflict: ReadonlySet<unknown> = new Set([
+  1555, // SQLITE_CONSTRAINT_PRIMARYKEY
+  2067, // SQLITE_CONSTRAINT_UNIQUE
+]);
 
 // https://mariadb.com/kb/en/mariadb-error-code-reference/, and the operating system's own.
 const mysqlUnavailable: ReadonlySet<string> = new Set([
@@ -75,7 +78,7 @@ export function isUnavailable(error: unknown): boolean {
 
 /** @returns whether a unique key refused a row */
 export function isConflict(error: unknown): boolean {
-  return sqliteCode(error) === sqliteConstraint || mysqlCode(error) === 'ER_DUP_ENTRY';
+  return sqliteConflict.has(fieldOf(error, 'errcode')) || mysqlCode(error) === 'ER_DUP_ENTRY';
 }
 
 /** @returns whether two transactions met and this one was rolled back, so that it may simply run again */

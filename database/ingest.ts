@@ -1,7 +1,7 @@
 /** Storing snapshots: a whole batch in one transaction, each snapshot once. */
 import type { Snapshot } from '../domain/snapshot.ts';
 import { Catalogue } from './catalogue.ts';
-import type { CatalogueLimits, CatalogueRefusal } from './catalogue.ts';
+import type { CatalogueLimits, CatalogueRefusal, ResolvedSnapshot } from './catalogue.ts';
 import type { ChangeName } from './changes.ts';
 import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
@@ -12,7 +12,7 @@ import { keepGaps, raiseAlarm } from './sequence.ts';
 import { inTransaction } from './statements.ts';
 import type { SqlValue, Statements } from './statements.ts';
 
-/** A snapshot whose envelope was verified and opened. */
+/** An envelope that was verified and opened. */
 export interface Arrival {
   /** The device's path. */
   readonly device: string;
@@ -24,7 +24,8 @@ export interface Arrival {
   /** SHA-256 of the certificate that signed it. */
   readonly signer: Uint8Array;
   readonly receivedMs: number;
-  readonly snapshot: Snapshot;
+  /** Absent for what is no snapshot, such as a command's result: it takes a sequence all the same. */
+  readonly snapshot?: Snapshot;
 }
 
 export type ArrivalRefusal = CatalogueRefusal | 'bad_sequence' | 'time_out_of_range';
@@ -64,6 +65,7 @@ interface Batch {
   /** Of this batch, so that a repetition within it is seen: `deviceId:sequence` → digest. */
   readonly digests: Map<string, Uint8Array>;
   readonly snapshots: SqlValue[][];
+  readonly others: SqlValue[][];
   readonly heads: SqlValue[][];
   readonly touched: Set<DeviceState>;
   readonly stored: Set<DeviceState>;
@@ -96,6 +98,7 @@ async function store(
     devices: await loadDevices(statements, paths, arrivals[0]?.receivedMs ?? 0),
     digests: new Map(),
     snapshots: [],
+    others: [],
     heads: [],
     touched: new Set(),
     stored: new Set(),
@@ -107,6 +110,11 @@ async function store(
     'snapshot',
     ['device_id', 'sequence', 'time_ms', 'received_ms', 'digest', 'signer'],
     batch.snapshots,
+  );
+  await statements.insertMany(
+    'other_envelope',
+    ['device_id', 'sequence', 'received_ms', 'digest'],
+    batch.others,
   );
   await statements.insertMany(
     'head',
@@ -136,32 +144,54 @@ async function place(
   if (device === undefined) throw new Error(`device ${arrival.device} was not loaded`);
   const { sequence, snapshot, receivedMs } = arrival;
   if (!Number.isSafeInteger(sequence) || sequence < 1) return { outcome: 'refused', reason: 'bad_sequence' };
-  if (!(snapshot.timeMs >= timeMinMs && snapshot.timeMs <= receivedMs + timeAheadMsMax)) {
+  if (snapshot !== undefined && !isPlausible(snapshot.timeMs, receivedMs)) {
     return { outcome: 'refused', reason: 'time_out_of_range' };
   }
   const digest =
     sequence > device.last_sequence ? undefined : await digestOf(statements, batch, device, sequence);
   if (digest !== undefined) return repeat(statements, batch, device, arrival, digest);
-  const resolved = await catalogue.resolve(statements, snapshot, receivedMs);
-  if ('refused' in resolved) return { outcome: 'refused', reason: resolved.refused };
+  const resolved = snapshot && (await catalogue.resolve(statements, snapshot, receivedMs));
+  if (resolved !== undefined && 'refused' in resolved)
+    return { outcome: 'refused', reason: resolved.refused };
   await checkChain(statements, batch, device, arrival);
   if (await keepGaps(statements, device, sequence, receivedMs)) batch.changed.add('gaps');
   batch.digests.set(`${device.id}:${sequence}`, arrival.digest);
-  batch.snapshots.push([device.id, sequence, snapshot.timeMs, receivedMs, arrival.digest, arrival.signer]);
-  device.stored += 1;
-  device.head_count += 1;
-  batch.heads.push([device.id, device.stored, sequence, snapshot.timeMs, encodePairs(resolved.pairs)]);
-  device.received_ms = receivedMs;
   if (sequence > device.last_sequence) {
     device.last_sequence = sequence;
-    device.last_snapshot_ms = snapshot.timeMs;
     device.last_digest = arrival.digest;
-    device.latest_ordinal = device.stored;
-    device.device_type_id = resolved.typeId;
+  }
+  if (snapshot !== undefined && resolved !== undefined) {
+    addSnapshot(batch, device, arrival, snapshot, resolved);
+  } else {
+    batch.others.push([device.id, sequence, receivedMs, arrival.digest]);
   }
   batch.touched.add(device);
-  batch.stored.add(device);
   return { outcome: 'stored' };
+}
+
+function isPlausible(timeMs: number, receivedMs: number): boolean {
+  return timeMs >= timeMinMs && timeMs <= receivedMs + timeAheadMsMax;
+}
+
+function addSnapshot(
+  batch: Batch,
+  device: DeviceState,
+  { sequence, receivedMs, digest, signer }: Arrival,
+  { timeMs }: Snapshot,
+  { typeId, pairs }: ResolvedSnapshot,
+): void {
+  batch.snapshots.push([device.id, sequence, timeMs, receivedMs, digest, signer]);
+  device.stored += 1;
+  device.head_count += 1;
+  batch.heads.push([device.id, device.stored, sequence, timeMs, encodePairs(pairs)]);
+  device.received_ms = receivedMs;
+  if (sequence > device.latest_sequence) {
+    device.latest_sequence = sequence;
+    device.last_snapshot_ms = timeMs;
+    device.latest_ordinal = device.stored;
+    device.device_type_id = typeId;
+  }
+  batch.stored.add(device);
 }
 
 async function digestOf(
@@ -173,8 +203,9 @@ async function digestOf(
   const here = batch.digests.get(`${device.id}:${sequence}`);
   if (here !== undefined) return here;
   const [row] = await statements.all<{ digest: Uint8Array }>(
-    'select digest from snapshot where device_id = ? and sequence = ?',
-    [device.id, sequence],
+    `select digest from snapshot where device_id = ? and sequence = ?
+     union all select digest from other_envelope where device_id = ? and sequence = ?`,
+    [device.id, sequence, device.id, sequence],
   );
   return row?.digest;
 }

@@ -9,6 +9,7 @@ export interface Schema {
   channel: ChannelTable;
   channel_change: ChannelChangeTable;
   snapshot: SnapshotTable;
+  other_envelope: OtherEnvelopeTable;
   ingest_turn: IngestTurnTable;
   head: HeadTable;
   open_zone: OpenZoneTable;
@@ -53,15 +54,15 @@ interface DeviceTable {
   device_condition: Generated<Condition>;
   /** When the last snapshot came. */
   received_ms: number | null;
-  /** The highest sequence stored; 0 before the first. */
+  /** The highest sequence that came, and the digest of that envelope; 0 before the first. */
   last_sequence: Generated<number>;
-  /** The time and the digest of that snapshot. */
-  last_snapshot_ms: number | null;
   last_digest: Uint8Array | null;
+  /** The snapshot with the highest sequence: when it was taken, and its `head.ordinal`. */
+  latest_sequence: Generated<number>;
+  last_snapshot_ms: number | null;
   /** How many snapshots were ever stored; also the ordinal of the newest arrival. */
   stored: Generated<number>;
   redelivered: Generated<number>;
-  /** `head.ordinal` of the snapshot with the highest sequence. */
   latest_ordinal: Generated<number>;
   head_count: Generated<number>;
   /** `open_zone` covers the rows of `head` up to this ordinal. */
@@ -113,6 +114,13 @@ interface SnapshotTable {
   digest: Uint8Array;
   /** SHA-256 of the certificate that signed it. */
   signer: Uint8Array;
+}
+
+interface OtherEnvelopeTable {
+  device_id: number;
+  sequence: number;
+  received_ms: number;
+  digest: Uint8Array;
 }
 
 interface IngestTurnTable {
@@ -215,6 +223,11 @@ interface CommandTable {
   state: CommandState;
   state_ms: number;
   detail: string;
+  /** Of the command service's envelopes; never used twice. */
+  sequence: number;
+  digest: Uint8Array;
+  /** As it was sealed once: sent again after a restart, it is the same. */
+  envelope: Uint8Array;
 }
 
 interface UserTable {

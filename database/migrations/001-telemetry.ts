@@ -41,6 +41,7 @@ function catalogue(words: DdlWords): string[] {
       `last_digest ${bytes(64)}`,
       `stored ${integer} not null default 0`,
       `redelivered ${integer} not null default 0`,
+      `latest_sequence ${integer} not null default 0`,
       `latest_ordinal ${integer} not null default 0`,
       `head_count ${integer} not null default 0`,
       `zone_ordinal ${integer} not null default 0`,
@@ -95,6 +96,19 @@ function snapshots(words: DdlWords): string[] {
       `signer ${bytes(32)} not null`,
       'unique (device_id, sequence)',
     ]),
+    // What is no snapshot, such as a command's result, takes a sequence all the same.
+    ...tableStatements(
+      words,
+      'other_envelope',
+      [
+        `device_id ${integer} not null`,
+        `sequence ${integer} not null`,
+        `received_ms ${integer} not null`,
+        `digest ${bytes(64)} not null`,
+        'primary key (device_id, sequence)',
+      ],
+      { clustered: true },
+    ),
     // Its one row is locked by whoever stores snapshots, so that ids are committed in their order.
     ...tableStatements(words, 'ingest_turn', [`id ${integer} primary key`, `batches ${integer} not null`]),
     words.engine === 'sqlite'
@@ -231,7 +245,7 @@ function irregularities(words: DdlWords): string[] {
 }
 
 function people(words: DdlWords): string[] {
-  const { id, integer, text, longText, bytes } = words;
+  const { id, integer, text, longText, bytes, longBytes } = words;
   return [
     ...tableStatements(
       words,
@@ -247,6 +261,9 @@ function people(words: DdlWords): string[] {
         `state ${text(10)} not null`,
         `state_ms ${integer} not null`,
         `detail ${text(1000)} not null`,
+        `sequence ${integer} not null unique`, // of the service that issued it
+        `digest ${bytes(64)} not null`,
+        `envelope ${longBytes} not null`,
       ],
       { indexes: { by_device: 'device_id, issued_ms', by_state: 'state, expires_ms' } },
     ),

@@ -264,3 +264,22 @@ testBoth(
     assert.deepEqual(await openGaps(database), []);
   },
 );
+
+testBoth('storeBatch: what is no snapshot takes its sequence and leaves no gap', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  const { snapshot: _, ...result } = arrival(device, 2);
+  assert.deepEqual(await outcomes(database, [arrival(device, 1), arrival(device, 3)]), ['stored', 'stored']);
+  assert.deepEqual(await openGaps(database), [[device, 2, 2]]);
+  assert.deepEqual(await outcomes(database, [result, result, { ...result, sequence: 4 }]), [
+    'stored',
+    'duplicate',
+    'stored',
+  ]);
+  assert.deepEqual(await openGaps(database), []);
+  assert.deepEqual(await outcomes(database, [arrival(device, 2)]), ['duplicate']);
+  assert.deepEqual(await outcomes(database, [arrival(device, 2, undefined, { variant: 1 })]), [
+    'equivocation',
+  ]);
+  const state = await database.kysely.selectFrom('device').selectAll().executeTakeFirstOrThrow();
+  assert.deepEqual([state.stored, state.last_sequence, state.latest_sequence], [2, 4, 3]);
+});

@@ -215,11 +215,20 @@ testBoth(
       issuedMs: 10,
       expiresMs,
     });
-    await addCommand(database, command('c-1'));
-    await assert.rejects(() => addCommand(database, command('c-1')), { code: 'database.conflict' });
-    assert.deepEqual(await readUndelivered(database), [
-      { ...command('c-1'), state: 'sent', stateMs: 10, detail: '' },
-    ]);
+    const places: unknown[] = [];
+    const seal = (place: { sequence: number; previousDigest: Uint8Array | undefined }) => {
+      places.push([place.sequence, place.previousDigest && [...place.previousDigest]]);
+      return { envelope: Buffer.from(`e${place.sequence}`), digest: Buffer.from([place.sequence]) };
+    };
+    await addCommand(database, command('c-1'), seal);
+    await assert.rejects(() => addCommand(database, command('c-1'), seal), { code: 'database.conflict' });
+    assert.deepEqual(
+      (await readUndelivered(database)).map(({ envelope, ...row }) => ({
+        ...row,
+        envelope: String(Buffer.from(envelope)),
+      })),
+      [{ id: 'c-1', path: first, envelope: 'e1' }],
+    );
     await noteDelivered(database, 'c-1', 20);
     assert.deepEqual(await readUndelivered(database), []);
     const answer = { id: 'c-1', outcome: 'done' as const, detail: 'pong' };
@@ -227,7 +236,7 @@ testBoth(
     assert.equal(await finishCommand(database, first, answer, 30), true);
     assert.equal(await finishCommand(database, first, { ...answer, outcome: 'refused' }, 40), false);
     await noteDelivered(database, 'c-1', 50);
-    await addCommand(database, command('c-2', 60));
+    await addCommand(database, command('c-2', 60), seal);
     assert.equal(await expireCommands(database, 59), 0);
     assert.equal(await expireCommands(database, 60), 1);
     assert.deepEqual(
@@ -237,6 +246,11 @@ testBoth(
       ['c-1 done pong', 'c-2 expired no answer in time'],
     );
     assert.deepEqual(await readCommands(database, 'ms-acc-10', first), []);
+    assert.deepEqual(places, [
+      [1, undefined],
+      [2, [1]], // the transaction that was refused
+      [2, [1]],
+    ]);
     assert.ok(((await readChanges(database)).get('commands') ?? 0) >= 4);
   },
 );
