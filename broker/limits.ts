@@ -27,6 +27,10 @@ export const limitsType = z.strictObject({
   queuedBytesMax: count(4 * 1024 ** 3, 'bytes on disk for one stored session'),
   memoryQueuedMessagesMax: count(10_000, 'messages in memory for one clean session'),
   memoryQueuedBytesMax: count(16 * 1024 ** 2, 'bytes in memory for one clean session'),
+  storeBytesMax: count(
+    64 * 1024 ** 3,
+    'bytes of the file on disk; at this size writes fail as on a full disk',
+  ),
   outputBytesMax: count(
     256 * 1024,
     'bytes that one slow connection may leave unread before its delivery pauses',

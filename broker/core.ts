@@ -1,0 +1,207 @@
+/** One life of the broker's state: from opening the store until it is closed or fails. */
+import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../domain/clock.ts';
+import type { TlsIdentity } from '../pki/identity.ts';
+import type { RevocationIndex } from '../pki/revocation.ts';
+import type { Log } from '../runtime/log.ts';
+import type { BackoffLimits } from '../runtime/retry.ts';
+import { Cascade } from './cascade.ts';
+import type { CascadeFilters, CascadeState } from './cascade.ts';
+import type { BrokerConfig } from './config.ts';
+import { Connection } from './connection.ts';
+import { closeRevoked, watchCrls } from './crl-watch.ts';
+import type { BrokerError } from './errors.ts';
+import { Hub } from './hub.ts';
+import type { Peer, PeerVerifier } from './identity.ts';
+import type { Measures } from './measures.ts';
+import type { RoleTable } from './roles.ts';
+import { Sessions } from './sessions.ts';
+import { Store } from './store.ts';
+import { brokerVersion, declareSystemTopics } from './system-topics.ts';
+import { Turn } from './turn.ts';
+
+export interface CoreOptions {
+  readonly config: BrokerConfig;
+  readonly roles: RoleTable;
+  readonly identity: TlsIdentity;
+  readonly verifier: PeerVerifier;
+  readonly revocation: RevocationIndex;
+  /** Undefined without a cascade. */
+  readonly cascade: { readonly identity: TlsIdentity; readonly filters: CascadeFilters } | undefined;
+  readonly measures: Measures;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly monotonicMs: () => number;
+  readonly reconnect: BackoffLimits | undefined;
+  /** The store failed: every connection is closed already, and this core is of no use any more. */
+  readonly onFailure: (error: BrokerError) => void;
+}
+
+export interface CoreState {
+  readonly connections: number;
+  readonly sessions: number;
+  readonly retained: number;
+  readonly queued: number;
+  readonly queuedBytes: number;
+  readonly cascade: CascadeState | undefined;
+}
+
+export class Core {
+  readonly #options: CoreOptions;
+  readonly #turn: Turn;
+  readonly #store: Store;
+  readonly #sessions: Sessions;
+  readonly #hub: Hub;
+  readonly #cascade: Cascade | undefined;
+  readonly #connections = new Set<Connection>();
+  readonly #startedMs: number;
+  #isOver = false;
+
+  /** @throws BrokerError if the store cannot be opened */
+  constructor(options: CoreOptions) {
+    this.#options = options;
+    this.#startedMs = options.monotonicMs();
+    const { config, roles, measures, log, clock } = options;
+    const { limits, queueFull } = config;
+    this.#turn = new Turn((error) => this.#fail(error));
+    this.#store = new Store({
+      directory: config.data,
+      durability: config.durability,
+      bytesMax: limits.storeBytesMax,
+      onFirstWrite: () => this.#turn.schedule(),
+    });
+    this.#turn.begin(this.#store);
+    const store = this.#store;
+    this.#sessions = new Sessions({
+      store,
+      roles,
+      limits,
+      measures,
+      log,
+      clock,
+      cascadeInFlightMax: config.cascade?.inFlightMax,
+    });
+    this.#hub = new Hub({ store, sessions: this.#sessions, limits, queueFull, measures });
+    this.#cascade = this.#openCascade();
+    watchCrls({
+      ...this.#revocable(),
+      hub: this.#hub,
+      index: options.revocation,
+      roots: options.identity.roots,
+    });
+    declareSystemTopics({
+      hub: this.#hub,
+      name: config.name,
+      version: brokerVersion(),
+      uptimeSeconds: () => Math.floor((options.monotonicMs() - this.#startedMs) / 1000),
+      connected: () => this.#connections.size,
+      sessions: () => this.#sessions.size,
+      traffic: measures.traffic,
+      cascade: this.#cascade,
+    });
+  }
+
+  get state(): CoreState {
+    let queued = 0;
+    let queuedBytes = 0;
+    for (const { queue } of this.#sessions.all()) {
+      queued += queue.messages;
+      queuedBytes += queue.bytes;
+    }
+    return {
+      connections: this.#connections.size,
+      sessions: this.#sessions.size,
+      retained: this.#hub.retainedCount,
+      queued,
+      queuedBytes,
+      cascade: this.#cascade?.state,
+    };
+  }
+
+  /** Serves a connection whose certificate was verified. */
+  admit(socket: TLSSocket, peer: Peer): void {
+    const { config, roles, measures, log, monotonicMs } = this.#options;
+    this.#connections.add(
+      new Connection(socket, peer, {
+        store: this.#store,
+        turn: this.#turn,
+        sessions: this.#sessions,
+        hub: this.#hub,
+        roles,
+        limits: config.limits,
+        deniedPublish: config.deniedPublish,
+        measures,
+        log,
+        monotonicMs,
+        onClosed: (connection) => this.#connections.delete(connection),
+      }),
+    );
+  }
+
+  /** Closes whoever was silent too long or whose certificate has expired. */
+  sweep(): void {
+    const nowMs = this.#options.clock();
+    const monotonicMs = this.#options.monotonicMs();
+    this.#turn.guard(() => {
+      for (const connection of this.#connections) {
+        if (connection.isSilent(monotonicMs)) {
+          connection.close(connection.hasSession ? 'keep_alive_timeout' : 'connect_timeout');
+        } else if (nowMs > connection.peer.validUntilMs) {
+          connection.close('certificate_expired');
+        }
+      }
+    });
+  }
+
+  publishSystemTopics(): void {
+    this.#turn.guard(() => this.#hub.publishSystemTopics());
+  }
+
+  /** What needs no haste: sessions whose clients never came back, and lists that grew stale. */
+  tidy(): void {
+    this.#turn.guard(() => {
+      this.#sessions.expire();
+      closeRevoked(this.#revocable());
+    });
+  }
+
+  /** Closes every connection after its last answer, and the store after its last commit. */
+  async stop(): Promise<void> {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#turn.guard(() => {
+      for (const connection of this.#connections) connection.close('broker_stopping');
+    });
+    await this.#cascade?.stop();
+    this.#turn.finish();
+    this.#store.close();
+  }
+
+  #openCascade(): Cascade | undefined {
+    const { config, cascade, measures, log, reconnect } = this.#options;
+    if (config.cascade === undefined || cascade === undefined) return undefined;
+    return new Cascade({
+      ...config.cascade,
+      ...cascade,
+      hub: this.#hub,
+      sessions: this.#sessions,
+      turn: this.#turn,
+      measures,
+      log: log.child({ part: 'cascade' }),
+      ...(reconnect === undefined ? {} : { reconnect }),
+    });
+  }
+
+  #revocable(): Parameters<typeof closeRevoked>[0] {
+    return { verifier: this.#options.verifier, connections: this.#connections, log: this.#options.log };
+  }
+
+  #fail(error: BrokerError): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    for (const connection of this.#connections) connection.abort('store_failed');
+    this.#store.abandon();
+    void this.#cascade?.stop();
+    this.#options.onFailure(error);
+  }
+}

@@ -1,0 +1,274 @@
+/** One session's outgoing QoS 1 and 2 messages: what waits, what is in flight, and what must be sent again. */
+import assert from 'node:assert/strict';
+import type { BrokerLimits } from './limits.ts';
+import type { Delivery, Message } from './message.ts';
+import { messageBytes } from './message.ts';
+import type { Store, StoredDelivery } from './store.ts';
+
+/** Where deliveries go: a connection, or the link upstream. */
+export interface Outlet {
+  /** False pauses this session's delivery, and nobody else's, until `pump` is called. */
+  readonly isReady: boolean;
+  send(delivery: Delivery, message: Message): void;
+  release(packetId: number): void;
+}
+
+export interface QueueOptions {
+  /** Where the queue rests; undefined for a clean session, whose queue ends with its connection. */
+  readonly stored: { readonly store: Store; readonly session: number } | undefined;
+  readonly limits: Pick<
+    BrokerLimits,
+    | 'inFlightMax'
+    | 'queuedMessagesMax'
+    | 'queuedBytesMax'
+    | 'memoryQueuedMessagesMax'
+    | 'memoryQueuedBytesMax'
+  >;
+  /** Asked again at delivery, for rights may have changed since the message was queued. */
+  readonly mayReceive: (topic: string) => boolean;
+  readonly onDropped: (reason: DropReason, count: number) => void;
+}
+
+export type DropReason = 'queue_full' | 'no_longer_allowed';
+
+/** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
+const packetIdMax = 65_535;
+/** How many stored deliveries are in memory at once; also what one page reads. */
+const pageDeliveries = 128;
+
+export class DeliveryQueue {
+  readonly #options: QueueOptions;
+  readonly #inFlight = new Map<number, Delivery>();
+  #outlet: Outlet | undefined;
+  /** What follows in order, from `#head` on. */
+  #loaded: Delivery[] = [];
+  #head = 0;
+  /** Stored deliveries after the last loaded one. */
+  #isMoreOnDisk = false;
+  #lastLoaded = 0;
+  #lastTaken = 0;
+  #lastSequence = 0;
+  /** Up to here the client may have seen the messages on an earlier connection. */
+  #lastSent = 0;
+  /** After a restart nobody knows what was sent: at most the first window of what is left. */
+  #unknownSent = 0;
+  #messages = 0;
+  #bytes = 0;
+
+  constructor(options: QueueOptions, existing?: { messages: number; bytes: number; lastSequence: number }) {
+    this.#options = options;
+    if (existing === undefined) return;
+    this.#messages = existing.messages;
+    this.#bytes = existing.bytes;
+    this.#lastSequence = existing.lastSequence;
+    this.#unknownSent = options.limits.inFlightMax;
+    this.#isMoreOnDisk = true;
+  }
+
+  /** Unacknowledged messages, those in flight included. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Whether one more message would exceed a bound. */
+  isFullFor(bytes: number): boolean {
+    const { limits, stored } = this.#options;
+    const messagesMax = stored === undefined ? limits.memoryQueuedMessagesMax : limits.queuedMessagesMax;
+    const bytesMax = stored === undefined ? limits.memoryQueuedBytesMax : limits.queuedBytesMax;
+    return this.#messages >= messagesMax || this.#bytes + bytes > bytesMax;
+  }
+
+  /** Appends a message, dropping the oldest that wait if it has to. */
+  enqueue(message: Message, qos: 1 | 2, retain: boolean): void {
+    const bytes = messageBytes(message.topic, message.payload);
+    while (this.isFullFor(bytes)) {
+      if (!this.#dropOldest()) {
+        // Everything that counts is in flight: then the new one is what cannot be kept.
+        this.#options.onDropped('queue_full', 1);
+        if (this.#options.stored !== undefined) this.#releaseMessage(message);
+        return;
+      }
+    }
+    const sequence = ++this.#lastSequence;
+    const delivery = deliveryOf({ sequence, qos, retain, bytes, message, state: 'queued', duplicate: false });
+    this.#messages++;
+    this.#bytes += bytes;
+    const { stored } = this.#options;
+    if (stored === undefined) {
+      this.#loaded.push(delivery);
+      return;
+    }
+    stored.store.enqueue(stored.session, delivery, message.id);
+    const isRoom = this.#loaded.length - this.#head < pageDeliveries;
+    if (this.#outlet !== undefined && !this.#isMoreOnDisk && isRoom) {
+      this.#loaded.push(delivery);
+      this.#lastLoaded = sequence;
+    } else {
+      this.#isMoreOnDisk = true;
+    }
+  }
+
+  /** The client is connected: what is in flight goes out again in its order [MQTT-4.4.0-1], then what waits. */
+  attach(outlet: Outlet): void {
+    assert(this.#outlet === undefined, 'a queue has one outlet at a time');
+    this.#outlet = outlet;
+    this.pump();
+  }
+
+  /** The client is gone. A stored queue rests on disk alone; it is read again in order on the next connect. */
+  detach(): void {
+    this.#outlet = undefined;
+    this.#inFlight.clear();
+    this.#loaded = [];
+    this.#head = 0;
+    this.#lastLoaded = 0;
+    this.#lastTaken = 0;
+    this.#isMoreOnDisk = this.#messages > 0;
+  }
+
+  /** Sends while the window has room and the outlet takes it. */
+  pump(): void {
+    while (this.#outlet?.isReady === true && this.#inFlight.size < this.#options.limits.inFlightMax) {
+      const delivery = this.#peek();
+      // A window is far smaller than the identifiers, but one that a client never acknowledges blocks its own.
+      if (delivery === undefined || this.#inFlight.has(delivery.packetId)) return;
+      this.#head++;
+      this.#lastTaken = delivery.sequence;
+      this.#send(this.#outlet, delivery);
+    }
+  }
+
+  /** PUBACK. One for an unknown identifier, or of a QoS 2 message, means nothing. */
+  acknowledged(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery === undefined || delivery.qos !== 1) return;
+    this.#finish(delivery);
+    this.pump();
+  }
+
+  /** PUBREC: the message has arrived; its identifier is freed by PUBCOMP. */
+  received(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.state === 'sent' && delivery.qos === 2) {
+      const { stored } = this.#options;
+      stored?.store.releaseDelivery(stored.session, delivery.sequence);
+      this.#releaseMessage(delivery.message);
+      delivery.state = 'released';
+      delivery.message = undefined;
+    }
+    // [MQTT-4.3.3-1]; also for an unknown identifier, so that a client with an older state can end its exchange.
+    this.#outlet?.release(packetId);
+  }
+
+  /** PUBCOMP. */
+  completed(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.state !== 'released') return;
+    this.#finish(delivery);
+    this.pump();
+  }
+
+  #send(outlet: Outlet, delivery: Delivery): void {
+    const { message } = delivery;
+    if (message !== undefined && !this.#options.mayReceive(message.topic)) {
+      this.#options.onDropped('no_longer_allowed', 1);
+      this.#finish(delivery);
+      return;
+    }
+    delivery.duplicate = delivery.sequence <= this.#lastSent || this.#unknownSent > 0;
+    if (this.#unknownSent > 0) this.#unknownSent--;
+    this.#lastSent = Math.max(this.#lastSent, delivery.sequence);
+    this.#inFlight.set(delivery.packetId, delivery);
+    if (message === undefined) {
+      delivery.state = 'released';
+      outlet.release(delivery.packetId);
+    } else {
+      delivery.state = 'sent';
+      outlet.send(delivery, message);
+    }
+  }
+
+  #finish(delivery: Delivery): void {
+    const { stored } = this.#options;
+    this.#inFlight.delete(delivery.packetId);
+    this.#messages--;
+    this.#bytes -= delivery.bytes;
+    if (stored === undefined) return;
+    stored.store.deleteDelivery(stored.session, delivery.sequence);
+    this.#releaseMessage(delivery.message);
+  }
+
+  #releaseMessage(message: Message | undefined): void {
+    if (message === undefined || message.id === 0) return;
+    this.#options.stored?.store.releaseMessage(message.id, message.storedTargets);
+  }
+
+  #peek(): Delivery | undefined {
+    if (this.#head < this.#loaded.length) {
+      // A shift() for each delivery would move the whole queue each time.
+      if (this.#head > 1024) {
+        this.#loaded.splice(0, this.#head);
+        this.#head = 0;
+      }
+      return this.#loaded[this.#head];
+    }
+    this.#loaded = [];
+    this.#head = 0;
+    if (this.#isMoreOnDisk) this.#readPage();
+    return this.#loaded[0];
+  }
+
+  #readPage(): void {
+    const { stored } = this.#options;
+    if (stored === undefined) return;
+    const rows = stored.store.readQueue(stored.session, this.#lastLoaded, pageDeliveries);
+    this.#loaded = rows.map(loadedDelivery);
+    this.#isMoreOnDisk = rows.length === pageDeliveries;
+    this.#lastLoaded = rows.at(-1)?.sequence ?? this.#lastLoaded;
+  }
+
+  /** @returns whether there was one that waits; what is in flight stays */
+  #dropOldest(): boolean {
+    const { stored } = this.#options;
+    const [row] = stored === undefined ? [] : stored.store.readQueue(stored.session, this.#lastTaken, 1);
+    const oldest = stored === undefined ? this.#loaded[this.#head] : row && loadedDelivery(row);
+    if (oldest === undefined || oldest.message === undefined) return false;
+    if (this.#loaded[this.#head]?.sequence === oldest.sequence) this.#head++;
+    this.#lastTaken = Math.max(this.#lastTaken, oldest.sequence);
+    this.#lastLoaded = Math.max(this.#lastLoaded, oldest.sequence);
+    this.#finish(oldest);
+    this.#options.onDropped('queue_full', 1);
+    return true;
+  }
+}
+
+function loadedDelivery(row: StoredDelivery): Delivery {
+  const { message } = row;
+  return deliveryOf({
+    sequence: row.sequence,
+    qos: row.qos,
+    retain: row.retain,
+    bytes: row.bytes,
+    state: row.released ? 'released' : 'queued',
+    duplicate: false,
+    message: message && {
+      id: message.id,
+      storedTargets: message.pending,
+      topic: message.topic,
+      payload: message.payload,
+    },
+  });
+}
+
+/** The identifier follows from the sequence, so a restart sends the same message under the same one [MQTT-4.4.0-1]. */
+function deliveryOf(fields: Omit<Delivery, 'packetId'>): Delivery {
+  return { ...fields, packetId: ((fields.sequence - 1) % packetIdMax) + 1 };
+}

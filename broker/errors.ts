@@ -1,0 +1,17 @@
+/** What a caller of the broker's parts must branch on. */
+
+export type BrokerErrorCode =
+  | 'broker.store_failed' // the durable state could not be read or written
+  | 'broker.store_locked' // another process has the data directory open
+  | 'broker.store_too_new' // written by a later version
+  | 'broker.cascade_denied' // the configuration asks the cascade to carry what its certificate may not
+  | 'broker.wrong_identity'; // the broker's own certificate is of no use for a listener
+
+export class BrokerError extends Error {
+  override readonly name = 'BrokerError';
+  readonly code: BrokerErrorCode;
+  constructor(code: BrokerErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

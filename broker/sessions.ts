@@ -1,0 +1,219 @@
+/** All sessions and their subscriptions, in memory and in the store. */
+import type { Clock } from '../domain/clock.ts';
+import { isTopicFilter } from '../domain/topic.ts';
+import type { Log } from '../runtime/log.ts';
+import { DeliveryQueue } from './delivery-queue.ts';
+import type { BrokerLimits } from './limits.ts';
+import type { Measures } from './measures.ts';
+import type { Qos } from './message.ts';
+import type { RoleTable } from './roles.ts';
+import type { Client, Session } from './session.ts';
+import { cascadeIdentity, sessionKey } from './session.ts';
+import type { QueueSize, Store } from './store.ts';
+import { SubscriptionTree } from './subscription-tree.ts';
+import { isAllowed } from './tacs.ts';
+
+export interface SessionsOptions {
+  readonly store: Store;
+  readonly roles: RoleTable;
+  readonly limits: BrokerLimits;
+  /** Of the cascade's session; undefined if none is configured, and then a stored one is dropped. */
+  readonly cascadeInFlightMax: number | undefined;
+  readonly measures: Measures;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+export type SessionRefusal = 'sessions_max' | 'sessions_per_identity_max';
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #store: Store;
+  readonly #byKey = new Map<string, Session>();
+  readonly #countByIdentity = new Map<string, number>();
+  readonly #tree = new SubscriptionTree<Session>();
+  #version = 0;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.#restore();
+  }
+
+  /** Changes whenever `matching` may answer differently. */
+  get version(): number {
+    return this.#version;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  all(): Iterable<Session> {
+    return this.#byKey.values();
+  }
+
+  find(identity: string, clientId: string): Session | undefined {
+    return this.#byKey.get(sessionKey(identity, clientId));
+  }
+
+  /** @returns why one more session of the identity cannot be, or undefined */
+  refusal(identity: string, clientId: string): SessionRefusal | undefined {
+    const { sessionsMax, sessionsPerIdentityMax } = this.#options.limits;
+    if (this.find(identity, clientId) !== undefined) return undefined;
+    if (this.#byKey.size >= sessionsMax) return 'sessions_max';
+    const held = this.#countByIdentity.get(identity) ?? 0;
+    return held >= sessionsPerIdentityMax ? 'sessions_per_identity_max' : undefined;
+  }
+
+  /**
+   * Resumes a stored session or begins a new one (MQTT 3.1.1 §3.1.2.4). A client that holds it is closed first
+   * [MQTT-3.1.4-2]; it can only be one of the same identity.
+   */
+  open(
+    identity: string,
+    clientId: string,
+    client: Client,
+    kind: 'clean' | 'stored',
+  ): { session: Session; present: boolean } {
+    this.find(identity, clientId)?.client?.close('taken_over');
+    let session = this.find(identity, clientId); // a clean one has ended with its client
+    if (session !== undefined && kind === 'clean') {
+      this.#drop(session); // [MQTT-3.1.2-6]
+      session = undefined;
+    }
+    const present = session !== undefined;
+    const storedId =
+      kind === 'clean' ? undefined : (session?.storedId ?? this.#store.createSession(identity, clientId));
+    session ??= this.#add(identity, clientId, storedId);
+    session.client = client;
+    session.disconnectedMs = undefined;
+    if (storedId !== undefined) this.#store.markSession(storedId, undefined);
+    return { session, present };
+  }
+
+  /** The client is gone; a clean session ends with it. */
+  close(session: Session): void {
+    session.client = undefined;
+    session.queue.detach();
+    if (session.storedId === undefined) {
+      this.#drop(session);
+      return;
+    }
+    session.disconnectedMs = this.#options.clock();
+    this.#store.markSession(session.storedId, session.disconnectedMs);
+  }
+
+  /** Drops stored sessions whose clients stayed away too long. */
+  expire(): void {
+    const { limits, clock, log, measures } = this.#options;
+    const deadlineMs = clock() - limits.sessionExpiryDays * 86_400_000;
+    for (const session of this.#byKey.values()) {
+      const { identity, clientId, queue, disconnectedMs } = session;
+      if (disconnectedMs === undefined || disconnectedMs > deadlineMs) continue;
+      log.warn({ identity, clientId, queued: queue.messages }, 'session.expired');
+      if (queue.messages > 0) measures.dropped.inc({ reason: 'session_expired' }, queue.messages);
+      this.#drop(session);
+    }
+  }
+
+  /** The caller has checked the right. */
+  subscribe(session: Session, filter: string, qos: Qos): void {
+    session.subscriptions.set(filter, qos); // [MQTT-3.8.4-3]: replaces one with the same filter
+    this.#tree.add(filter, session);
+    this.#version++;
+    if (session.storedId !== undefined) this.#store.putSubscription(session.storedId, filter, qos);
+  }
+
+  unsubscribe(session: Session, filter: string): void {
+    if (!session.subscriptions.delete(filter)) return;
+    this.#tree.remove(filter, session);
+    this.#version++;
+    if (session.storedId !== undefined) this.#store.deleteSubscription(session.storedId, filter);
+  }
+
+  /** @returns each session once that has a filter which matches the topic */
+  matching(topic: string): Set<Session> {
+    return new Set(this.#tree.match(topic));
+  }
+
+  /** Whether a session may read a topic now, whatever it could when it subscribed. */
+  mayReceive(session: Pick<Session, 'identity' | 'isCascade'>, topic: string): boolean {
+    return session.isCascade || isAllowed(session.identity, 'subscribe', topic, this.#options.roles);
+  }
+
+  #restore(): void {
+    const { clock, cascadeInFlightMax, log } = this.#options;
+    const sizes = new Map(this.#store.queueSizes().map((size) => [size.session, size]));
+    const byId = new Map<number, Session>();
+    for (const { id, identity, clientId, disconnectedMs } of this.#store.sessions()) {
+      const session = this.#add(identity, clientId, id, sizes.get(id));
+      // One that was connected when the process ended is away from now on.
+      session.disconnectedMs = disconnectedMs ?? clock();
+      if (disconnectedMs === undefined) this.#store.markSession(id, session.disconnectedMs);
+      byId.set(id, session);
+    }
+    for (const { session: id, filter, qos } of this.#store.subscriptions()) {
+      const session = byId.get(id);
+      if (session === undefined) continue;
+      if (!session.isCascade && !this.#isStillGranted(session.identity, filter)) {
+        log.warn({ identity: session.identity, filter, reason: 'no_longer_allowed' }, 'subscription.removed');
+        this.#store.deleteSubscription(id, filter);
+        continue;
+      }
+      session.subscriptions.set(filter, qos);
+      this.#tree.add(filter, session);
+    }
+    for (const { session: id, packetId } of this.#store.incoming()) byId.get(id)?.incoming.add(packetId);
+    for (const session of byId.values()) {
+      if (!session.isCascade || cascadeInFlightMax !== undefined) continue;
+      log.warn({ queued: session.queue.messages }, 'cascade.queue_dropped');
+      this.#drop(session);
+    }
+  }
+
+  #isStillGranted(identity: string, filter: string): boolean {
+    return isTopicFilter(filter) && isAllowed(identity, 'subscribe', filter, this.#options.roles);
+  }
+
+  #add(identity: string, clientId: string, storedId: number | undefined, size?: QueueSize): Session {
+    const { limits, cascadeInFlightMax, measures, log } = this.#options;
+    const isCascade = identity === cascadeIdentity;
+    const queue = new DeliveryQueue(
+      {
+        stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
+        limits: isCascade ? { ...limits, inFlightMax: cascadeInFlightMax ?? limits.inFlightMax } : limits,
+        mayReceive: (topic) => this.mayReceive({ identity, isCascade }, topic),
+        onDropped: (reason) => {
+          measures.dropped.inc({ reason });
+          log.warn({ identity, clientId, reason }, 'message.dropped');
+        },
+      },
+      size,
+    );
+    const session: Session = {
+      identity,
+      clientId,
+      storedId,
+      queue,
+      isCascade,
+      subscriptions: new Map(),
+      incoming: new Set(),
+      client: undefined,
+      disconnectedMs: undefined,
+    };
+    this.#byKey.set(sessionKey(identity, clientId), session);
+    this.#countByIdentity.set(identity, (this.#countByIdentity.get(identity) ?? 0) + 1);
+    return session;
+  }
+
+  #drop(session: Session): void {
+    if (!this.#byKey.delete(sessionKey(session.identity, session.clientId))) return;
+    for (const filter of session.subscriptions.keys()) this.#tree.remove(filter, session);
+    if (session.subscriptions.size > 0) this.#version++;
+    if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
+    const left = (this.#countByIdentity.get(session.identity) ?? 1) - 1;
+    if (left > 0) this.#countByIdentity.set(session.identity, left);
+    else this.#countByIdentity.delete(session.identity);
+  }
+}

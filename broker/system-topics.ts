@@ -1,0 +1,43 @@
+/** The `$SYS` topics, which the administrator alone may read. */
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Cascade } from './cascade.ts';
+import type { Hub } from './hub.ts';
+import type { Traffic } from './measures.ts';
+
+export interface SystemFacts {
+  readonly hub: Hub;
+  readonly name: string;
+  readonly version: string;
+  readonly uptimeSeconds: () => number;
+  readonly connected: () => number;
+  readonly sessions: () => number;
+  readonly traffic: Traffic;
+  readonly cascade: Cascade | undefined;
+}
+
+/** Declares what monitoring tools expect below `$SYS/broker`, and the cascade's state as JSON. */
+export function declareSystemTopics(facts: SystemFacts): void {
+  const { hub, cascade, traffic } = facts;
+  const declare = (topic: string, value: () => string | number): void =>
+    hub.declareSystemTopic(`$SYS/broker/${topic}`, () => String(value()));
+  declare('name', () => facts.name);
+  declare('version', () => facts.version);
+  declare('uptime', () => facts.uptimeSeconds());
+  declare('clients/connected', () => facts.connected());
+  declare('clients/total', () => facts.sessions());
+  declare('messages/received', () => traffic.received);
+  declare('messages/sent', () => traffic.sent);
+  declare('retained messages/count', () => hub.retainedCount);
+  if (cascade !== undefined) declare('cascade/state', () => JSON.stringify(cascade.state));
+}
+
+/** @returns for example `0.1.0`, from package.json beside the sources or above the compiled files */
+export function brokerVersion(): string {
+  const file = ['..', '../..']
+    .map((up) => path.resolve(import.meta.dirname, up, 'package.json'))
+    .find((candidate) => existsSync(candidate));
+  if (file === undefined) return 'unknown';
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
+  return version;
+}

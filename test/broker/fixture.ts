@@ -1,0 +1,264 @@
+/** Real brokers with real certificates on loopback, and clients that are not ours. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import { connect as connectMqtt } from 'mqtt';
+import type { IClientOptions, MqttClient } from 'mqtt';
+import mqttPacket from 'mqtt-packet';
+import type { Packet, PacketCmd } from 'mqtt-packet';
+import { brokerConfigType } from '../../broker/config.ts';
+import { startBroker } from '../../broker/main.ts';
+import type { BrokerSurroundings, RunningBroker } from '../../broker/main.ts';
+import { createAuthority } from '../../pki/authority/authority.ts';
+import type { Authority } from '../../pki/authority/authority.ts';
+import { loadTlsIdentity } from '../../pki/identity.ts';
+import type { TlsIdentity } from '../../pki/identity.ts';
+import type { ConfigTypes } from '../../runtime/config.ts';
+import { createLog } from '../../runtime/log.ts';
+import type { Log } from '../../runtime/log.ts';
+import { z } from 'zod';
+
+const pathTypes: ConfigTypes = { path: z.string(), existingPath: z.string() };
+
+export interface LogLine {
+  readonly event: string;
+  readonly level: string;
+  readonly [field: string]: unknown;
+}
+
+/** A log that a test reads, and waits for. */
+export class Journal {
+  readonly lines: LogLine[] = [];
+  readonly #waiting = new Set<() => void>();
+  readonly log: Log = createLog('broker', 'debug', {
+    write: (line) => {
+      this.lines.push(JSON.parse(line) as LogLine);
+      for (const wake of this.#waiting) wake();
+    },
+  });
+
+  find(event: string, fields: Readonly<Record<string, unknown>> = {}): LogLine | undefined {
+    return this.lines.find(
+      (line) => line.event === event && Object.entries(fields).every(([key, value]) => line[key] === value),
+    );
+  }
+
+  async until(event: string, fields: Readonly<Record<string, unknown>> = {}): Promise<LogLine> {
+    for (;;) {
+      const found = this.find(event, fields);
+      if (found !== undefined) return found;
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#waiting.delete(wake);
+          resolve();
+        };
+        this.#waiting.add(wake);
+      });
+    }
+  }
+}
+
+/** One authority, any number of brokers and clients; `remove` ends them all. */
+export class Site {
+  readonly directory = mkdtempSync(path.join(tmpdir(), 'plombe-broker-'));
+  readonly authority: Authority = createAuthority({ directory: path.join(this.directory, 'pki') });
+  readonly #identities = new Map<string, string>();
+  readonly #brokers = new Set<RunningBroker>();
+  readonly #clients = new Set<MqttClient>();
+  readonly #received = new Map<MqttClient, Received>();
+  readonly #sockets = new Set<TLSSocket>();
+
+  /** @returns the key directory of an identity; with `hosts` it is a broker's */
+  identity(commonName: string, hosts?: readonly string[]): string {
+    const key = `${commonName} ${hosts === undefined ? 'client' : 'broker'}`;
+    let directory = this.#identities.get(key);
+    if (directory === undefined) {
+      directory = path.join(this.directory, 'keys', key.replaceAll(/[/ ]/g, '+'));
+      this.authority.issue({
+        path: commonName,
+        kinds: ['tls'],
+        outputDirectory: directory,
+        ...(hosts === undefined ? {} : { hosts }),
+      });
+      this.#identities.set(key, directory);
+    }
+    return directory;
+  }
+
+  tls(commonName: string): TlsIdentity {
+    return loadTlsIdentity(this.identity(commonName));
+  }
+
+  config(settings: Readonly<Record<string, unknown>> = {}): ReturnType<typeof parseConfig> {
+    return parseConfig({
+      name: 'test',
+      listen: '127.0.0.1:0',
+      identity: this.identity('vendor-broker', ['127.0.0.1']),
+      data: path.join(this.directory, 'data'),
+      durability: 'os',
+      ...settings,
+    });
+  }
+
+  async start(
+    settings: Readonly<Record<string, unknown>> = {},
+    surroundings: Partial<BrokerSurroundings> = {},
+  ): Promise<{ broker: RunningBroker; journal: Journal }> {
+    const journal = new Journal();
+    const broker = await startBroker(this.config(settings), { log: journal.log, ...surroundings });
+    this.#brokers.add(broker);
+    return { broker, journal };
+  }
+
+  async stop(broker: RunningBroker): Promise<void> {
+    this.#brokers.delete(broker);
+    await broker.stop();
+  }
+
+  /** MQTT.js, which does not reconnect unless told to. */
+  async connect(
+    broker: { readonly port: number },
+    commonName: string,
+    options: IClientOptions = {},
+  ): Promise<MqttClient> {
+    const client = connectMqtt({ ...this.options(broker, commonName), ...options });
+    this.#clients.add(client);
+    // From the first moment on, for a stored session's messages come right after the CONNACK.
+    this.#received.set(client, new Received(client));
+    await new Promise<void>((resolve, reject) => {
+      client.once('connect', () => resolve());
+      client.once('error', reject);
+      client.once('close', () => reject(new Error('the broker closed the connection')));
+    });
+    client.on('error', () => undefined);
+    return client;
+  }
+
+  /** What a client of `connect` has received. */
+  received(client: MqttClient): Received {
+    const received = this.#received.get(client);
+    assert(received, 'not a client of this site');
+    return received;
+  }
+
+  options({ port }: { readonly port: number }, commonName: string): IClientOptions {
+    const { privateKeyPem, chainPem, rootsPem } = this.tls(commonName);
+    return {
+      protocol: 'mqtts',
+      host: '127.0.0.1',
+      port,
+      key: privateKeyPem,
+      cert: chainPem,
+      ca: rootsPem,
+      reconnectPeriod: 0,
+      protocolVersion: 4,
+    };
+  }
+
+  async rawConnect({ port }: { readonly port: number }, commonName: string): Promise<RawClient> {
+    const { privateKeyPem, chainPem, rootsPem } = this.tls(commonName);
+    return this.rawConnectWith(port, { key: privateKeyPem, cert: chainPem, ca: rootsPem });
+  }
+
+  async rawConnectWith(
+    port: number,
+    keys: { readonly key: string; readonly cert: string; readonly ca: string },
+  ): Promise<RawClient> {
+    const socket = connectTls({ host: '127.0.0.1', port, ...keys });
+    this.#sockets.add(socket);
+    await once(socket, 'secureConnect');
+    return new RawClient(socket);
+  }
+
+  async remove(): Promise<void> {
+    await Promise.all([...this.#clients].map((client) => client.endAsync(true)));
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all([...this.#brokers].map((broker) => broker.stop()));
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Bytes out, packets in: for what a well-behaved client never does. */
+export class RawClient {
+  readonly socket: TLSSocket;
+  readonly packets: Packet[] = [];
+  readonly #waiting = new Set<() => void>();
+  readonly closed: Promise<void>;
+  isClosed = false;
+
+  constructor(socket: TLSSocket) {
+    this.socket = socket;
+    const parser = mqttPacket.parser({ protocolVersion: 4 });
+    parser.on('packet', (packet) => {
+      this.packets.push(packet);
+      this.#wake();
+    });
+    socket.on('data', (bytes) => parser.parse(bytes));
+    socket.on('error', () => undefined);
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.isClosed = true;
+        resolve();
+        this.#wake();
+      });
+    });
+  }
+
+  send(packet: Packet): void {
+    this.socket.write(mqttPacket.generate(packet));
+  }
+
+  async open(options: { clientId: string; clean?: boolean; keepalive?: number }): Promise<Packet> {
+    this.send({
+      cmd: 'connect',
+      protocolId: 'MQTT',
+      protocolVersion: 4,
+      clean: true,
+      keepalive: 0,
+      ...options,
+    });
+    return this.next('connack');
+  }
+
+  /** Takes the first packet of a kind out of what came. Rejects if the connection ends first. */
+  async next<C extends PacketCmd>(cmd: C): Promise<Extract<Packet, { cmd: C }>> {
+    for (;;) {
+      const index = this.packets.findIndex((packet) => packet.cmd === cmd);
+      if (index >= 0) return this.packets.splice(index, 1)[0] as Extract<Packet, { cmd: C }>;
+      assert(!this.isClosed, `the connection ended before a ${cmd} came`);
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
+  }
+}
+
+/** Collects what an MQTT.js client receives, as `topic=payload`, and waits for a number of them. */
+export class Received {
+  readonly texts: string[] = [];
+  readonly #waiting = new Set<() => void>();
+
+  constructor(client: MqttClient) {
+    client.on('message', (topic, payload) => {
+      this.texts.push(`${topic}=${payload.toString()}`);
+      for (const wake of this.#waiting) wake();
+      this.#waiting.clear();
+    });
+  }
+
+  async count(wanted: number): Promise<string[]> {
+    while (this.texts.length < wanted) await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    return this.texts;
+  }
+}
+
+function parseConfig(settings: Readonly<Record<string, unknown>>) {
+  return brokerConfigType(pathTypes).parse(settings);
+}
