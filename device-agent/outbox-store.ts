@@ -32,7 +32,16 @@ export interface StoredDevice {
   readonly previousDigest: Buffer | undefined;
   readonly delivered: number;
   readonly dropped: number;
+  /** How far the file that it was last fed from has been taken in. */
+  readonly position: SourcePosition | undefined;
   readonly pending: number;
+}
+
+export interface SourcePosition {
+  /** Names one content of one file. */
+  readonly source: string;
+  /** From 1. */
+  readonly line: number;
 }
 
 export interface StoredEnvelope {
@@ -56,7 +65,9 @@ const schema = `
     next_sequence INTEGER NOT NULL,
     previous_digest BLOB,
     delivered INTEGER NOT NULL,
-    dropped INTEGER NOT NULL
+    dropped INTEGER NOT NULL,
+    source TEXT,
+    line INTEGER
   ) STRICT;
   CREATE TABLE envelope (
     id INTEGER PRIMARY KEY,
@@ -142,12 +153,13 @@ export class OutboxStore {
         `INSERT INTO device (path, next_sequence, delivered, dropped) VALUES (?, 1, 0, 0) ON CONFLICT DO NOTHING`,
       ),
       device: prepare(
-        `SELECT id, next_sequence, previous_digest, delivered, dropped,
+        `SELECT id, next_sequence, previous_digest, delivered, dropped, source, line,
            (SELECT count(*) FROM envelope WHERE device = device.id) AS pending
          FROM device WHERE path = ?`,
       ),
       updateDevice: prepare(
-        `UPDATE device SET next_sequence = ?, previous_digest = ?, delivered = ?, dropped = ? WHERE id = ?`,
+        `UPDATE device SET next_sequence = ?, previous_digest = ?, delivered = ?, dropped = ?, source = ?, line = ?
+         WHERE id = ?`,
       ),
       addEnvelope: prepare(
         `INSERT INTO envelope (device, sequence, topic_name, content) VALUES (?, ?, ?, ?)`,
@@ -189,12 +201,14 @@ export class OutboxStore {
     this.#statements.addDevice.run(device);
     const row = this.#statements.device.get(device);
     const digest = row?.['previous_digest'];
+    const source = row?.['source'];
     return {
       id: Number(row?.['id']),
       nextSequence: Number(row?.['next_sequence']),
       previousDigest: digest instanceof Uint8Array ? Buffer.from(digest) : undefined,
       delivered: Number(row?.['delivered']),
       dropped: Number(row?.['dropped']),
+      position: typeof source === 'string' ? { source, line: Number(row?.['line']) } : undefined,
       pending: Number(row?.['pending']),
     };
   }
@@ -205,6 +219,8 @@ export class OutboxStore {
       device.previousDigest ?? null,
       device.delivered,
       device.dropped,
+      device.position?.source ?? null,
+      device.position?.line ?? null,
       device.id,
     );
   }

@@ -1,7 +1,13 @@
 /** The outbox: envelopes that wait, in order, until a broker has acknowledged them. Durable before it says so. */
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import type { OutboxStore, OutgoingTopic, StoredCommand, StoredEnvelope } from './outbox-store.ts';
+import type {
+  OutboxStore,
+  OutgoingTopic,
+  SourcePosition,
+  StoredCommand,
+  StoredEnvelope,
+} from './outbox-store.ts';
 import { openOutboxStore, OutboxError } from './outbox-store.ts';
 
 export interface OutboxOptions {
@@ -50,6 +56,7 @@ interface DeviceState {
   previousDigest: Buffer | undefined;
   delivered: number;
   dropped: number;
+  position: SourcePosition | undefined;
   /** Includes what waits for its commit. */
   pending: number;
 }
@@ -60,6 +67,7 @@ interface Put {
   readonly topicName: OutgoingTopic;
   readonly envelope: Uint8Array;
   readonly commandResult: CommandResult | undefined;
+  readonly position: SourcePosition | undefined;
   readonly resolve: (sequence: number) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -81,6 +89,7 @@ export class Outbox {
   #waitingForRoom: (() => void)[] = [];
   #committed: (device: NamespacePath) => void = () => {};
   #closed = false;
+  #failures = 0;
   /** Set when a commit failed and what is on disk could not be read back. */
   #unknown = false;
 
@@ -105,29 +114,54 @@ export class Outbox {
     return this.#pending;
   }
 
+  /** The same without those whose delivery is noted and not yet stored. */
+  get undelivered(): number {
+    return Math.max(0, this.#pending - this.#deliveries.length);
+  }
+
+  /** How many commits have failed: what was put before may have to be put again before what comes next. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** The last line of a file that was taken in for a device; 0 if none of this content was. */
+  takenUpTo(device: NamespacePath, source: string): number {
+    const { position } = this.#state(device);
+    return position?.source === source ? position.line : 0;
+  }
+
   get full(): boolean {
     return this.#pending >= this.#options.envelopesMax;
   }
 
-  /** Resolves when an envelope was delivered since, or at once if there is room. */
-  room(): Promise<void> {
-    if (!this.full || this.#closed) return Promise.resolve();
-    return new Promise((resolve) => this.#waitingForRoom.push(resolve));
+  /** Resolves when there may be room again, or when `signal` says that nobody waits any longer. */
+  room(signal: AbortSignal): Promise<void> {
+    if (!this.full || this.#closed || signal.aborted) return Promise.resolve();
+    this.#planFlush(); // what was delivered makes room at once
+    return new Promise((resolve) => {
+      const done = (): void => {
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      signal.addEventListener('abort', done);
+      this.#waitingForRoom.push(done);
+    });
   }
 
   /**
    * Seals at once and stores with the next commit; all that is put in one turn of the event loop is one commit.
    *
    * @param seal - called before `put` returns; if it throws, no sequence number is used
+   * @param position - where the sample stands in a file, remembered in the same commit
    * @returns the sequence number, once the envelope and the number are durable
    * @throws OutboxError `outbox.full`, `outbox.storage`, `outbox.closed`
    */
-  put(device: NamespacePath, seal: Seal): Promise<number> {
+  put(device: NamespacePath, seal: Seal, position?: SourcePosition): Promise<number> {
     if (this.full && this.#options.whenFull === 'refuse') {
       const message = `${this.#pending} envelopes wait; the outbox takes ${this.#options.envelopesMax}`;
       return Promise.reject(new OutboxError('outbox.full', message));
     }
-    return this.#put(device, 'snapshots', undefined, seal);
+    return this.#put(device, 'snapshots', seal, { position });
   }
 
   /**
@@ -139,7 +173,7 @@ export class Outbox {
     if (this.#pending >= this.#options.envelopesMax + resultsMax) {
       return Promise.reject(new OutboxError('outbox.full', `${this.#pending} envelopes wait`));
     }
-    return this.#put(device, 'commands/result', commandResult, seal);
+    return this.#put(device, 'commands/result', seal, { commandResult });
   }
 
   /** @returns durable envelopes above `sequence`, oldest first */
@@ -151,7 +185,7 @@ export class Outbox {
   delivered(device: NamespacePath, sequence: number): void {
     if (this.#closed) return; // it will be sent once more, and recognised
     this.#deliveries.push({ device, sequence });
-    if (this.#deliveries.length >= deliveriesMax) this.#planFlush();
+    if (this.#deliveries.length >= deliveriesMax || this.#waitingForRoom.length > 0) this.#planFlush();
     else this.#deliveryTimer ??= setTimeout(() => this.#flush(), deliveryFlushMs);
   }
 
@@ -209,8 +243,8 @@ export class Outbox {
   #put(
     device: NamespacePath,
     topicName: OutgoingTopic,
-    commandResult: CommandResult | undefined,
     seal: Seal,
+    { commandResult, position }: { commandResult?: CommandResult; position?: SourcePosition | undefined },
   ): Promise<number> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new OutboxError('outbox.closed', 'the outbox is closed');
@@ -222,7 +256,7 @@ export class Outbox {
       state.previousDigest = Buffer.from(digest);
       state.pending += 1;
       this.#pending += 1;
-      this.#puts.push({ device, sequence, topicName, envelope, commandResult, resolve, reject });
+      this.#puts.push({ device, sequence, topicName, envelope, commandResult, position, resolve, reject });
       this.#planFlush();
     });
   }
@@ -264,6 +298,7 @@ export class Outbox {
     for (const put of puts) {
       const state = this.#state(put.device);
       changed.add(state);
+      state.position = put.position ?? state.position;
       this.#store.addEnvelope(state.id, put.sequence, put.topicName, put.envelope);
       if (put.commandResult !== undefined)
         this.#store.finishCommand(state.id, put.commandResult, put.sequence);
@@ -293,6 +328,7 @@ export class Outbox {
   /** Nothing was stored, so nothing of it may count: the numbers are again those on disk. */
   #fail(puts: readonly Put[], error: unknown): void {
     this.#unknown = true;
+    this.#failures += 1;
     for (const put of puts) put.reject(error);
     try {
       this.#reloadIfUnknown();

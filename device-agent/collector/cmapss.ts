@@ -100,7 +100,7 @@ function readRow(line: Line): Collected {
   }
   const timeMs = cmapssStartMs + cycle * cmapssCycleMs;
   const snapshot: Snapshot = { timeMs, deviceType: cmapssDeviceType, readings };
-  return { kind: 'sample', device: String(engine), snapshot };
+  return { kind: 'sample', device: String(engine), snapshot, line: line.number };
 }
 
 function isCount(value: number, max: number): boolean {

@@ -22,6 +22,8 @@ export interface Sample {
   /** As the source names the machine, for example an engine's number; undefined if the source has one machine only. */
   readonly device: string | undefined;
   readonly snapshot: Snapshot;
+  /** Of a file, from 1: where an agent that was stopped goes on. */
+  readonly line?: number;
 }
 
 export interface Rejection {

@@ -161,6 +161,7 @@ function readRow(
     kind: 'sample',
     device: fields[header.deviceIndex]?.trim(),
     snapshot: { timeMs, deviceType: options.deviceType, readings },
+    line,
   };
 }
 

@@ -5,6 +5,8 @@ import { CollectorError } from './collector.ts';
 import { collectCmapss } from './cmapss.ts';
 import type { CsvOptions } from './csv.ts';
 import { collectCsv } from './csv.ts';
+import type { IsTaken } from './resume.ts';
+import { skipTaken } from './resume.ts';
 import type { Wait } from './wait.ts';
 
 export type ReplaySource =
@@ -24,6 +26,7 @@ export const pacedSnapshotsMax = 100_000;
  * so the file is read whole first.
  *
  * @param assign - from the source's name of a machine to the device that plays it; undefined leaves the machine out
+ * @param isTaken - asked with the assigned device
  * @returns samples whose `device` is the assigned one
  * @throws CollectorError `collector.unreadable`, `collector.format`
  */
@@ -31,10 +34,11 @@ export async function* replay(
   source: ReplaySource,
   speed: ReplaySpeed,
   assign: (machine: string) => string | undefined,
+  isTaken: IsTaken,
   clock: Clock,
   wait: Wait,
 ): Collector {
-  const assigned = assignDevices(openSource(source), assign);
+  const assigned = skipTaken(assignDevices(openSource(source), assign), isTaken);
   if (speed === 'max') yield* assigned;
   else yield* paced(source.file, assigned, speed, clock, wait);
 }

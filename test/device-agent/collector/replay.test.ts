@@ -14,7 +14,7 @@ function replayed(
   wait: (delayMs: number) => Promise<boolean>,
 ) {
   const csv = { deviceType: 'T', deviceColumn: 'machine' };
-  return collected(replay({ format: 'csv', file, csv }, speed, assign, clock, wait));
+  return collected(replay({ format: 'csv', file, csv }, speed, assign, () => false, clock, wait));
 }
 
 const never = (): never => assert.fail('nothing to wait for');

@@ -1,0 +1,78 @@
+/** Whom a device seals for and whose commands it obeys: certificates from files, verified up to its pinned root. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Originator } from '../cms/originator.ts';
+import { isServiceName, isWithin } from '../domain/namespace.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import { certificatesFromPem } from '../pki/certificate.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { Purpose } from '../pki/path.ts';
+import { verifyPath } from '../pki/path.ts';
+
+/**
+ * Reads the ENC certificates that snapshots are sealed for.
+ *
+ * @param files - PEM, leaf first
+ * @throws PkiError with the file's name, also if a certificate is on another curve than the device's
+ */
+export function loadRecipients(
+  files: readonly string[],
+  own: Certificate,
+  roots: readonly Certificate[],
+  nowMs: number,
+): Certificate[] {
+  return files.map((file) => {
+    const certificate = verifiedLeaf(file, 'key-agreement', roots, nowMs);
+    if (certificate.curve !== own.curve) {
+      const curves = `${certificate.curve ?? 'an unknown curve'}, the device's on ${own.curve ?? 'another'}`;
+      throw new PkiError('pki.unsupported_algorithm', `${file}: the recipient's key is on ${curves}`);
+    }
+    return certificate;
+  });
+}
+
+/**
+ * Reads the identities whose commands are executed.
+ *
+ * @param directories - each with `sig.chain.pem` and `enc.chain.pem`
+ * @throws PkiError with the file's name
+ */
+export function loadCommandIssuers(
+  directories: readonly string[],
+  roots: readonly Certificate[],
+  nowMs: number,
+): Originator[] {
+  return directories.map((directory) => {
+    const signature = verifiedLeaf(path.join(directory, 'sig.chain.pem'), 'signature', roots, nowMs);
+    const keyAgreement = verifiedLeaf(path.join(directory, 'enc.chain.pem'), 'key-agreement', roots, nowMs);
+    const { commonName } = signature;
+    if (commonName === undefined || commonName !== keyAgreement.commonName) {
+      throw new PkiError(
+        'pki.path_discipline',
+        `${directory}: the two certificates are of different identities`,
+      );
+    }
+    return { commonName, signature, keyAgreement };
+  });
+}
+
+/** The vendor's command service, or whoever owns the device: its account or its master account. */
+export function mayCommand(issuer: string, device: string): boolean {
+  if (isServiceName(issuer)) return issuer === 'vendor-command-service';
+  return issuer !== device && isWithin(device, issuer);
+}
+
+function verifiedLeaf(
+  file: string,
+  purpose: Purpose,
+  roots: readonly Certificate[],
+  nowMs: number,
+): Certificate {
+  try {
+    const chain = certificatesFromPem(readFileSync(file));
+    return verifyPath({ chain, roots, atMs: nowMs, purpose }).certificate;
+  } catch (cause) {
+    if (cause instanceof PkiError) throw new PkiError(cause.code, `${file}: ${cause.message}`, { cause });
+    throw new PkiError('pki.missing_file', `${file}: cannot read it`, { cause });
+  }
+}
