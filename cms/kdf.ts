@@ -21,16 +21,15 @@ export function deriveKey(
   sharedInfo: Uint8Array,
   keyBytes: number,
 ): Buffer {
-  const blocks: Buffer[] = [];
+  const key = Buffer.alloc(keyBytes);
   const input = Buffer.concat([secret, Buffer.alloc(4), sharedInfo]);
   for (let filled = 0, counter = 1; filled < keyBytes; counter++) {
     input.writeUInt32BE(counter, secret.length);
     const block = hash(hashName, input, 'buffer');
-    blocks.push(block);
-    filled += block.length;
+    filled += block.copy(key, filled);
+    block.fill(0);
   }
-  const key = Buffer.from(Buffer.concat(blocks).subarray(0, keyBytes));
-  for (const secretBytes of [input, ...blocks]) secretBytes.fill(0);
+  input.fill(0);
   return key;
 }
 

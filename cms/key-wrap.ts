@@ -31,7 +31,9 @@ export function unwrapKey(kek: Uint8Array, wrapped: Uint8Array, keyBytes: number
   if (wrapped.length !== keyBytes + 8) return undefined;
   const decipher = createDecipheriv(cipherName(kek), kek, initialValue);
   try {
-    return Buffer.concat([decipher.update(wrapped), decipher.final()]);
+    const key = decipher.update(wrapped); // throws if the check value differs; nothing is left for `final`
+    decipher.final();
+    return key;
   } catch {
     return undefined;
   }

@@ -39,7 +39,7 @@ export interface OpenerSettings {
 }
 
 export interface OpenOptions {
-  /** The topic that the envelope came by; one that names another is refused. */
+  /** The topic that the envelope came by; one that names another is refused. One that is not of ours names none. */
   readonly expectedTopic?: string;
 }
 

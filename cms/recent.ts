@@ -8,10 +8,6 @@ export class Recent<Value> {
     this.#entriesMax = entriesMax;
   }
 
-  get size(): number {
-    return this.#entries.size;
-  }
-
   /** @returns what is kept under `key`, or what `make` makes and is kept from now on */
   get(key: string, make: () => Value): Value {
     const kept = this.#entries.get(key);

@@ -72,8 +72,6 @@ const suites: Readonly<Record<CurveName, Suite>> = {
   ),
 };
 
-export const curveNames = Object.freeze(Object.keys(suites)) as readonly CurveName[];
-
 /** @throws CmsError `cms.unsupported` if the key is not on a curve of ours */
 export function suiteOf(curve: CurveName | undefined): Suite {
   if (curve === undefined) throw new CmsError('cms.unsupported', 'the key is not on a supported curve');

@@ -65,6 +65,10 @@ const openArgs = (reader: typeof device) => [
 ];
 const content = Buffer.from('fuel.temperature 21.5 Cel');
 
+function fixturePath(file: string): string {
+  return path.join(fixturesFolder, file);
+}
+
 test('plombe: what was sealed opens for both recipients, with pinned certificates or by the chain inside', () => {
   const plain = run([...sealArgs, ...toBoth], content);
   assert.equal(plain.status, 0, plain.stderr);
@@ -124,14 +128,13 @@ for (const [id, status] of Object.entries(statuses)) {
     const fixture = fixtures.find((candidate) => candidate.id === id);
     const recipient = fixture?.recipients[0];
     assert.ok(fixture && recipient);
-    const at = (file: string) => path.join(fixturesFolder, file);
-    const originators = fixture.trustedOriginators.flatMap((file) => ['--originator', at(file)]);
+    const originators = fixture.trustedOriginators.flatMap((file) => ['--originator', fixturePath(file)]);
     const args = [
       'open',
       '--enc-key',
-      at(recipient.key),
+      fixturePath(recipient.key),
       '--enc-cert',
-      at(recipient.cert),
+      fixturePath(recipient.cert),
       '--allow-unsigned',
     ];
     const result = run([...args, ...originators], readFixture(fixture.file));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { aes256WrapIdentifier } from '../../cms/algorithms.ts';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from '../../cms/attributes.ts';
 import { writeAuthEnvelopedData } from '../../cms/auth-enveloped.ts';
@@ -17,6 +17,7 @@ import { deriveKey, sharedInfo } from '../../cms/kdf.ts';
 import { wrapKey } from '../../cms/key-wrap.ts';
 import { oids } from '../../cms/oid.ts';
 import { createOpener } from '../../cms/open.ts';
+import type { OpenedEnvelope } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
 import { writeKeyAgreement } from '../../cms/recipient-info.ts';
 import { createSealer } from '../../cms/seal.ts';
@@ -55,10 +56,9 @@ for (const [form, envelope] of [
       const changed = Buffer.from(envelope);
       changed.writeUInt8(changed.readUInt8(at) ^ (1 << (at % 8)), at);
       try {
-        const { recipients: _, digest: __, signers: ___, ...after } = opener.open(changed);
-        const { recipients: ____, digest: _____, signers: ______, ...expected } = before;
-        assert.deepEqual(after, expected, `octet ${at}`);
+        const after = opener.open(changed);
         assert.equal(form, 'bare', `octet ${at} of a signed envelope`);
+        assert.deepEqual(believedOf(after), believedOf(before), `octet ${at}`);
       } catch (error) {
         if (!(error instanceof CmsError)) throw error;
       }
@@ -153,6 +153,11 @@ test('open: one ciphertext that two keys decrypt to two texts opens for one reci
   assert.deepEqual(openerFor(backend).open(envelope).content, texts[0]);
   assert.throws(() => openerFor(auditor).open(envelope), { code: 'cms.rejected' });
 });
+
+function believedOf({ content, originator, topic, sequence, contentType, ...rest }: OpenedEnvelope) {
+  const { previousDigest, signingTimeMs: atMs } = rest;
+  return { content, originator, topic, sequence, contentType, previousDigest, atMs };
+}
 
 test('addSignature: a second signer is verified, and the digest stays', () => {
   const released = addSignature(signed, auditor.signatureKey, signingTimeMs + 1000);
