@@ -12,6 +12,7 @@ import {
   derTime,
   derTrue,
 } from '../../pki/der-writer.ts';
+import { readCommonName } from '../../pki/name.ts';
 import { rogueCertificate } from './rogue-authority.ts';
 
 const base = rogueCertificate({ commonName: 'ms-acc-1' });
@@ -25,6 +26,7 @@ interface Parts {
   readonly serial?: Buffer;
   readonly keyInfo?: Buffer;
   readonly tail?: readonly Buffer[];
+  readonly innerAlgorithm?: Buffer;
 }
 
 /** A certificate of hand-made parts. */
@@ -33,9 +35,10 @@ function handMade({
   serial = derInteger(5),
   keyInfo = key,
   tail = [],
+  innerAlgorithm = algorithm,
 }: Parts) {
   const validity = derSequence(derTime(0), derTime(1_000));
-  const toBeSigned = derSequence(version, serial, algorithm, name, validity, name, keyInfo, ...tail);
+  const toBeSigned = derSequence(version, serial, innerAlgorithm, name, validity, name, keyInfo, ...tail);
   return parseCertificate(signToBeSigned(toBeSigned, base.key));
 }
 
@@ -60,6 +63,18 @@ test('parseCertificate: without extensions it is no CA and for nothing', () => {
   assert.deepEqual(certificate.unknownCriticalExtensions, []);
 });
 
+test('commonName: a PrintableString has only the characters of one', () => {
+  for (const [text, expected] of [
+    ['ms-acc-1', 'ms-acc-1'],
+    ['ms_acc_1', undefined],
+    ['ms-acc-\u00e9', undefined],
+  ] as const) {
+    const value = derElement(0x13, Buffer.from(text, 'latin1'));
+    const attribute = derSequence(derObjectIdentifier('2.5.4.3'), value);
+    assert.equal(readCommonName(derSequence(derElement(0x31, attribute))), expected);
+  }
+});
+
 test('parseCertificate: an authority key identifier without a key identifier has none', () => {
   assert.equal(withExtensions(extension('2.5.29.35', derSequence())).authorityKeyIdentifier, undefined);
 });
@@ -82,6 +97,10 @@ test('parseCertificate: a key on no named curve of ours has neither curve nor po
 });
 
 for (const [fault, make] of [
+  [
+    'two signature algorithms',
+    () => handMade({ innerAlgorithm: derSequence(derObjectIdentifier('1.2.840.10045.4.3.3')) }),
+  ],
   ['version 1', () => handMade({ version: Buffer.alloc(0) })],
   ['version 2', () => handMade({ version: derElement(0xa0, derInteger(1)) })],
   ['a negative serial number', () => handMade({ serial: derElement(0x02, Buffer.of(0x80)) })],

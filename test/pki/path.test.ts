@@ -266,6 +266,7 @@ test('verifyPath: a root that is an RSA key is unsupported', () => {
 for (const [question, issuers, commonName] of [
   ["a customer's CA makes another customer", () => [master], 'ms-acc-2'],
   ["a customer's CA makes a longer name that begins with its own", () => [master], 'ms-acc-10'],
+  ["a customer's CA makes a name with another sign in place of the slash", () => [master], 'ms-acc-1-acc-1'],
   ["a customer's CA makes a device without its account's CA", () => [master], 'ms-acc-1/acc-1/dev-1'],
   ["a customer's CA makes a service", () => [master], 'vendor-snapshot-service'],
   ["a customer's CA makes the administrator", () => [master], 'MRO-Admin'],
