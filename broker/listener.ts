@@ -55,7 +55,8 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     cert: identity.chainPem,
     ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
     requestCert: true,
-    rejectUnauthorized: true,
+    // `admit` refuses instead: Node would destroy the socket without saying whose it was and why.
+    rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
     ciphers,
     honorCipherOrder: true,
@@ -93,6 +94,11 @@ function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerO
     log.warn({ identity: claimedName(socket), address, reason, detail }, 'connection.refused');
     socket.destroy();
   };
+  if (!socket.authorized) {
+    // OpenSSL's own judgement of the chain; in the field stands its code, whatever the type says.
+    refuse('tls', String(socket.authorizationError));
+    return;
+  }
   let peer: Peer;
   try {
     peer = verifier.verify(socket);

@@ -5,12 +5,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import type { TLSSocket } from 'node:tls';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { connect as connectMqtt } from 'mqtt';
 import type { IClientOptions, MqttClient } from 'mqtt';
 import mqttPacket from 'mqtt-packet';
 import type { Packet, PacketCmd } from 'mqtt-packet';
 import { brokerConfigType } from '../../broker/config.ts';
+import type { BrokerConfig } from '../../broker/config.ts';
 import { startBroker } from '../../broker/main.ts';
 import type { BrokerSurroundings, RunningBroker } from '../../broker/main.ts';
 import { createAuthority } from '../../pki/authority/authority.ts';
@@ -23,6 +24,9 @@ import type { Log } from '../../runtime/log.ts';
 import { z } from 'zod';
 
 const pathTypes: ConfigTypes = { path: z.string(), existingPath: z.string() };
+
+/** How long a test waits for what never comes, before it says what came instead. */
+const patienceMs = 20_000;
 
 export interface LogLine {
   readonly event: string;
@@ -51,8 +55,13 @@ export class Journal {
     for (;;) {
       const found = this.find(event, fields);
       if (found !== undefined) return found;
-      await new Promise<void>((resolve) => {
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(
+          () => reject(new Error(`no ${event} in ${JSON.stringify(this.lines)}`)),
+          patienceMs,
+        );
         const wake = (): void => {
+          clearTimeout(timer);
           this.#waiting.delete(wake);
           resolve();
         };
@@ -64,21 +73,26 @@ export class Journal {
 
 /** One authority, any number of brokers and clients; `remove` ends them all. */
 export class Site {
-  readonly directory = mkdtempSync(path.join(tmpdir(), 'plombe-broker-'));
-  readonly authority: Authority = createAuthority({ directory: path.join(this.directory, 'pki') });
+  readonly directory: string;
+  readonly authority: Authority;
   readonly #identities = new Map<string, string>();
   readonly #brokers = new Set<RunningBroker>();
   readonly #clients = new Set<MqttClient>();
   readonly #received = new Map<MqttClient, Received>();
   readonly #sockets = new Set<TLSSocket>();
 
+  constructor(directory: string, authority: Authority) {
+    this.directory = directory;
+    this.authority = authority;
+  }
+
   /** @returns the key directory of an identity; with `hosts` it is a broker's */
-  identity(commonName: string, hosts?: readonly string[]): string {
+  async identity(commonName: string, hosts?: readonly string[]): Promise<string> {
     const key = `${commonName} ${hosts === undefined ? 'client' : 'broker'}`;
     let directory = this.#identities.get(key);
     if (directory === undefined) {
       directory = path.join(this.directory, 'keys', key.replaceAll(/[/ ]/g, '+'));
-      this.authority.issue({
+      await this.authority.issue({
         path: commonName,
         kinds: ['tls'],
         outputDirectory: directory,
@@ -89,15 +103,15 @@ export class Site {
     return directory;
   }
 
-  tls(commonName: string): TlsIdentity {
-    return loadTlsIdentity(this.identity(commonName));
+  async tls(commonName: string): Promise<TlsIdentity> {
+    return loadTlsIdentity(await this.identity(commonName));
   }
 
-  config(settings: Readonly<Record<string, unknown>> = {}): ReturnType<typeof parseConfig> {
+  async config(settings: Readonly<Record<string, unknown>> = {}): Promise<BrokerConfig> {
     return parseConfig({
       name: 'test',
       listen: '127.0.0.1:0',
-      identity: this.identity('vendor-broker', ['127.0.0.1']),
+      identity: await this.identity('vendor-broker', ['127.0.0.1']),
       data: path.join(this.directory, 'data'),
       durability: 'os',
       ...settings,
@@ -109,7 +123,7 @@ export class Site {
     surroundings: Partial<BrokerSurroundings> = {},
   ): Promise<{ broker: RunningBroker; journal: Journal }> {
     const journal = new Journal();
-    const broker = await startBroker(this.config(settings), { log: journal.log, ...surroundings });
+    const broker = await startBroker(await this.config(settings), { log: journal.log, ...surroundings });
     this.#brokers.add(broker);
     return { broker, journal };
   }
@@ -125,7 +139,7 @@ export class Site {
     commonName: string,
     options: IClientOptions = {},
   ): Promise<MqttClient> {
-    const client = connectMqtt({ ...this.options(broker, commonName), ...options });
+    const client = connectMqtt({ ...(await this.options(broker, commonName)), ...options });
     this.#clients.add(client);
     // From the first moment on, for a stored session's messages come right after the CONNACK.
     this.#received.set(client, new Received(client));
@@ -145,8 +159,8 @@ export class Site {
     return received;
   }
 
-  options({ port }: { readonly port: number }, commonName: string): IClientOptions {
-    const { privateKeyPem, chainPem, rootsPem } = this.tls(commonName);
+  async options({ port }: { readonly port: number }, commonName: string): Promise<IClientOptions> {
+    const { privateKeyPem, chainPem, rootsPem } = await this.tls(commonName);
     return {
       protocol: 'mqtts',
       host: '127.0.0.1',
@@ -160,15 +174,12 @@ export class Site {
   }
 
   async rawConnect({ port }: { readonly port: number }, commonName: string): Promise<RawClient> {
-    const { privateKeyPem, chainPem, rootsPem } = this.tls(commonName);
+    const { privateKeyPem, chainPem, rootsPem } = await this.tls(commonName);
     return this.rawConnectWith(port, { key: privateKeyPem, cert: chainPem, ca: rootsPem });
   }
 
-  async rawConnectWith(
-    port: number,
-    keys: { readonly key: string; readonly cert: string; readonly ca: string },
-  ): Promise<RawClient> {
-    const socket = connectTls({ host: '127.0.0.1', port, ...keys });
+  async rawConnectWith(port: number, options: ConnectionOptions): Promise<RawClient> {
+    const socket = connectTls({ host: '127.0.0.1', port, ...options });
     this.#sockets.add(socket);
     await once(socket, 'secureConnect');
     return new RawClient(socket);
@@ -180,6 +191,11 @@ export class Site {
     await Promise.all([...this.#brokers].map((broker) => broker.stop()));
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+export async function openSite(): Promise<Site> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-broker-'));
+  return new Site(directory, await createAuthority({ directory: path.join(directory, 'pki') }));
 }
 
 /** Bytes out, packets in: for what a well-behaved client never does. */
@@ -259,6 +275,6 @@ export class Received {
   }
 }
 
-function parseConfig(settings: Readonly<Record<string, unknown>>) {
+function parseConfig(settings: Readonly<Record<string, unknown>>): BrokerConfig {
   return brokerConfigType(pathTypes).parse(settings);
 }

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { RunningBroker } from '../../broker/main.ts';
-import type { Journal } from './fixture.ts';
-import { Site } from './fixture.ts';
+import type { Journal, Site } from './fixture.ts';
+import { openSite } from './fixture.ts';
 
-const site = new Site();
+let site: Site;
 let broker: RunningBroker;
 let journal: Journal;
-before(async () => ({ broker, journal } = await site.start()));
+before(async () => {
+  site = await openSite();
+  ({ broker, journal } = await site.start());
+});
 after(() => site.remove());
 
 const device = 'ms-acc-1/acc-1/dev-1';
