@@ -16,11 +16,13 @@ import { systemClock } from '../domain/clock.ts';
 import { envelopeBytesMax } from '../domain/limits.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import type { PkiError } from '../pki/errors.ts';
+import { readPassphrase } from '../pki/identity.ts';
 import { readPrivateKey } from '../pki/private-key.ts';
 
 interface OpenOptions {
   readonly encKey: string;
   readonly encCert: string;
+  readonly keyPassphraseFile?: string;
   readonly trust?: string;
   readonly originator?: readonly string[];
   readonly allowUnsigned?: true;
@@ -48,6 +50,7 @@ export function openCommand(): Command {
     )
     .requiredOption('--enc-key <file>', "the recipient's key-agreement key, PEM")
     .requiredOption('--enc-cert <file>', 'its certificate, PEM')
+    .option('--key-passphrase-file <file>', 'its first line decrypts the key')
     .option('--trust <file>', "pinned roots, PEM: the originator's certificates must lead to one of them")
     .option(
       '--originator <file...>',
@@ -91,7 +94,10 @@ async function open(options: OpenOptions): Promise<void> {
 function readRecipient(options: OpenOptions): RecipientKey {
   const [certificate] = certificatesFromPem(readFileSync(options.encCert));
   if (certificate === undefined) throw new Error(`no certificate in ${options.encCert}`);
-  return { key: readPrivateKey(readFileSync(options.encKey)), certificate };
+  return {
+    key: readPrivateKey(readFileSync(options.encKey), readPassphrase(options.keyPassphraseFile)),
+    certificate,
+  };
 }
 
 function settingsOf(

@@ -7,6 +7,7 @@ import type { SealKeys } from '../cms/seal.ts';
 import type { ContentType } from '../cms/envelope-info.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import type { Certificate } from '../pki/certificate.ts';
+import { readPassphrase } from '../pki/identity.ts';
 import { readPrivateKey } from '../pki/private-key.ts';
 
 interface SealOptions {
@@ -14,6 +15,7 @@ interface SealOptions {
   readonly sigCert?: string;
   readonly encKey: string;
   readonly encCert: string;
+  readonly keyPassphraseFile?: string;
   readonly to: readonly string[];
   readonly topic?: string;
   readonly sequence: number;
@@ -31,6 +33,7 @@ export function sealCommand(): Command {
     .requiredOption('--enc-cert <file>', 'its certificate, PEM; may be followed by its CAs')
     .option('--sig-key <file>', "the originator's signing key, PEM")
     .option('--sig-cert <file>', 'its certificate, PEM; may be followed by its CAs')
+    .option('--key-passphrase-file <file>', 'its first line decrypts the keys')
     .requiredOption('--to <file...>', "a recipient's ENC certificate, PEM; once for each recipient")
     .option('--topic <topic>', 'where it will be published (default: <common name>/snapshots)')
     .option('--sequence <number>', "its number in the originator's sequence", parseSequence, 0)
@@ -70,14 +73,15 @@ function readKeys(
   agreement: Certificate | undefined,
   signature: Certificate | undefined,
 ): SealKeys {
+  const passphrase = readPassphrase(options.keyPassphraseFile);
   const keyAgreement = {
-    key: readPrivateKey(readFileSync(options.encKey)),
+    key: readPrivateKey(readFileSync(options.encKey), passphrase),
     certificate: leafOf(agreement, options.encCert),
   };
   if (options.unsigned === true || options.sigKey === undefined || options.sigCert === undefined) {
     return { keyAgreement };
   }
-  const key = readPrivateKey(readFileSync(options.sigKey));
+  const key = readPrivateKey(readFileSync(options.sigKey), passphrase);
   return { keyAgreement, signature: { key, certificate: leafOf(signature, options.sigCert) } };
 }
 

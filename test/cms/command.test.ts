@@ -43,7 +43,8 @@ function keyFiles(name: string, { signatureKey, recipient }: Identity) {
 const master = rogueCertificate({ issuer: authority, commonName: 'ms-acc-1', ca: { pathLength: 1 } });
 const account = rogueCertificate({ issuer: master, commonName: 'ms-acc-1/acc-1', ca: { pathLength: 0 } });
 const device = keyFiles('device', makeIdentity('ms-acc-1/acc-1/dev-1', 'P-256', account));
-const backend = keyFiles('backend', makeIdentity('vendor-snapshot-service'));
+const identities = { backend: makeIdentity('vendor-snapshot-service') };
+const backend = keyFiles('backend', identities.backend);
 const auditor = keyFiles('auditor', makeIdentity('ms-acc-1'));
 const root = written('root.crt', certificatesToPem([authority.certificate]));
 const sealArgs = [
@@ -98,6 +99,16 @@ test('plombe open: a bare envelope only when told so', () => {
   const args = [...openArgs(backend), '--originator', device.encCert];
   assert.equal(run(args, bare).status, 5);
   assert.deepEqual(run([...args, '--allow-unsigned'], bare).stdout, content);
+});
+
+test('plombe open: a key that is encrypted opens with its passphrase', () => {
+  const { recipient } = identities.backend;
+  const encKey = written('encrypted.key', privateKeyToPem(recipient.key, 'a passphrase'));
+  const passphraseFile = written('passphrase', 'a passphrase\n');
+  const envelope = run([...sealArgs, ...toBoth], content).stdout;
+  const args = [...openArgs({ ...backend, encKey }), '--originator', device.encCert, device.sigCert];
+  assert.equal(run(args, envelope).status, 1);
+  assert.deepEqual(run([...args, '--key-passphrase-file', passphraseFile], envelope).stdout, content);
 });
 
 test('plombe: wrong use is status 2, a missing file 1', () => {
