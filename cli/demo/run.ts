@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CsvOptions } from '../../device-agent/collector/csv.ts';
 import { createLog } from '../../runtime/log.ts';
 import { writeConfigs } from '../deployment/configs.ts';
 import type { DeploymentFiles } from '../deployment/configs.ts';
@@ -30,7 +29,7 @@ export interface DemoOptions {
   readonly forSeconds: number | undefined;
   /** Nothing on stdout but what the caller prints; progress goes to stderr. */
   readonly quiet: boolean;
-  readonly replay: (ReplayPlan & { readonly csv?: CsvOptions }) | undefined;
+  readonly replay: ReplayPlan | undefined;
 }
 
 const refreshMs = 500;
@@ -154,10 +153,10 @@ Stop with Ctrl-C
   /** Until the time is over, the recording is stored, or somebody says stop. */
   async #watch(reader: FleetReader, interrupted: Promise<void>): Promise<void> {
     const table = this.#interactive ? new TerminalTable(process.stdout) : undefined;
-    let stopping = false;
-    void interrupted.then(() => (stopping = true));
+    const stop = { wanted: false };
+    void interrupted.then(() => (stop.wanted = true));
     let lastLineMs = 0;
-    while (!stopping) {
+    while (!stop.wanted) {
       const picture = await this.#picture(reader);
       if (table) table.draw(picture);
       else if (performance.now() - lastLineMs > 4 * refreshMs) {
@@ -267,13 +266,10 @@ Stop with Ctrl-C
   }
 
   #noticed(program: string, record: LogRecord): void {
-    const { event, reason, identity, topic, filter } = record;
+    const { event } = record;
     if (refusalEvents.has(event)) {
       this.#refused++;
-      const what = topic ?? filter;
-      this.#notice(
-        `${program}: ${event} for ${String(identity)}${what === undefined ? '' : ` ${String(what)}`} (${String(reason)})`,
-      );
+      this.#notice(`${program}: ${refusalText(record)}`);
     } else if (event === 'collector.finished') {
       this.#finishedAgents.add(program);
     } else if (event.startsWith('program.') && record.level !== 'info') {
@@ -295,6 +291,10 @@ Stop with Ctrl-C
     const { stderr } = process;
     if (stderr.isTTY) stderr.write(`\r\x1b[K${done < total ? `${what}: ${done} of ${total}` : ''}`);
   }
+}
+
+function refusalText({ event, identity, topic, filter, reason }: LogRecord): string {
+  return [event, identity, topic ?? filter, reason].filter((part) => typeof part === 'string').join(' ');
 }
 
 /** The first SIGINT or SIGTERM asks for an orderly end; a second one ends at once. */

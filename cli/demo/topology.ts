@@ -1,7 +1,6 @@
 /** The demo's world: a vendor, two customers with brokers of their own, and one whose devices connect straight to the vendor. */
 import path from 'node:path';
 import { collectCmapss } from '../../device-agent/collector/cmapss.ts';
-import type { CsvOptions } from '../../device-agent/collector/csv.ts';
 import { collectCsv } from '../../device-agent/collector/csv.ts';
 import type {
   AgentPlan,
@@ -21,6 +20,8 @@ const customers = [
 ] as const;
 const agentsPerCustomer = 2;
 const sampleIntervalMs = 1000;
+/** A recording played at full speed fills the outboxes. */
+const drainSeconds = 90;
 /** Every device has three key pairs and a connection of its own. */
 export const replayUnitsMax = 1000;
 
@@ -42,10 +43,7 @@ export interface DemoPlan extends DeploymentPlan {
 }
 
 /** @param replay - none: every agent has one simulated device */
-export async function planDemo(
-  directory: string,
-  replay: (ReplayPlan & { csv?: CsvOptions }) | undefined,
-): Promise<DemoPlan> {
+export async function planDemo(directory: string, replay: ReplayPlan | undefined): Promise<DemoPlan> {
   const agentCount = customers.length * agentsPerCustomer;
   const ports = await freePorts(4 + customers.length + agentCount);
   const next = (): string => {
@@ -72,7 +70,7 @@ export async function planDemo(
       const observe = next();
       const share = devices[customerIndex * agentsPerCustomer + agentIndex] ?? [];
       agentStates.set(`${masterAccount}/${name}`, observe);
-      return { name, devices: share, observe, ...(replay ? { replay } : {}) };
+      return { name, devices: share, drainSeconds, observe, ...(replay ? { replay } : {}) };
     });
     return { masterAccount, agents, ...(hasBroker ? { broker: listen(), auditor: {} } : {}) };
   });
@@ -100,7 +98,7 @@ function simulatedDevices(): DevicePlan[][] {
   ]);
 }
 
-async function replayedDevices(replay: ReplayPlan & { csv?: CsvOptions }): Promise<DevicePlan[][]> {
+async function replayedDevices(replay: ReplayPlan): Promise<DevicePlan[][]> {
   const units = await unitsOf(replay);
   const shares: DevicePlan[][] = simulated.map(() => []);
   for (const [index, unit] of units.entries()) {
@@ -124,7 +122,7 @@ function accountOf(file: string): string {
   return name.replaceAll(/[^A-Za-z0-9_-]/g, '-').slice(0, 20) || 'replay';
 }
 
-async function unitsOf({ file, format, csv }: ReplayPlan & { csv?: CsvOptions }): Promise<string[]> {
+async function unitsOf({ file, format, csv }: ReplayPlan): Promise<string[]> {
   const units = new Set<string>();
   const source = format === 'cmapss' ? collectCmapss(file) : collectCsv(file, csv ?? { deviceType: 'CSV' });
   for await (const item of source) {

@@ -1,7 +1,7 @@
 /** Writes the configuration file of every program of a deployment, with comments for whoever edits it next. */
 import path from 'node:path';
 import { writeFileAtomically } from '../../runtime/files.ts';
-import type { AgentPlan, CustomerPlan, DeploymentPlan, DevicePlan } from './plan.ts';
+import type { AgentPlan, CsvPlan, CustomerPlan, DeploymentPlan, DevicePlan } from './plan.ts';
 import {
   commandServiceName,
   customerFolder,
@@ -150,6 +150,8 @@ recipients:
 # Whose commands are executed (beside those of the device's owner).
 commandIssuers:
   - ./issuers/${commandServiceName}
+# How long a stop waits for what is not yet delivered; what is left is sent after the next start.
+drainSeconds: ${agent.drainSeconds ?? 10}
 ${agent.replay ? replayLines(agent.replay, agent.devices) : ''}devices:
 ${agent.devices.map(deviceLines).join('')}${observeLines(agent.observe)}`;
 }
@@ -162,8 +164,16 @@ replay:
   format: ${replay.format}
   # Snapshots per second and device, or \`max\`.
   speed: ${replay.speed}
-  units:
+${replay.csv ? csvLines(replay.csv) : ''}  units:
 ${units.map(({ unit, path: device }) => `    ${quote(unit)}: ${device}\n`).join('')}`;
+}
+
+function csvLines({ deviceType, timeColumn, deviceColumn }: CsvPlan): string {
+  return `  csv:
+    deviceType: ${quote(deviceType)}
+${timeColumn === undefined ? '' : `    timeColumn: ${quote(timeColumn)}\n`}${
+    deviceColumn === undefined ? '' : `    deviceColumn: ${quote(deviceColumn)}\n`
+  }`;
 }
 
 function deviceLines(device: DevicePlan): string {
@@ -197,7 +207,8 @@ function bpm({ vendor }: DeploymentPlan): string {
 
 # The same database as the backend's.
 database: ${vendor.database}
-technician: technician in charge
+# The technician in charge, for the tasks and messages of abnormal conditions.
+# technician: { mail: technician@example.com, phone: "+43 1 234567" }
 # Without a mail server, mails are listed on the dashboard.
 # mail: { smtp: "smtp://mail.example.com:587", from: plombe@example.com, to: [service@example.com] }
 ${observeLines(vendor.bpmObserve)}`;

@@ -33,6 +33,13 @@ export interface ReplayPlan {
   readonly format: 'cmapss' | 'csv';
   /** Snapshots per second and device, or as fast as they are taken. */
   readonly speed: number | 'max';
+  readonly csv?: CsvPlan;
+}
+
+export interface CsvPlan {
+  readonly deviceType: string;
+  readonly timeColumn?: string;
+  readonly deviceColumn?: string;
 }
 
 export interface AgentPlan {
@@ -40,6 +47,8 @@ export interface AgentPlan {
   readonly name: string;
   readonly devices: readonly DevicePlan[];
   readonly replay?: ReplayPlan;
+  /** How long a stop waits for deliveries. */
+  readonly drainSeconds?: number;
   readonly observe?: string;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { PublishWindow, waitingMax } from '../../mqtt/publish-window.ts';
 
 test('PublishWindow: whatever is lost and acknowledged, each connection sees what is open in the order of publishing', () => {

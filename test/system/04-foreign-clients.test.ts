@@ -54,11 +54,10 @@ function mosquitto(
   args: readonly string[],
 ): Promise<Finished> {
   const keys = path.join(pki, 'identities', name);
-  const tls = [
-    ...['--cafile', path.join(keys, 'tls-root.crt.pem')],
-    ...['--cert', path.join(keys, 'tls.chain.pem')],
-    ...['--key', path.join(keys, 'tls.key.pem')],
-  ];
+  const [root, chain, key] = ['tls-root.crt.pem', 'tls.chain.pem', 'tls.key.pem'].map((file) =>
+    path.join(keys, file),
+  );
+  const tls = ['--cafile', root, '--cert', chain, '--key', key].filter((argument) => argument !== undefined);
   const child = spawn(command, ['-h', 'localhost', '-p', String(port), ...tls, ...args]);
   let stdout = '';
   let stderr = '';
