@@ -5,7 +5,7 @@ import type { NamespacePath } from '../domain/namespace.ts';
 import { deviceTopic } from '../domain/topic.ts';
 import type { MessageHandler } from '../mqtt/inbox.ts';
 import { LinkError } from '../mqtt/link-error.ts';
-import type { Link } from '../mqtt/link.ts';
+import type { GrantedSubscription, Link } from '../mqtt/link.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
 import type { Endpoint } from '../runtime/config.ts';
@@ -58,9 +58,7 @@ export class Publisher {
       cleanSession: false, // commands that come while we are away wait for us
       will: { topic: deviceTopic(device, 'status'), payload: this.#status('offline'), qos: 1, retain: true },
       inFlightMax: windowMax + 2, // and the introduction
-      ...(onCommand === undefined
-        ? {}
-        : { subscriptions: [{ filter: deviceTopic(device, 'commands'), qos: 1 }], onMessage: onCommand }),
+      ...(onCommand === undefined ? {} : commandOptions(device, onCommand, log)),
       onConnect: () => this.#introduce(),
       log,
       ...(reconnect === undefined ? {} : { reconnect }),
@@ -142,4 +140,14 @@ export class Publisher {
   #status(state: 'online' | 'offline'): string {
     return encodeDeviceStatus({ state, agentVersion: this.#options.agentVersion });
   }
+}
+
+/** From the first `commands.subscribed` on, commands wait at the broker while the device is away. */
+function commandOptions(device: NamespacePath, onMessage: MessageHandler, log: Log) {
+  return {
+    subscriptions: [{ filter: deviceTopic(device, 'commands'), qos: 1 as const }],
+    onMessage,
+    onSubscribed: ([subscription]: readonly GrantedSubscription[]) =>
+      log.info({ granted: subscription?.granted }, 'commands.subscribed'),
+  };
 }

@@ -87,6 +87,7 @@ export class Site {
   readonly authority: Authority;
   /** What ends with the test, last first: an agent says goodbye to a broker that is still there. */
   readonly #endings: (() => Promise<void>)[] = [];
+  #agents: RunningAgent[] = [];
   #brokerPort = 0;
   #stopBroker: (() => Promise<void>) | undefined;
 
@@ -156,7 +157,13 @@ export class Site {
     let stopped: Promise<void> | undefined;
     const once = { ...bound(agent), stop: () => (stopped ??= agent.stop()) };
     this.#endings.push(once.stop);
+    this.#agents.push(once);
     return once;
+  }
+
+  async stopAgents(): Promise<void> {
+    await Promise.all(this.#agents.map((agent) => agent.stop()));
+    this.#agents = [];
   }
 
   /** A client that receives; everything is acknowledged. */
