@@ -108,6 +108,17 @@ export async function readLettersFor(
     .execute();
 }
 
+/** @returns the devices that have letters of a reason */
+export async function readWaitingPaths(database: Database, reason: string): Promise<string[]> {
+  const rows = await database.kysely
+    .selectFrom('dead_letter')
+    .select('device_path')
+    .distinct()
+    .where('reason', '=', reason)
+    .execute();
+  return rows.map((row) => row.device_path);
+}
+
 export async function removeDeadLetters(database: Database, ids: readonly number[]): Promise<void> {
   if (ids.length === 0) return;
   await database.kysely.deleteFrom('dead_letter').where('id', 'in', ids).execute();

@@ -28,7 +28,7 @@ export interface Arrival {
   readonly snapshot?: Snapshot;
 }
 
-export type ArrivalRefusal = CatalogueRefusal | 'bad_sequence' | 'time_out_of_range';
+export type ArrivalRefusal = CatalogueRefusal | 'bad_sequence' | 'time_out_of_range' | 'store_failed'; // the last one: the database refused it for good
 
 export type StoreOutcome =
   | { readonly outcome: 'stored' }

@@ -1,6 +1,7 @@
 /** How much there is, in a handful of numbers. */
 import { sql } from 'kysely';
 import type { Database } from './connect.ts';
+import type { ProcessTables } from './processes-tables.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
 
@@ -13,6 +14,7 @@ export interface Totals {
   readonly gapsOpen: number;
   readonly deadLetters: number;
   readonly alarmsOpen: number;
+  readonly tasksOpen: number;
 }
 
 /** Reads counters and indexes, never the snapshots. */
@@ -46,7 +48,15 @@ export async function readTotals(database: Database, scope: Scope): Promise<Tota
     .select(sql<number>`count(*)`.as('n'))
     .where(within('device_path', scope))
     .executeTakeFirstOrThrow();
-  return { ...sums, gapsOpen: gaps.n, deadLetters: letters.n, alarmsOpen: alarms.n };
+  const tasks = await kysely
+    .withTables<ProcessTables>()
+    .selectFrom('task')
+    .innerJoin('device', 'device.id', 'task.device_id')
+    .select(sql<number>`count(*)`.as('n'))
+    .where('task.state', '=', 'open')
+    .where(within('device.path', scope))
+    .executeTakeFirstOrThrow();
+  return { ...sums, tasksOpen: tasks.n, gapsOpen: gaps.n, deadLetters: letters.n, alarmsOpen: alarms.n };
 }
 
 export interface ExactCounts {

@@ -114,6 +114,7 @@ testBoth('within: every list shows the subtree of its scope and nothing else', a
       gapsOpen: 2 * n,
       deadLetters: n,
       alarmsOpen: n,
+      tasksOpen: 0,
     });
     assert.deepEqual(await countSnapshots(database, scope), { stored: 2 * n, duplicated: 0 });
   }

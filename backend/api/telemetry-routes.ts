@@ -1,0 +1,120 @@
+/** What the dashboard asks about devices and what they sent. Every answer is within the scope of who asks. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { readAlarms } from '../../database/alarms.ts';
+import { readCertificates } from '../../database/certificates.ts';
+import { readCommands } from '../../database/commands.ts';
+import { readDeadLetters } from '../../database/dead-letters.ts';
+import { readDevice, readFleet } from '../../database/fleet.ts';
+import type { DeviceRow } from '../../database/fleet.ts';
+import { readOpenGaps } from '../../database/gaps.ts';
+import { readLatest } from '../../database/latest.ts';
+import { pointsMax, readSeries } from '../../database/series.ts';
+import type { Scope } from '../../database/scope.ts';
+import { countSnapshots, readTotals } from '../../database/totals.ts';
+import { commandNames } from '../../domain/command.ts';
+import { channelNameLengthMax } from '../../domain/limits.ts';
+import { parseDevicePath } from '../../domain/namespace.ts';
+import type { NamespacePath } from '../../domain/namespace.ts';
+import { ApiError, requireRole } from './context.ts';
+import type { ApiContext } from './context.ts';
+
+/** The bounds of ECMAScript's dates, so that no sum of two of them is inexact. */
+const timeType = z.coerce.number().min(-8.64e15).max(8.64e15);
+const pathLengthMax = 62;
+const pathQuery = z.object({ path: z.string().max(pathLengthMax) });
+const totalsQuery = z.object({ count: z.literal('exact').optional() });
+const seriesQuery = z.object({
+  path: z.string().max(pathLengthMax),
+  channel: z.string().min(1).max(channelNameLengthMax),
+  fromMs: timeType,
+  toMs: timeType,
+  points: z.coerce.number().int().min(1).max(pointsMax).default(500),
+});
+const commandBody = z.strictObject({ path: z.string().max(pathLengthMax), name: z.enum(commandNames) });
+
+/** Registers the routes below `/api/` that need only reading, and the one that sends a command. */
+export function registerTelemetryRoutes(server: FastifyInstance, context: ApiContext): void {
+  const { database } = context;
+  server.get('/api/totals', (request) => totals(context, request));
+  server.get('/api/fleet', (request) => readFleet(database, context.requireUser(request).scope));
+  server.get('/api/device', (request) => device(context, request));
+  server.get('/api/series', (request) => series(context, request));
+  server.get('/api/commands', (request) => commands(context, request));
+  server.post('/api/commands', (request, reply) => sendCommand(context, request, reply));
+  server.get('/api/dead-letters', (request) => readDeadLetters(database, context.requireUser(request).scope));
+  server.get('/api/alarms', (request) => readAlarms(database, context.requireUser(request).scope));
+}
+
+function parse<T>(type: z.ZodType<T>, value: unknown): T {
+  const parsed = type.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new ApiError('api.malformed', faults.join('; '));
+}
+
+/** Everything that names a device goes through here. */
+async function requireDevice(
+  context: ApiContext,
+  scope: Scope,
+  path: string,
+): Promise<DeviceRow & { readonly path: NamespacePath }> {
+  const devicePath = parseDevicePath(path);
+  const row = devicePath && (await readDevice(context.database, scope, devicePath));
+  if (devicePath === undefined || row === undefined)
+    throw new ApiError('api.not_found', 'there is no such device');
+  return { ...row, path: devicePath };
+}
+
+async function totals(context: ApiContext, request: FastifyRequest): Promise<unknown> {
+  const { scope, role } = context.requireUser(request);
+  const { count } = parse(totalsQuery, request.query);
+  const sums = await readTotals(context.database, scope);
+  if (count === undefined) return sums;
+  // It reads every snapshot, so it is not for everyone.
+  if (role !== 'operator') throw new ApiError('api.forbidden', `a ${role} may not count exactly`);
+  return { ...sums, ...(await countSnapshots(context.database, scope)) };
+}
+
+async function device(context: ApiContext, request: FastifyRequest): Promise<unknown> {
+  const { database } = context;
+  const { scope } = context.requireUser(request);
+  const row = await requireDevice(context, scope, parse(pathQuery, request.query).path);
+  return {
+    ...row,
+    latest: await readLatest(database, row.path),
+    gaps: await readOpenGaps(database, scope, row.path),
+    certificates: await readCertificates(database, scope, row.path),
+    alarms: await readAlarms(database, row.path),
+  };
+}
+
+async function series(context: ApiContext, request: FastifyRequest): Promise<unknown> {
+  const { scope } = context.requireUser(request);
+  const { path, channel, ...range } = parse(seriesQuery, request.query);
+  if (range.fromMs > range.toMs) throw new ApiError('api.malformed', 'fromMs is after toMs');
+  const row = await requireDevice(context, scope, path);
+  const found = await readSeries(context.database, row.path, channel, range);
+  if (found === undefined) throw new ApiError('api.not_found', 'the device has no such channel');
+  return found;
+}
+
+async function commands(context: ApiContext, request: FastifyRequest): Promise<unknown> {
+  const { scope } = context.requireUser(request);
+  const row = await requireDevice(context, scope, parse(pathQuery, request.query).path);
+  return readCommands(context.database, scope, row.path);
+}
+
+async function sendCommand(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const user = requireRole(context, request, 'operator', 'technician');
+  const { path, name } = parse(commandBody, request.body);
+  const row = await requireDevice(context, user.scope, path);
+  if (context.commands === undefined) {
+    throw new ApiError('api.unavailable', 'no identity to send commands with is configured');
+  }
+  return reply.code(202).send({ id: await context.commands.send(row.path, name, user.name) });
+}

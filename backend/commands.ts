@@ -1,0 +1,155 @@
+/** The command service: seals a command for its device, sends it until the broker has it, and watches the clock. */
+import { randomUUID } from 'node:crypto';
+import { envelopeDigest } from '../cms/envelope.ts';
+import { CmsError } from '../cms/errors.ts';
+import { createSealer } from '../cms/seal.ts';
+import type { Sealer } from '../cms/seal.ts';
+import { addCommand, expireCommands, noteDelivered, readUndelivered } from '../database/commands.ts';
+import type { Database } from '../database/connect.ts';
+import type { Clock } from '../domain/clock.ts';
+import { encodeCommand } from '../domain/command.ts';
+import type { CommandName } from '../domain/command.ts';
+import { isWithin } from '../domain/namespace.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { deviceTopic } from '../domain/topic.ts';
+import { LinkError } from '../mqtt/link-error.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import type { E2eIdentity } from '../pki/identity.ts';
+import type { Log } from '../runtime/log.ts';
+import type { DeviceDirectory } from './directory.ts';
+import type { Feed } from './feed.ts';
+import type { BackendMeasures } from './measures.ts';
+
+export type CommandServiceErrorCode =
+  | 'command.unknown_device' // it has published no certificate to seal for
+  | 'command.unsealable'; // its key is on another curve than ours
+
+export class CommandServiceError extends Error {
+  override readonly name = 'CommandServiceError';
+  readonly code: CommandServiceErrorCode;
+  constructor(code: CommandServiceErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What the service needs of a link. */
+export interface CommandLink {
+  publish(topic: string, payload: Uint8Array, options: { readonly qos: 1 }): Promise<void>;
+}
+
+export interface CommandServiceOptions {
+  readonly identity: E2eIdentity;
+  readonly directory: DeviceDirectory;
+  readonly database: Database;
+  readonly link: CommandLink;
+  /** ENC certificates of auditors; each reads what goes to devices of its own subtree. */
+  readonly readers: readonly Certificate[];
+  readonly expirySeconds: number;
+  readonly measures: BackendMeasures;
+  readonly feed: Feed;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class CommandService {
+  readonly #options: CommandServiceOptions;
+  readonly #sealer: Sealer;
+
+  constructor(options: CommandServiceOptions) {
+    this.#options = options;
+    const { signature, keyAgreement } = options.identity;
+    this.#sealer = createSealer({ signature, keyAgreement });
+  }
+
+  /**
+   * @param issuedBy - the name of a user
+   * @returns the command's id, once it is kept; sending goes on by itself
+   * @throws CommandServiceError
+   */
+  async send(path: NamespacePath, name: CommandName, issuedBy: string): Promise<string> {
+    const { database, directory, expirySeconds, clock, measures, feed, log } = this.#options;
+    const device = directory.keyAgreementOf(path);
+    if (device === undefined) {
+      throw new CommandServiceError('command.unknown_device', `${path} has published no certificate`);
+    }
+    const id = randomUUID();
+    const issuedMs = clock();
+    const command = { id, name, parameters: {}, issuedMs, expiresMs: issuedMs + expirySeconds * 1000 };
+    const content = encodeCommand({
+      id,
+      name,
+      issuedAtMs: issuedMs,
+      expiresAtMs: command.expiresMs,
+      parameters: command.parameters,
+    });
+    let sealed: Uint8Array | undefined;
+    await addCommand(database, { ...command, path, issuedBy }, (place) => {
+      sealed = this.#seal(path, content, device, { ...place, signingTimeMs: issuedMs });
+      return { envelope: sealed, digest: envelopeDigest(sealed) };
+    });
+    measures.commands.inc({ state: 'sent' });
+    log.info({ device: path, command: id, name, issuedBy }, 'command.sent');
+    feed.changed('commands');
+    if (sealed !== undefined) void this.#publish(id, path, sealed);
+    return id;
+  }
+
+  /** Publishes what the broker had not acknowledged when the program ended. */
+  async resume(): Promise<void> {
+    for (const { id, path, envelope } of await readUndelivered(this.#options.database)) {
+      void this.#publish(id, path as NamespacePath, envelope);
+    }
+  }
+
+  /** Marks what was not answered in time; to be called now and then. */
+  async expire(): Promise<void> {
+    const { database, measures, feed, clock } = this.#options;
+    const expired = await expireCommands(database, clock());
+    if (expired === 0) return;
+    measures.commands.inc({ state: 'expired' }, expired);
+    feed.changed('commands');
+  }
+
+  #seal(
+    path: NamespacePath,
+    content: Uint8Array,
+    device: Certificate,
+    place: {
+      readonly sequence: number;
+      readonly previousDigest: Uint8Array | undefined;
+      readonly signingTimeMs: number;
+    },
+  ): Uint8Array {
+    const readers = this.#options.readers.filter(
+      ({ commonName, curve }) => isWithin(path, commonName ?? '') && curve === device.curve,
+    );
+    try {
+      return this.#sealer.seal(content, [device, ...readers], {
+        topic: deviceTopic(path, 'commands'),
+        contentType: 'command+cbor',
+        ...place,
+      });
+    } catch (cause) {
+      if (!(cause instanceof CmsError)) throw cause;
+      throw new CommandServiceError('command.unsealable', `cannot seal for ${path}: ${cause.message}`, {
+        cause,
+      });
+    }
+  }
+
+  async #publish(id: string, path: NamespacePath, envelope: Uint8Array): Promise<void> {
+    const { link, database, measures, feed, clock, log } = this.#options;
+    try {
+      await link.publish(deviceTopic(path, 'commands'), envelope, { qos: 1 });
+      await noteDelivered(database, id, clock());
+      measures.commands.inc({ state: 'delivered' });
+      feed.changed('commands');
+    } catch (error) {
+      // It is kept as `sent`, so the next start publishes it again.
+      if (!(error instanceof LinkError && error.code === 'mqtt.closed')) {
+        log.error({ command: id, error: String(error) }, 'command.not_delivered');
+      }
+    }
+  }
+}

@@ -1,0 +1,88 @@
+/** The backend's configuration file. */
+import { z } from 'zod';
+import type { SharedInfoFlavour } from '../cms/kdf.ts';
+import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
+import { endpointType, loadConfig } from '../runtime/config.ts';
+import type { LogLevel } from '../runtime/log.ts';
+import { logLevels } from '../runtime/log.ts';
+
+export interface BackendConfig {
+  readonly broker: Endpoint;
+  readonly brokerName: string | string[];
+  readonly identity: string;
+  readonly passphraseFile?: string | undefined;
+  readonly commandIdentity?: string | undefined;
+  readonly commandPassphraseFile?: string | undefined;
+  readonly commandExpirySeconds: number;
+  readonly commandReaders: readonly string[];
+  readonly database: string;
+  readonly http: { readonly listen: Endpoint; readonly publicUrl?: string | undefined };
+  readonly kdfFlavours: readonly SharedInfoFlavour[];
+  readonly allowUnsigned: boolean;
+  readonly observe?: Endpoint | undefined;
+  readonly log: { readonly level: LogLevel };
+}
+
+const commandExpirySecondsMax = 30 * 86_400;
+
+/** @throws ConfigError with every fault at once */
+export function loadBackendConfig(file: string): BackendConfig {
+  return loadConfig(file, backendConfigType);
+}
+
+export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> {
+  return z
+    .strictObject({
+      broker: endpointType.describe('the vendor broker'),
+      brokerName: z
+        .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+        .describe("the name that the broker's certificate must carry, or several"),
+      identity: types.existingPath.describe('directory with the keys of vendor-snapshot-service'),
+      passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
+      commandIdentity: types.existingPath
+        .optional()
+        .describe('directory with the keys of vendor-command-service; without it, no commands are sent'),
+      commandPassphraseFile: types.existingPath.optional().describe('opens the keys of `commandIdentity`'),
+      commandExpirySeconds: z
+        .int()
+        .min(1)
+        .max(commandExpirySecondsMax)
+        .default(3600)
+        .describe('a device refuses a command that is older'),
+      commandReaders: z
+        .array(types.existingPath)
+        .default([])
+        .describe("ENC certificates of customers' auditors, who can read the commands to their own devices"),
+      database: databaseType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
+      http: z.strictObject({
+        listen: endpointType.describe('where the dashboard and its API are; plain HTTP, for a TLS proxy'),
+        publicUrl: z
+          .url({ protocol: /^https?$/ })
+          .optional()
+          .describe('how browsers reach it, if that is not by the address above'),
+      }),
+      kdfFlavours: z
+        .array(z.enum(['rfc5753', 'bc']))
+        .min(1)
+        .default(['rfc5753'])
+        .describe('accepted key derivations, in the order in which they are tried'),
+      allowUnsigned: z.boolean().default(false).describe('accept envelopes without a signature'),
+      observe: endpointType.optional().describe('metrics, health and state; bind it to a private address'),
+      log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
+    })
+    .refine((config) => config.commandPassphraseFile === undefined || config.commandIdentity !== undefined, {
+      error: 'opens nothing without `commandIdentity`',
+      path: ['commandPassphraseFile'],
+    });
+}
+
+/** A file in the URL is relative to the configuration file, like every other path. */
+function databaseType(types: ConfigTypes): z.ZodType<string> {
+  return z.string().transform((url, context) => {
+    if (/^(mysql|mariadb):\/\/./.test(url)) return url;
+    const file = /^sqlite:(.+)$/.exec(url)?.[1];
+    if (file !== undefined) return file === ':memory:' ? url : `sqlite:${types.path.parse(file)}`;
+    context.addIssue('wanted sqlite:FILE or mysql://…');
+    return z.NEVER;
+  });
+}

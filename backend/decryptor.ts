@@ -1,0 +1,138 @@
+/** From a message to what it says: who made the envelope, whether it belongs to its topic, and what is inside. */
+import { CmsError } from '../cms/errors.ts';
+import type { OpenedEnvelope, Opener } from '../cms/open.ts';
+import type { Arrival } from '../database/ingest.ts';
+import { CommandError, decodeCommandResult } from '../domain/command.ts';
+import type { CommandResult } from '../domain/command.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
+import { parseDeviceTopic } from '../domain/topic.ts';
+
+export interface SealedMessage {
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly receivedMs: number;
+}
+
+export type Opened =
+  | {
+      readonly kind: 'opened';
+      readonly arrival: Arrival;
+      readonly result: CommandResult | undefined;
+      readonly signingTimeMs: number | undefined;
+    }
+  | {
+      readonly kind: 'refused';
+      /** Stable: a metric's label and a dead letter's reason. */
+      readonly reason: string;
+      readonly detail: string;
+      /** Empty if the topic names no device. */
+      readonly devicePath: string;
+    };
+
+export type Decryptor = (message: SealedMessage) => Opened;
+
+/** Its certificates have not come yet: the one refusal that may pass by itself. */
+export const unknownOriginator = 'unknown_originator';
+
+class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly reason: string;
+  constructor(reason: string, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** @param openers - tried in order, for a message that one of our services can read */
+export function createDecryptor(openers: readonly [Opener, ...Opener[]]): Decryptor {
+  return (message) => {
+    const place = parseDeviceTopic(message.topic);
+    try {
+      if (place === undefined || (place.name !== 'snapshots' && place.name !== 'commands/result')) {
+        throw new Refusal('unexpected_topic', 'no device sends envelopes there');
+      }
+      const opened = openWithAny(openers, message);
+      const origin = requireOrigin(opened, place.device);
+      return {
+        kind: 'opened',
+        ...contentOf(opened, place, origin, message),
+        signingTimeMs: opened.signingTimeMs,
+      };
+    } catch (error) {
+      const reason = reasonOf(error);
+      return {
+        kind: 'refused',
+        reason,
+        detail: String(error),
+        devicePath: place?.device ?? '',
+      };
+    }
+  };
+}
+
+/** An error of our own on a peer's bytes is kept for us to look at; it does not stop what comes behind. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Refusal) return error.reason;
+  if (error instanceof CmsError)
+    return error.code === 'cms.untrusted_originator' ? unknownOriginator : error.code;
+  return error instanceof SenmlError || error instanceof CommandError ? error.code : 'internal_error';
+}
+
+function openWithAny(
+  openers: readonly [Opener, ...Opener[]],
+  { topic, payload }: SealedMessage,
+): OpenedEnvelope {
+  const [first, ...others] = openers;
+  try {
+    return first.open(payload, { expectedTopic: topic });
+  } catch (error) {
+    const [next, ...rest] = others;
+    if (next === undefined || !(error instanceof CmsError) || error.code !== 'cms.not_a_recipient')
+      throw error;
+    return openWithAny([next, ...rest], { topic, payload, receivedMs: 0 });
+  }
+}
+
+/** What identifies an envelope of ours; a bare one of somebody else's has none of it. */
+type Origin = Pick<Arrival, 'sequence' | 'digest' | 'signer'>;
+
+function requireOrigin(opened: OpenedEnvelope, device: NamespacePath): Origin {
+  const { originator, sequence, digest, signingTimeMs } = opened;
+  if (originator.commonName !== device) {
+    throw new Refusal('foreign_originator', `${originator.commonName} made it`);
+  }
+  if (sequence === undefined) throw new Refusal('no_sequence', 'it has no sequence number');
+  const certificate = opened.signers[0]?.certificate ?? originator.keyAgreement;
+  // The certificate was verified when it was published; what counts now is that it was valid when this was signed.
+  const { notBeforeMs, notAfterMs } = certificate;
+  if (signingTimeMs === undefined || signingTimeMs < notBeforeMs || signingTimeMs > notAfterMs) {
+    throw new Refusal('certificate_not_in_force', 'it was signed outside the validity of its certificate');
+  }
+  return { sequence, digest, signer: certificate.sha256 };
+}
+
+function contentOf(
+  { content, contentType, previousDigest }: OpenedEnvelope,
+  place: { readonly device: NamespacePath; readonly name: string },
+  origin: Origin,
+  { receivedMs }: SealedMessage,
+): { arrival: Arrival; result: CommandResult | undefined } {
+  const { device } = place;
+  const envelope = {
+    device,
+    ...origin,
+    ...(previousDigest === undefined ? {} : { previousDigest }),
+    receivedMs,
+  };
+  if (place.name === 'snapshots' && contentType === 'senml+cbor') {
+    return { arrival: { ...envelope, snapshot: decodeSenmlCbor(device, content) }, result: undefined };
+  }
+  if (place.name === 'snapshots' && contentType === 'senml+json') {
+    return { arrival: { ...envelope, snapshot: decodeSenmlJson(device, content) }, result: undefined };
+  }
+  if (place.name === 'commands/result' && contentType === 'command+cbor') {
+    return { arrival: envelope, result: decodeCommandResult(content) };
+  }
+  throw new Refusal('unexpected_content', `${contentType ?? 'content of no stated type'} on ${place.name}`);
+}

@@ -1,0 +1,300 @@
+/** The backend program: takes sealed snapshots from the broker, opens and stores them, and serves the dashboard. */
+import { readFileSync } from 'node:fs';
+import { createOpener } from '../cms/open.ts';
+import type { Opener } from '../cms/open.ts';
+import { readChains } from '../database/certificates.ts';
+import { connectDatabase, withoutPassword } from '../database/connect.ts';
+import type { Database } from '../database/connect.ts';
+import { readWaitingPaths } from '../database/dead-letters.ts';
+import { isUnavailable } from '../database/errors.ts';
+import { migrate } from '../database/migrate.ts';
+import { systemClock } from '../domain/clock.ts';
+import type { Clock } from '../domain/clock.ts';
+import { openLink } from '../mqtt/link.ts';
+import type { Link, LinkSubscription } from '../mqtt/link.ts';
+import { certificatesFromPem } from '../pki/certificate.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import { PkiError } from '../pki/errors.ts';
+import { loadE2eIdentity, loadTlsIdentity, readPassphrase } from '../pki/identity.ts';
+import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
+import { verifyPath } from '../pki/path.ts';
+import { createLog } from '../runtime/log.ts';
+import type { Log } from '../runtime/log.ts';
+import { createMetrics, startObservation } from '../runtime/observe.ts';
+import type { Metrics, Observation } from '../runtime/observe.ts';
+import { backoffMs } from '../runtime/retry.ts';
+import type { BackoffLimits } from '../runtime/retry.ts';
+import { runUntilSignal } from '../runtime/shutdown.ts';
+import { startApi } from './api/server.ts';
+import { CommandService } from './commands.ts';
+import { loadBackendConfig } from './config.ts';
+import type { BackendConfig } from './config.ts';
+import { createDecryptor, unknownOriginator } from './decryptor.ts';
+import { DeviceDirectory } from './directory.ts';
+import { Feed } from './feed.ts';
+import { Ingest } from './ingest.ts';
+import { createMeasures } from './measures.ts';
+import type { BackendMeasures } from './measures.ts';
+import { commandSubscriptions, snapshotSubscriptions, Subscriber } from './subscriber.ts';
+
+export interface BackendSurroundings {
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** Of the links. */
+  readonly reconnect?: BackoffLimits;
+}
+
+export interface BackendState {
+  readonly connected: boolean;
+  readonly database: 'available' | 'unavailable';
+  /** Since the program started. */
+  readonly stored: number;
+  readonly redelivered: number;
+  readonly rejected: Readonly<Record<string, number>>;
+  /** Received and not committed. */
+  readonly queue: number;
+}
+
+export interface RunningBackend {
+  /** Of the dashboard. */
+  readonly port: number;
+  /** Undefined without `observe`. */
+  readonly observePort: number | undefined;
+  state(): BackendState;
+  /** Commits what was received, acknowledges it, and closes everything. */
+  stop(): Promise<void>;
+}
+
+/** The same for both services: the broker tells their sessions apart by their identities. */
+const clientId = 'backend';
+const databaseRetry: BackoffLimits = { firstMs: 500, maxMs: 10_000 };
+const startAttemptsMax = 20;
+const expireMs = 5000;
+
+interface Identity {
+  readonly tls: TlsIdentity;
+  readonly e2e: E2eIdentity;
+}
+
+interface Parts {
+  readonly config: BackendConfig;
+  readonly database: Database;
+  readonly directory: DeviceDirectory;
+  readonly ingest: Ingest;
+  readonly subscriber: Subscriber;
+  readonly measures: BackendMeasures;
+  readonly feed: Feed;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly reconnect: BackoffLimits | undefined;
+}
+
+/** @throws ConfigError, PkiError, DatabaseError or the system's error, each in one clear line */
+export async function startBackend(
+  config: BackendConfig,
+  surroundings: BackendSurroundings,
+): Promise<RunningBackend> {
+  const { log, clock = systemClock } = surroundings;
+  const own = loadIdentity(config.identity, config.passphraseFile, clock());
+  const commanding =
+    config.commandIdentity === undefined
+      ? undefined
+      : loadIdentity(config.commandIdentity, config.commandPassphraseFile, clock());
+  const readers = config.commandReaders.map((file) => loadReader(file, own.e2e.roots, clock()));
+  const metrics = createMetrics();
+  const measures = createMeasures(metrics);
+  const database = await openDatabase(config.database, clock, log);
+  const parts = await assemble(
+    config,
+    own,
+    commanding,
+    { database, measures, clock, log },
+    surroundings.reconnect,
+  );
+  const link = connect(parts, own.tls, snapshotSubscriptions);
+  const commandLink = commanding && connect(parts, commanding.tls, commandSubscriptions);
+  const commands = commanding && commandLink && startCommands(parts, commanding.e2e, commandLink, readers);
+  const closers: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    commands?.stop();
+    await parts.ingest.stop(); // while the links are up, so that what is committed is acknowledged too
+    await Promise.all([link.close(), commandLink?.close(), ...closers.map((close) => close())]);
+    await database.close();
+  };
+  try {
+    const api = await startApi(config.http.listen, config.http.publicUrl, {
+      database,
+      clock,
+      log,
+      feed: parts.feed,
+      commands: commands?.service,
+    });
+    closers.push(() => api.close());
+    const observation =
+      config.observe && (await startObservation(config.observe, observed(parts, link, metrics)));
+    if (observation) closers.push(() => observation.close());
+    log.info(
+      { port: api.port, host: config.http.listen.host, observePort: observation?.port },
+      'backend.listening',
+    );
+    await commands?.service.resume();
+    for (const path of await readWaitingPaths(database, unknownOriginator))
+      await parts.subscriber.retry(path);
+    return { port: api.port, observePort: observation?.port, state: () => stateOf(parts, link), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function observed(parts: Parts, link: Link, metrics: Metrics): Observation {
+  return { metrics, state: () => stateOf(parts, link), health: () => healthOf(parts, link) };
+}
+
+async function assemble(
+  config: BackendConfig,
+  own: Identity,
+  commanding: Identity | undefined,
+  given: Pick<Parts, 'database' | 'measures' | 'clock' | 'log'>,
+  reconnect: BackoffLimits | undefined,
+): Promise<Parts> {
+  const { database, measures, clock, log } = given;
+  const directory = new DeviceDirectory(own.e2e.roots);
+  directory.restore(await readChains(database), clock(), log);
+  const feed = new Feed();
+  const openerOf = ({ e2e }: Identity): Opener =>
+    createOpener({
+      recipient: e2e.keyAgreement,
+      originators: directory,
+      policy: { allowUnsigned: config.allowUnsigned, kdfFlavours: config.kdfFlavours },
+    });
+  const subscriber: Subscriber = new Subscriber({
+    database,
+    directory,
+    ingest: () => ingest,
+    measures,
+    clock,
+    log,
+  });
+  const ingest = new Ingest({
+    database,
+    // What answers a command is sealed for whoever issued it, and for those who read everything.
+    decrypt: createDecryptor([openerOf(own), ...(commanding ? [openerOf(commanding)] : [])]),
+    measures,
+    feed,
+    clock,
+    log,
+    certificateGeneration: () => directory.generation,
+    onMissedCertificates: (path) => {
+      subscriber
+        .retry(path)
+        .catch((error: unknown) => log.error({ path, error: String(error) }, 'retry.failed'));
+    },
+  });
+  return { config, database, directory, ingest, subscriber, measures, feed, clock, log, reconnect };
+}
+
+function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly LinkSubscription[]): Link {
+  const { config, subscriber, measures, log, reconnect } = parts;
+  const service = identity.commonName;
+  return openLink({
+    broker: config.broker,
+    brokerName: config.brokerName,
+    identity,
+    clientId,
+    cleanSession: false,
+    subscriptions,
+    onMessage: (message, acknowledge) => subscriber.receive(message, acknowledge),
+    onConnect: () => measures.connected.set({ service }, 1),
+    onDisconnect: () => measures.connected.set({ service }, 0),
+    log: log.child({ service }),
+    ...(reconnect === undefined ? {} : { reconnect }),
+  });
+}
+
+function startCommands(
+  parts: Parts,
+  identity: E2eIdentity,
+  link: Link,
+  readers: readonly Certificate[],
+): { service: CommandService; stop: () => void } {
+  const { config, directory, database, measures, feed, clock, log } = parts;
+  const service = new CommandService({
+    identity,
+    directory,
+    database,
+    link,
+    readers,
+    expirySeconds: config.commandExpirySeconds,
+    measures,
+    feed,
+    clock,
+    log,
+  });
+  const timer = setInterval(() => {
+    service.expire().catch((error: unknown) => log.error({ error: String(error) }, 'commands.not_expired'));
+  }, expireMs);
+  return { service, stop: () => clearInterval(timer) };
+}
+
+function stateOf({ ingest, measures }: Parts, link: Link): BackendState {
+  return {
+    connected: link.connected,
+    database: ingest.databaseFault === undefined ? 'available' : 'unavailable',
+    ...measures.tally,
+    queue: ingest.queued,
+  };
+}
+
+function healthOf({ ingest }: Parts, link: Link): { healthy: boolean; reason?: string } {
+  if (ingest.databaseFault !== undefined) return { healthy: false, reason: ingest.databaseFault };
+  return link.connected ? { healthy: true } : { healthy: false, reason: 'not connected to the broker' };
+}
+
+/** A database server may start after us, so its absence is waited for; anything else is a failure to start. */
+async function openDatabase(url: string, clock: Clock, log: Log): Promise<Database> {
+  const database = await connectDatabase(url);
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const applied = await migrate(database, clock());
+      if (applied.length > 0) log.info({ applied }, 'database.migrated');
+      return database;
+    } catch (error) {
+      if (!isUnavailable(error) || attempt === startAttemptsMax) {
+        await database.close();
+        throw error;
+      }
+      log.warn({ database: withoutPassword(url), error: String(error) }, 'database.awaited');
+      await new Promise((resolve) => {
+        setTimeout(resolve, backoffMs(attempt, databaseRetry));
+      });
+    }
+  }
+}
+
+function loadIdentity(directory: string, passphraseFile: string | undefined, nowMs: number): Identity {
+  const passphrase = readPassphrase(passphraseFile);
+  const options = { nowMs, ...(passphrase === undefined ? {} : { passphrase }) };
+  return { tls: loadTlsIdentity(directory, options), e2e: loadE2eIdentity(directory, options) };
+}
+
+/** @throws PkiError with the file's name */
+function loadReader(file: string, roots: readonly Certificate[], atMs: number): Certificate {
+  const chain = certificatesFromPem(readFileSync(file));
+  try {
+    return verifyPath({ chain, roots, atMs, purpose: 'key-agreement' }).certificate;
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    throw new PkiError(error.code, `${file}: ${error.message}`, { cause: error });
+  }
+}
+
+/** `plombe backend --config FILE` */
+export async function runBackend(configFile: string): Promise<never> {
+  let log = createLog('backend');
+  return runUntilSignal('backend', log, async () => {
+    const config = loadBackendConfig(configFile);
+    log = createLog('backend', config.log.level);
+    return startBackend(config, { log });
+  });
+}

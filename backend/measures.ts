@@ -1,0 +1,58 @@
+/** What the backend counts, for Prometheus and for `/state`. */
+import type { Counter, Gauge, Histogram, Metrics } from '../runtime/observe.ts';
+
+export interface BackendMeasures {
+  readonly stored: Counter;
+  readonly redelivered: Counter;
+  readonly rejected: Counter<'reason'>;
+  readonly overflowed: Counter;
+  readonly storeFailures: Counter;
+  readonly queue: Gauge;
+  readonly connected: Gauge<'service'>;
+  readonly batchEnvelopes: Histogram;
+  readonly commitSeconds: Histogram;
+  readonly lagSeconds: Histogram;
+  readonly commands: Counter<'state'>;
+  /** The same counters as plain numbers. */
+  readonly tally: { stored: number; redelivered: number; readonly rejected: Record<string, number> };
+}
+
+const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+const lagBuckets = [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 600, 3600, 86_400];
+
+export function createMeasures(metrics: Metrics): BackendMeasures {
+  return {
+    stored: metrics.counter('plombe_backend_stored_total', 'Snapshots that were stored.'),
+    redelivered: metrics.counter(
+      'plombe_backend_redelivered_total',
+      'Envelopes that came again and were not stored again.',
+    ),
+    rejected: metrics.counter('plombe_backend_rejected_total', 'Messages that were not taken.', ['reason']),
+    overflowed: metrics.counter(
+      'plombe_backend_overflowed_total',
+      'Messages left to the broker because the queue was full.',
+    ),
+    storeFailures: metrics.counter(
+      'plombe_backend_store_failures_total',
+      'Batches that the database did not take; they are tried again.',
+    ),
+    queue: metrics.gauge('plombe_backend_queue_envelopes', 'Received and not yet committed.'),
+    connected: metrics.gauge('plombe_backend_connected', 'Whether the link to the broker is up.', [
+      'service',
+    ]),
+    batchEnvelopes: metrics.histogram(
+      'plombe_backend_batch_envelopes',
+      'Envelopes committed together.',
+      [1, 2, 4, 8, 16, 32, 64, 128],
+    ),
+    commitSeconds: metrics.histogram('plombe_backend_commit_seconds', 'Time of a commit.', secondsBuckets),
+    lagSeconds: metrics.histogram('plombe_backend_lag_seconds', 'From signing to commit.', lagBuckets),
+    commands: metrics.counter('plombe_backend_commands_total', 'Commands by what became of them.', ['state']),
+    tally: { stored: 0, redelivered: 0, rejected: {} },
+  };
+}
+
+export function countRejected(measures: BackendMeasures, reason: string): void {
+  measures.rejected.inc({ reason });
+  measures.tally.rejected[reason] = (measures.tally.rejected[reason] ?? 0) + 1;
+}
