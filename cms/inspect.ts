@@ -96,7 +96,9 @@ function nameOf(oid: Buffer): string {
 /** Certificates that we would not trust are shown too, so this is not `pki`'s strict reader. */
 function subjectOf(der: Buffer): string {
   try {
-    return new X509Certificate(der).subject.replaceAll('\n', ', ');
+    const certificate = new X509Certificate(der);
+    // Node looks for PEM anywhere in the bytes before it tries DER, and would show a certificate hidden inside.
+    return certificate.raw.equals(der) ? certificate.subject.replaceAll('\n', ', ') : 'unreadable';
   } catch {
     return 'unreadable';
   }
