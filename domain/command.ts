@@ -44,7 +44,8 @@ export function decodeCommand(content: Uint8Array): Command {
   const { id, name, issuedAtMs, expiresAtMs, parameters } = fields;
   const known = commandNames.find((candidate) => candidate === name);
   if (!isId(id)) throw new CommandError('"id" is not a UUID');
-  if (known === undefined) throw new CommandError(`command ${JSON.stringify(name)} is not known to this version`);
+  if (known === undefined)
+    throw new CommandError(`command ${JSON.stringify(name)} is not known to this version`);
   if (!isTime(issuedAtMs) || !isTime(expiresAtMs)) throw new CommandError('a time is missing');
   if (!isParameters(parameters)) throw new CommandError('"parameters" is not a map of plain values');
   return { id, name: known, issuedAtMs, expiresAtMs, parameters };
@@ -62,7 +63,8 @@ export function decodeCommandResult(content: Uint8Array): CommandResult {
     throw new CommandError(`outcome ${JSON.stringify(outcome)} is not known`);
   }
   if (!isTime(finishedAtMs)) throw new CommandError('"finishedAtMs" is missing');
-  if (typeof detail !== 'string' || detail.length > detailLengthMax) throw new CommandError('"detail" is not a text');
+  if (typeof detail !== 'string' || detail.length > detailLengthMax)
+    throw new CommandError('"detail" is not a text');
   return { id, outcome, finishedAtMs, detail };
 }
 
@@ -90,5 +92,8 @@ function isTime(value: unknown): value is number {
 function isParameters(value: unknown): value is Record<string, string | number | boolean> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   const values = Object.values(value);
-  return values.length <= parametersMax && values.every((item) => ['string', 'number', 'boolean'].includes(typeof item));
+  return (
+    values.length <= parametersMax &&
+    values.every((item) => ['string', 'number', 'boolean'].includes(typeof item))
+  );
 }

@@ -28,7 +28,8 @@ export function decodeDeviceCertificates(payload: Uint8Array): DeviceCertificate
   } catch (cause) {
     throw new DeviceCertificatesError('payload is not CBOR', { cause });
   }
-  if (typeof decoded !== 'object' || decoded === null) throw new DeviceCertificatesError('payload is not a map');
+  if (typeof decoded !== 'object' || decoded === null)
+    throw new DeviceCertificatesError('payload is not a map');
   const { sig, enc } = Object.fromEntries(Object.entries(decoded));
   return { signature: requireChain('sig', sig), keyAgreement: requireChain('enc', enc) };
 }

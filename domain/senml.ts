@@ -1,6 +1,12 @@
 /** SenML (RFC 8428), as CBOR and as JSON: what an envelope contains. */
 import { decode, encode, rfc8949EncodeOptions, Token, Type } from 'cborg';
-import { channelNameLengthMax, contentBytesMax, readingsMax, unitLengthMax, valueLengthMax } from './limits.ts';
+import {
+  channelNameLengthMax,
+  contentBytesMax,
+  readingsMax,
+  unitLengthMax,
+  valueLengthMax,
+} from './limits.ts';
 import type { NamespacePath } from './namespace.ts';
 import type { ChannelValue, Reading, Snapshot } from './snapshot.ts';
 import { isChannelName } from './snapshot.ts';
@@ -111,7 +117,10 @@ function messageOf(cause: unknown): string {
 
 function requireSize(content: Uint8Array | string): void {
   if (content.length > contentBytesMax) {
-    throw new SenmlError('senml.limit', `content has ${content.length} bytes; at most ${contentBytesMax} are read`);
+    throw new SenmlError(
+      'senml.limit',
+      `content has ${content.length} bytes; at most ${contentBytesMax} are read`,
+    );
   }
 }
 
@@ -121,7 +130,10 @@ function requireArray(decoded: unknown): readonly unknown[] {
   }
   // A pack of one type record and the readings.
   if (decoded.length > readingsMax + 1) {
-    throw new SenmlError('senml.limit', `pack has ${decoded.length} records; at most ${readingsMax + 1} are read`);
+    throw new SenmlError(
+      'senml.limit',
+      `pack has ${decoded.length} records; at most ${readingsMax + 1} are read`,
+    );
   }
   return decoded;
 }
@@ -129,7 +141,8 @@ function requireArray(decoded: unknown): readonly unknown[] {
 type SenmlRecord = ReadonlyMap<string, unknown>;
 
 function recordFromCbor(item: unknown): SenmlRecord {
-  if (!(item instanceof Map)) throw new SenmlError('senml.malformed', 'a SenML record is a map (RFC 8428 §4)');
+  if (!(item instanceof Map))
+    throw new SenmlError('senml.malformed', 'a SenML record is a map (RFC 8428 §4)');
   return new Map(Array.from(item, ([key, value]) => [names.get(key) ?? String(key), value]));
 }
 
@@ -153,14 +166,18 @@ function readPack(device: NamespacePath, records: readonly SenmlRecord[]): Snaps
     const seconds = base.timeSeconds + (readNumber(record, 't') ?? 0);
     const recordTimeMs = Math.round(seconds * 1000);
     if (timeMs !== undefined && recordTimeMs !== timeMs) {
-      throw new SenmlError('senml.unsupported', 'all values of a snapshot have one time; this pack has several');
+      throw new SenmlError(
+        'senml.unsupported',
+        'all values of a snapshot have one time; this pack has several',
+      );
     }
     timeMs = recordTimeMs;
     const unit = readText(record, 'u', unitLengthMax) ?? base.unit;
     if (channel === deviceTypeName && typeof value === 'string') deviceType = value;
     else readings.push({ channel, ...(unit === '' ? {} : { unit }), value });
   }
-  if (timeMs === undefined || readings.length === 0) throw new SenmlError('senml.no_values', 'pack has no value');
+  if (timeMs === undefined || readings.length === 0)
+    throw new SenmlError('senml.no_values', 'pack has no value');
   if (timeMs < absoluteTimeMinSeconds * 1000) {
     throw new SenmlError('senml.unsupported', 'time is relative to now; a snapshot states an absolute time');
   }
@@ -196,7 +213,8 @@ function readChannel(device: NamespacePath, baseName: string, record: SenmlRecor
 
 function readValue(record: SenmlRecord): ChannelValue | undefined {
   const given = ['v', 'vs', 'vb', 'vd'].filter((key) => record.has(key));
-  if (given.length > 1) throw new SenmlError('senml.malformed', 'a record has at most one value (RFC 8428 §4.2)');
+  if (given.length > 1)
+    throw new SenmlError('senml.malformed', 'a record has at most one value (RFC 8428 §4.2)');
   switch (given[0]) {
     case undefined:
       return undefined;
@@ -227,7 +245,10 @@ function readText(record: SenmlRecord, key: string, lengthMax: number): string |
   if (value === undefined) return undefined;
   if (typeof value !== 'string') throw new SenmlError('senml.malformed', `"${key}" is not a string`);
   if (value.length > lengthMax) {
-    throw new SenmlError('senml.limit', `"${key}" has ${value.length} characters; at most ${lengthMax} are read`);
+    throw new SenmlError(
+      'senml.limit',
+      `"${key}" has ${value.length} characters; at most ${lengthMax} are read`,
+    );
   }
   return value;
 }
