@@ -49,10 +49,12 @@ export interface Gap {
 }
 
 export interface Alarm {
-  readonly path?: string;
+  readonly path: string;
   readonly kind: string;
   readonly sequence: number;
   readonly openedMs: number;
+  /** Null while nobody has closed it. */
+  readonly closedMs: number | null;
 }
 
 export interface CertificateItem {

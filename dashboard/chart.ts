@@ -1,6 +1,7 @@
 /** A line chart of one channel: the mean as a line, the least and the greatest value as a band around it. */
 import Plot from 'uplot/dist/uPlot.esm.js';
 import type { Series } from './api.ts';
+import { colourOf } from './colours.ts';
 import { channelTail, formatUnit, formatValue } from './format.ts';
 
 export interface Chart {
@@ -50,8 +51,7 @@ function plotData({ timesMs, min, max, mean }: Series): (readonly (number | null
 }
 
 function plotOptions(series: Series, host: HTMLElement, zoom: (fromMs: number, toMs: number) => void) {
-  const style = getComputedStyle(host);
-  const colour = (name: string): string => style.getPropertyValue(name).trim();
+  const colour = (name: string): string => colourOf(host, name);
   const unit = formatUnit(series.unit);
   const value = (_: unknown, number: number | null): string =>
     number === null ? '–' : `${formatValue(number)} ${unit}`.trim();
@@ -59,7 +59,7 @@ function plotOptions(series: Series, host: HTMLElement, zoom: (fromMs: number, t
     stroke: colour('--muted'),
     grid: { stroke: colour('--line'), width: 1 },
     ticks: { stroke: colour('--line'), width: 1 },
-    font: `12px ${style.fontFamily}`,
+    font: `12px ${getComputedStyle(host).fontFamily}`,
   };
   const edge = { stroke: 'transparent', width: 0, points: { show: false }, value };
   return {

@@ -1,7 +1,9 @@
 /** Draws a BPMN file with bpmn-js, and on it the way that an instance took. */
+import { colourOf } from './colours.ts';
 
 interface Canvas {
-  zoom(level: 'fit-viewport', center: 'auto'): void;
+  zoom(): number;
+  zoom(level: 'fit-viewport' | number, center: 'auto'): number;
   addMarker(elementId: string, marker: string): void;
 }
 
@@ -25,6 +27,8 @@ declare global {
 }
 
 const script = '/vendor/bpmn-js/dist/bpmn-navigated-viewer.production.min.js';
+/** So that nothing touches the frame. */
+const marginFactor = 0.94;
 let loading: Promise<ViewerClass> | undefined;
 
 export interface Diagram {
@@ -42,8 +46,7 @@ export async function drawDiagram(
   waitingAt: readonly string[],
 ): Promise<Diagram> {
   const Viewer = await loadViewer();
-  const style = getComputedStyle(container);
-  const colour = (name: string): string => style.getPropertyValue(name).trim();
+  const colour = (name: string): string => colourOf(container, name);
   const viewer = new Viewer({
     container,
     bpmnRenderer: {
@@ -61,6 +64,7 @@ export async function drawDiagram(
   mark(visited, 'visited');
   mark(waitingAt, 'waiting');
   canvas.zoom('fit-viewport', 'auto');
+  canvas.zoom(canvas.zoom() * marginFactor, 'auto');
   return { destroy: () => viewer.destroy() };
 }
 

@@ -1,14 +1,12 @@
 /** What the dashboard reads of workflows, and the one thing that it writes: a task is completed. */
-import type { SelectQueryBuilder } from 'kysely';
 import { sql } from 'kysely';
 import { noteChange } from './changes.ts';
 import type { Database } from './connect.ts';
 import { inProcessTransaction, processTables } from './processes.ts';
 import type { InstanceState, NotificationChannel, NotificationState, TaskState } from './processes-tables.ts';
 import type { Condition } from './schema.ts';
-
-/** Whose devices are listed: empty for all, else a namespace path and what lies below it. */
-export type Scope = string;
+import { within } from './scope.ts';
+import type { Scope } from './scope.ts';
 
 export interface TaskItem {
   readonly id: string;
@@ -29,32 +27,31 @@ export interface TaskItem {
 /** @returns open tasks first, oldest first; then closed ones, newest first */
 export async function listTasks(database: Database, scope: Scope, limit: number): Promise<TaskItem[]> {
   const tasks = (open: boolean) =>
-    within(
-      processTables(database)
-        .selectFrom('task as t')
-        .innerJoin('process_instance as i', 'i.id', 't.instance_id')
-        .innerJoin('device as d', 'd.id', 't.device_id')
-        .leftJoin('device_type as y', 'y.id', 'd.device_type_id')
-        .select([
-          't.id',
-          't.instance_id as instanceId',
-          'd.path',
-          'i.classification',
-          't.title',
-          't.instructions',
-        ])
-        .select(['t.assignee', 't.state', 't.created_ms as createdMs', 't.completed_ms as completedMs'])
-        .select([
-          't.completed_by as completedBy',
-          't.comment',
-          sql<string>`coalesce(y.name, '')`.as('deviceType'),
-        ])
-        .where('t.state', open ? '=' : '<>', 'open')
-        .orderBy('t.created_ms', open ? 'asc' : 'desc')
-        .orderBy('t.id')
-        .limit(limit),
-      scope,
-    ).execute();
+    processTables(database)
+      .selectFrom('task as t')
+      .innerJoin('process_instance as i', 'i.id', 't.instance_id')
+      .innerJoin('device as d', 'd.id', 't.device_id')
+      .leftJoin('device_type as y', 'y.id', 'd.device_type_id')
+      .select([
+        't.id',
+        't.instance_id as instanceId',
+        'd.path',
+        'i.classification',
+        't.title',
+        't.instructions',
+      ])
+      .select(['t.assignee', 't.state', 't.created_ms as createdMs', 't.completed_ms as completedMs'])
+      .select([
+        't.completed_by as completedBy',
+        't.comment',
+        sql<string>`coalesce(y.name, '')`.as('deviceType'),
+      ])
+      .where('t.state', open ? '=' : '<>', 'open')
+      .orderBy('t.created_ms', open ? 'asc' : 'desc')
+      .orderBy('t.id')
+      .limit(limit)
+      .where(within('d.path', scope))
+      .execute();
   return [...(await tasks(true)), ...(await tasks(false))];
 }
 
@@ -71,14 +68,13 @@ export async function completeTask(
   nowMs: number,
 ): Promise<Completion> {
   return inProcessTransaction(database, async (transaction) => {
-    const seen = await within(
-      transaction
-        .selectFrom('task as t')
-        .innerJoin('device as d', 'd.id', 't.device_id')
-        .select('t.id')
-        .where('t.id', '=', task.id),
-      task.scope,
-    ).executeTakeFirst();
+    const seen = await transaction
+      .selectFrom('task as t')
+      .innerJoin('device as d', 'd.id', 't.device_id')
+      .select('t.id')
+      .where('t.id', '=', task.id)
+      .where(within('d.path', task.scope))
+      .executeTakeFirst();
     if (seen === undefined) return 'absent';
     const { numUpdatedRows } = await transaction
       .updateTable('task')
@@ -113,25 +109,24 @@ export async function listNotifications(
   scope: Scope,
   limit: number,
 ): Promise<NotificationItem[]> {
-  return within(
-    processTables(database)
-      .selectFrom('notification as n')
-      .innerJoin('device as d', 'd.id', 'n.device_id')
-      .select([
-        'n.id',
-        'n.instance_id as instanceId',
-        'd.path',
-        'n.channel',
-        'n.recipients',
-        'n.subject',
-        'n.body',
-      ])
-      .select(['n.state', 'n.attempts', 'n.created_ms as createdMs', 'n.sent_ms as sentMs', 'n.detail'])
-      .orderBy('n.created_ms', 'desc')
-      .orderBy('n.id')
-      .limit(limit),
-    scope,
-  ).execute();
+  return processTables(database)
+    .selectFrom('notification as n')
+    .innerJoin('device as d', 'd.id', 'n.device_id')
+    .select([
+      'n.id',
+      'n.instance_id as instanceId',
+      'd.path',
+      'n.channel',
+      'n.recipients',
+      'n.subject',
+      'n.body',
+    ])
+    .select(['n.state', 'n.attempts', 'n.created_ms as createdMs', 'n.sent_ms as sentMs', 'n.detail'])
+    .orderBy('n.created_ms', 'desc')
+    .orderBy('n.id')
+    .limit(limit)
+    .where(within('d.path', scope))
+    .execute();
 }
 
 export interface WorkflowItem {
@@ -183,7 +178,7 @@ export async function listWorkflows(
     .limit(limit);
   if (select.path !== undefined) query = query.where('d.path', '=', select.path);
   if (select.id !== undefined) query = query.where('i.id', '=', select.id);
-  const rows = await within(query, scope).execute();
+  const rows = await query.where(within('d.path', scope)).execute();
   const open = rows.filter((row) => row.state === 'running').map((row) => row.id);
   const tokens =
     open.length === 0
@@ -205,14 +200,13 @@ export type WorkflowCounts = Readonly<Record<'normal' | 'abnormal' | 'overdue', 
 
 /** @returns how many instances each condition has ever started */
 export async function countWorkflows(database: Database, scope: Scope): Promise<WorkflowCounts> {
-  const rows = await within(
-    processTables(database)
-      .selectFrom('process_instance as i')
-      .innerJoin('device as d', 'd.id', 'i.device_id')
-      .select(['i.classification', sql<number>`count(*)`.as('count')])
-      .groupBy('i.classification'),
-    scope,
-  ).execute();
+  const rows = await processTables(database)
+    .selectFrom('process_instance as i')
+    .innerJoin('device as d', 'd.id', 'i.device_id')
+    .select(['i.classification', sql<number>`count(*)`.as('count')])
+    .groupBy('i.classification')
+    .where(within('d.path', scope))
+    .execute();
   const count = (classification: Condition): number =>
     rows.find((row) => row.classification === classification)?.count ?? 0;
   return { normal: count('normal'), abnormal: count('abnormal'), overdue: count('overdue') };
@@ -258,25 +252,13 @@ export async function readCondition(
   scope: Scope,
   path: string,
 ): Promise<ConditionItem | undefined> {
-  return within(
-    processTables(database)
-      .selectFrom('condition_state as c')
-      .innerJoin('device as d', 'd.id', 'c.device_id')
-      .select(['c.device_condition as condition', 'c.since_ms as sinceMs', 'c.reason'])
-      .where('d.path', '=', path),
-    scope,
-  ).executeTakeFirst();
-}
-
-/** By range rather than by LIKE, in which an underscore of a name would be a wildcard; `0` follows `/` in ASCII. */
-function within<DB, TB extends keyof DB, O>(
-  query: SelectQueryBuilder<DB, TB, O>,
-  scope: Scope,
-): SelectQueryBuilder<DB, TB, O> {
-  if (scope === '') return query;
-  return query.where(
-    sql<boolean>`(${sql.ref('d.path')} = ${scope} or (${sql.ref('d.path')} > ${`${scope}/`} and ${sql.ref('d.path')} < ${`${scope}0`}))`,
-  );
+  return processTables(database)
+    .selectFrom('condition_state as c')
+    .innerJoin('device as d', 'd.id', 'c.device_id')
+    .select(['c.device_condition as condition', 'c.since_ms as sinceMs', 'c.reason'])
+    .where('d.path', '=', path)
+    .where(within('d.path', scope))
+    .executeTakeFirst();
 }
 
 function textIn(json: string, key: string): string {

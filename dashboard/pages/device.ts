@@ -1,7 +1,15 @@
 /** One device: how it is, what is left of its parts, and what it measured. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
-import type { CommandItem, ConditionItem, Device, DeviceTypeRules, LatestValue, Workflow } from '../api.ts';
+import type {
+  Alarm,
+  CommandItem,
+  ConditionItem,
+  Device,
+  DeviceTypeRules,
+  LatestValue,
+  Workflow,
+} from '../api.ts';
 import { api, ApiError } from '../api.ts';
 import { formatAgo, formatCount, formatDateTime, formatUnit, formatValue } from '../format.ts';
 import { gauge, lowPercent, readGauges } from '../gauge.ts';
@@ -11,6 +19,7 @@ import { atMostEvery } from '../page.ts';
 import type { ChartPanel } from './device-chart.ts';
 import { createChartPanel } from './device-chart.ts';
 import { certificatesCard, commandsCard, gapsCard, valuesCard } from './device-cards.ts';
+import { alarmNames } from './refused.ts';
 import { workflowTable } from './workflows.ts';
 
 const reloadMs = 1000;
@@ -114,7 +123,7 @@ function view(app: App, state: State, device: Device, chart: ChartPanel, ping: (
     : nothing;
   return html`${crumbs(device.path)}
     ${heading(device.path.split('/').at(-1) ?? device.path, rules?.title ?? device.deviceType, actions)}
-    ${facts(device, condition)} ${device.alarms.length === 0 ? nothing : alarmsCard(device)}
+    ${facts(device, condition)} ${alarmsCard(device.alarms.filter((alarm) => alarm.closedMs === null))}
     <div class="columns">
       ${
         readings.length === 0
@@ -170,14 +179,15 @@ function facts(device: Device, condition: ConditionItem | undefined): TemplateRe
   </section>`;
 }
 
-function alarmsCard(device: Device): TemplateResult {
+function alarmsCard(alarms: readonly Alarm[]): TemplateResult | typeof nothing {
+  if (alarms.length === 0) return nothing;
   return html`<section class="card alarm" role="alert">
     <h2>Alarm</h2>
     <ul>
-      ${device.alarms.map(
+      ${alarms.map(
         (alarm) =>
           html`<li>
-            ${alarm.kind.replaceAll('_', ' ')} at sequence ${formatCount(alarm.sequence)},
+            ${alarmNames[alarm.kind] ?? alarm.kind} at sequence ${formatCount(alarm.sequence)},
             ${formatAgo(alarm.openedMs)}
           </li>`,
       )}

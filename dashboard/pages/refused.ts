@@ -4,7 +4,7 @@ import { html, nothing } from 'lit-html';
 import type { Alarm, DeadLetter } from '../api.ts';
 import { api } from '../api.ts';
 import { formatAgo, formatCount, formatDateTime } from '../format.ts';
-import { deviceLink, emptyList, heading } from '../marks.ts';
+import { deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 
@@ -54,6 +54,7 @@ function alarmTable(alarms: readonly Alarm[]): TemplateResult {
             <th scope="col">Device</th>
             <th scope="col">What</th>
             <th scope="col" class="number">Sequence</th>
+            <th scope="col">State</th>
             <th scope="col">Since</th>
           </tr>
         </thead>
@@ -61,9 +62,10 @@ function alarmTable(alarms: readonly Alarm[]): TemplateResult {
           ${alarms.map(
             (alarm) =>
               html`<tr>
-                <td>${alarm.path === undefined ? '–' : deviceLink(alarm.path)}</td>
+                <td>${deviceLink(alarm.path)}</td>
                 <td class="wrap">${alarmNames[alarm.kind] ?? alarm.kind}</td>
                 <td class="number">${formatCount(alarm.sequence)}</td>
+                <td>${alarm.closedMs === null ? stateMark('open', 'bad') : stateMark('closed', 'quiet')}</td>
                 <td title=${formatDateTime(alarm.openedMs)}>${formatAgo(alarm.openedMs)}</td>
               </tr>`,
           )}

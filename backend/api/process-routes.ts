@@ -1,0 +1,106 @@
+/** What the dashboard asks about workflows: tasks, notifications, instances, diagrams, rules. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import {
+  completeTask,
+  countWorkflows,
+  listNotifications,
+  listTasks,
+  listWorkflows,
+  readCondition,
+  readDefinitionXml,
+  readDeviceTypeRules,
+} from '../../database/processes-lists.ts';
+import { ApiError, requireRole } from './context.ts';
+import type { ApiContext } from './context.ts';
+
+const listedMax = 500;
+const commentLengthMax = 1000;
+
+const path = z.string().min(1).max(62);
+const id = z.string().min(1).max(36);
+const idParameter = z.object({ id });
+const nameParameter = z.object({ name: z.string().min(1).max(100) });
+const digestQuery = z.object({
+  digest: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+});
+const pathQuery = z.object({ path });
+const workflowQuery = z.object({ path: path.optional(), id: id.optional() });
+const completion = z.strictObject({ comment: z.string().trim().max(commentLengthMax).default('') });
+
+/** Registers the routes below `/api/` that bpm's tables answer. Every answer is within the scope of who asks. */
+export function registerProcessRoutes(server: FastifyInstance, context: ApiContext): void {
+  const { database } = context;
+  server.get('/api/tasks', (request) => listTasks(database, context.requireUser(request).scope, listedMax));
+  server.post('/api/tasks/:id/complete', (request, reply) => complete(context, request, reply));
+  server.get('/api/notifications', (request) =>
+    listNotifications(database, context.requireUser(request).scope, listedMax),
+  );
+  server.get('/api/workflows', (request) => {
+    const { scope } = context.requireUser(request);
+    return listWorkflows(database, scope, parse(workflowQuery, request.query), listedMax);
+  });
+  server.get('/api/workflows/counts', (request) =>
+    countWorkflows(database, context.requireUser(request).scope),
+  );
+  server.get('/api/condition', (request) => condition(context, request));
+  server.get('/api/definitions/:name', (request, reply) => definition(context, request, reply));
+  server.get('/api/device-types/:name', (request) => deviceType(context, request));
+}
+
+async function complete(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { name, scope } = requireRole(context, request, 'operator', 'technician');
+  const task = {
+    id: parse(idParameter, request.params).id,
+    by: name,
+    comment: parse(completion, request.body ?? {}).comment,
+    scope,
+  };
+  const outcome = await completeTask(context.database, task, context.clock());
+  if (outcome === 'absent') absent('there is no such task');
+  // Two people may press the button at once; the second learns that it was done.
+  return reply.code(outcome === 'closed' ? 409 : 204).send();
+}
+
+async function definition(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  context.requireUser(request);
+  const { name } = parse(nameParameter, request.params);
+  const { digest } = parse(digestQuery, request.query);
+  const xml = await readDefinitionXml(context.database, name, digest);
+  if (xml === undefined) absent('there is no such process');
+  return reply.type('application/xml; charset=utf-8').send(xml);
+}
+
+async function condition(context: ApiContext, request: FastifyRequest): Promise<unknown> {
+  const { scope } = context.requireUser(request);
+  const found = await readCondition(context.database, scope, parse(pathQuery, request.query).path);
+  return found ?? absent('nothing is known about the condition of this device');
+}
+
+async function deviceType(context: ApiContext, request: FastifyRequest): Promise<unknown> {
+  context.requireUser(request);
+  const rules = await readDeviceTypeRules(context.database, parse(nameParameter, request.params).name);
+  return rules ?? absent('bpm has not stated its rules yet');
+}
+
+function absent(message: string): never {
+  throw new ApiError('api.not_found', message);
+}
+
+function parse<T>(type: z.ZodType<T>, value: unknown): T {
+  const parsed = type.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new ApiError('api.malformed', faults.join('; '));
+}
