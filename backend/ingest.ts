@@ -145,6 +145,7 @@ export class Ingest {
       if (!(isWaiting && message.isRetry === true)) message.acknowledge();
     }
     for (const path of missed) this.#options.onMissedCertificates(path);
+    this.#options.log.debug({ envelopes: placed.length, refused: letters.length }, 'batch.committed');
   }
 
   /** @returns undefined if the program stops before the database took them */

@@ -146,6 +146,12 @@ function connectMysql(url: string, options: ConnectOptions): MysqlDatabase {
   };
 }
 
+const realTypes: ReadonlySet<string> = new Set(['DOUBLE', 'FLOAT', 'NEWDECIMAL', 'DECIMAL']);
+
+function realOf(text: string | null): number | null {
+  return text === null ? null : Number(text);
+}
+
 function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
   let parsed: URL;
   try {
@@ -169,7 +175,8 @@ function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
     // Sums come as DECIMAL and counts as BIGINT; both are numbers to us as long as they are exact.
     supportBigNumbers: true,
     bigNumberStrings: false,
-    decimalNumbers: true,
+    // mysql2 computes a number from its digits by itself and misses by one in the last place.
+    typeCast: (field, next) => (realTypes.has(field.type) ? realOf(field.string()) : next()),
     connectTimeout: connectTimeoutMs,
     connectionLimit: options.connectionsMax ?? connectionsMaxDefault,
   };
