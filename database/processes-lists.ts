@@ -246,16 +246,20 @@ export interface ConditionItem {
   readonly reason: string;
 }
 
-/** @returns undefined for a device that is not there, or not in the scope, or was never judged */
+/** @returns undefined for a device that is not there, or not in the scope: nobody learns which */
 export async function readCondition(
   database: Database,
   scope: Scope,
   path: string,
 ): Promise<ConditionItem | undefined> {
   return processTables(database)
-    .selectFrom('condition_state as c')
-    .innerJoin('device as d', 'd.id', 'c.device_id')
-    .select(['c.device_condition as condition', 'c.since_ms as sinceMs', 'c.reason'])
+    .selectFrom('device as d')
+    .leftJoin('condition_state as c', 'c.device_id', 'd.id')
+    .select([
+      'd.device_condition as condition',
+      'c.since_ms as sinceMs',
+      sql<string>`coalesce(c.reason, '')`.as('reason'),
+    ])
     .where('d.path', '=', path)
     .where(within('d.path', scope))
     .executeTakeFirst();

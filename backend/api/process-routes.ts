@@ -66,7 +66,8 @@ async function complete(
   const outcome = await completeTask(context.database, task, context.clock());
   if (outcome === 'absent') absent('there is no such task');
   // Two people may press the button at once; the second learns that it was done.
-  return reply.code(outcome === 'closed' ? 409 : 204).send();
+  if (outcome === 'completed') return reply.code(204).send();
+  return reply.code(409).send({ code: 'task.closed', message: 'somebody has closed this task already' });
 }
 
 async function definition(
@@ -85,13 +86,15 @@ async function definition(
 async function condition(context: ApiContext, request: FastifyRequest): Promise<unknown> {
   const { scope } = context.requireUser(request);
   const found = await readCondition(context.database, scope, parse(pathQuery, request.query).path);
-  return found ?? absent('nothing is known about the condition of this device');
+  return found ?? absent('there is no such device');
 }
 
 async function deviceType(context: ApiContext, request: FastifyRequest): Promise<unknown> {
   context.requireUser(request);
-  const rules = await readDeviceTypeRules(context.database, parse(nameParameter, request.params).name);
-  return rules ?? absent('bpm has not stated its rules yet');
+  const { name } = parse(nameParameter, request.params);
+  const rules = await readDeviceTypeRules(context.database, name);
+  // Before bpm has ever started there are none, and a page does without.
+  return rules ?? { deviceType: name, title: name, gauges: [], figures: [] };
 }
 
 function absent(message: string): never {

@@ -51,8 +51,8 @@ export function createDevicePage(app: App, path: string): Page {
       const [commands, workflows, condition, rules] = await Promise.all([
         api.commands(path),
         api.workflows({ path }),
-        orAbsent(api.condition(path)),
-        state.rules ?? orAbsent(api.deviceTypeRules(device.deviceType)),
+        api.condition(path),
+        state.rules ?? api.deviceTypeRules(device.deviceType),
       ]);
       Object.assign(state, { device, commands, workflows, condition, rules, absent: false });
       chart.follow(device, preferredChannel(device, rules));
@@ -88,15 +88,6 @@ export function createDevicePage(app: App, path: string): Page {
       chart.stop();
     },
   };
-}
-
-async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined;
-    throw error;
-  }
 }
 
 /** What a person most likely wants to see first: what a gauge shows, else the first number. */

@@ -1,0 +1,122 @@
+/** A backend with devices that report, and a real Chromium that looks at it; for tests. */
+import { existsSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { chromium } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
+import { startApi } from '../../backend/api/server.ts';
+import { Feed } from '../../backend/feed.ts';
+import { hashPassword } from '../../backend/password.ts';
+import { loadRules } from '../../bpm/rules.ts';
+import { saveRules } from '../../database/processes.ts';
+import { addUser } from '../../database/users.ts';
+import type { Reading } from '../../domain/snapshot.ts';
+import { createLog } from '../../runtime/log.ts';
+import type { Plant } from '../bpm/plant.ts';
+import { createPlant } from '../bpm/plant.ts';
+
+export const password = 'a long enough password';
+
+export interface Stage {
+  readonly plant: Plant;
+  readonly url: string;
+  /** Stores a snapshot and tells the pages, as the backend's subscriber does. */
+  report(device: string, readings: readonly Reading[]): Promise<void>;
+  /** A page in a browser profile of its own; what it complained about is in `complaints`. */
+  openPage(options?: { dark?: boolean }): Promise<{ readonly page: Page; readonly complaints: string[] }>;
+  /** The same, logged in as `user`. */
+  openAs(user: string): Promise<{ readonly page: Page; readonly complaints: string[] }>;
+}
+
+export async function createStage(context: TestContext): Promise<Stage> {
+  const plant = await createPlant(context, 'sqlite');
+  const { database } = plant;
+  const book = loadRules('bpm/rules');
+  await saveRules(database, new Map([...book.byType].map(([type, rules]) => [type, JSON.stringify(rules)])));
+  const passwordHash = await hashPassword(password);
+  for (const [name, role, scope] of [
+    ['operator', 'operator', ''],
+    ['viewer', 'viewer', 'm-1'],
+  ] as const) {
+    await addUser(database, { name, role, scope, passwordHash }, plant.nowMs);
+  }
+  const feed = new Feed();
+  const log = createLog('test', 'silent');
+  const server = await startApi({ host: '127.0.0.1', port: 0 }, undefined, {
+    database,
+    clock: Date.now,
+    log,
+    feed,
+    commands: undefined,
+  });
+  context.after(() => server.close());
+  const browser = await launch();
+  context.after(() => browser.close());
+  const url = `http://127.0.0.1:${server.port}`;
+  const openPage: Stage['openPage'] = async ({ dark = false } = {}) => {
+    const profile = await browser.newContext({ colorScheme: dark ? 'dark' : 'light' });
+    const page = await profile.newPage();
+    const complaints: string[] = [];
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('dialog', (dialog) => {
+      complaints.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    page.on('console', (message) => {
+      // A 401 before the login is how a page learns that nobody is logged in.
+      if (message.type() === 'error' && !message.text().includes('401')) complaints.push(message.text());
+    });
+    await page.goto(url);
+    return { page, complaints };
+  };
+  return {
+    plant,
+    url,
+    openPage,
+    report: async (device, readings) => {
+      await plant.reportReadings(device, 'FM', readings);
+      const row = await database.kysely
+        .selectFrom('device')
+        .select(['last_sequence', 'stored', 'last_snapshot_ms'])
+        .where('path', '=', device)
+        .executeTakeFirstOrThrow();
+      feed.stored([
+        { path: device, sequence: row.last_sequence, stored: row.stored, timeMs: row.last_snapshot_ms ?? 0 },
+      ]);
+    },
+    openAs: async (user) => {
+      const opened = await openPage();
+      await logIn(opened.page, user, password);
+      await opened.page.getByRole('heading', { name: 'Fleet' }).waitFor();
+      return opened;
+    },
+  };
+}
+
+export async function logIn(page: Page, user: string, secret: string): Promise<void> {
+  await page.getByLabel('User name').fill(user);
+  await page.getByLabel('Password').fill(secret);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+async function launch(): Promise<Browser> {
+  const executablePath = process.env['PLOMBE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
+  if (!existsSync(executablePath)) {
+    throw new Error(
+      `there is no Chromium at ${executablePath}. Install one (Debian: apt-get install chromium), ` +
+        'or name its file in PLOMBE_TEST_CHROMIUM',
+    );
+  }
+  return chromium.launch({
+    executablePath,
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
