@@ -2,50 +2,16 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
-import { SMTPServer } from 'smtp-server';
 import { createLog } from '../../runtime/log.ts';
 import { listNotifications } from '../../database/processes-lists.ts';
 import type { NotificationOutcome, Transport } from '../../bpm/notification.ts';
 import { createHttpTransport, createMailTransport, sendDue } from '../../bpm/notification.ts';
+import { startMailServer } from './mail-server.ts';
 import { createPlant } from './plant.ts';
 import type { Plant } from './plant.ts';
 
 const device = 'm-1/a-1/d-1';
 const minuteMs = 60_000;
-
-interface Mailbox {
-  readonly url: string;
-  readonly mails: string[];
-  /** The reply code to the next recipients; 250 takes them. */
-  reply: number;
-}
-
-async function startSmtp(context: TestContext): Promise<Mailbox> {
-  const mailbox = { url: '', mails: [] as string[], reply: 250 };
-  const server = new SMTPServer({
-    authOptional: true,
-    disabledCommands: ['STARTTLS', 'AUTH'],
-    onRcptTo: (_address, _session, callback) =>
-      mailbox.reply === 250
-        ? callback()
-        : callback(Object.assign(new Error('not now'), { responseCode: mailbox.reply })),
-    onData: (stream, _session, callback) => {
-      const parts: Buffer[] = [];
-      stream.on('data', (part: Buffer) => parts.push(part));
-      stream.on('end', () => {
-        mailbox.mails.push(Buffer.concat(parts).toString('utf8'));
-        callback();
-      });
-    },
-  });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  context.after(() => new Promise<void>((resolve) => server.close(() => resolve())));
-  mailbox.url = `smtp://127.0.0.1:${(server.server.address() as AddressInfo).port}`;
-  return mailbox;
-}
 
 function send(plant: Plant, transport: Transport, random = () => 0.5): Promise<NotificationOutcome[]> {
   return sendDue({
@@ -64,7 +30,7 @@ async function stateOf(plant: Plant): Promise<readonly [string, number] | undefi
 
 void test('sendDue: a mail leaves once, with who, what and a stable Message-ID', async (context) => {
   const plant = await createPlant(context, 'sqlite');
-  const mailbox = await startSmtp(context);
+  const mailbox = await startMailServer(context);
   const transport = createMailTransport(mailbox.url, 'Plombe <plombe@example.org>');
   context.after(() => transport.close());
   await plant.report(device, 0);
@@ -83,7 +49,7 @@ void test('sendDue: a mail leaves once, with who, what and a stable Message-ID',
 
 void test('sendDue: a temporary refusal is tried again later, and not before', async (context) => {
   const plant = await createPlant(context, 'sqlite');
-  const mailbox = await startSmtp(context);
+  const mailbox = await startMailServer(context);
   const transport = createMailTransport(mailbox.url, 'plombe@example.org');
   context.after(() => transport.close());
   await plant.report(device, 0);
@@ -100,7 +66,7 @@ void test('sendDue: a temporary refusal is tried again later, and not before', a
 
 void test('sendDue: a refusal for good is not tried again', async (context) => {
   const plant = await createPlant(context, 'sqlite');
-  const mailbox = await startSmtp(context);
+  const mailbox = await startMailServer(context);
   const transport = createMailTransport(mailbox.url, 'plombe@example.org');
   context.after(() => transport.close());
   await plant.report(device, 0);

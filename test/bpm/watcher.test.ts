@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createIngest } from '../../database/ingest.ts';
 import { processTables } from '../../database/processes.ts';
 import {
   countWorkflows,
@@ -8,6 +9,7 @@ import {
 } from '../../database/processes-lists.ts';
 import { createWatcher } from '../../bpm/watcher.ts';
 import { loadRules } from '../../bpm/rules.ts';
+import { arrival } from '../database/arrivals.ts';
 import { testBoth } from '../database/engines.ts';
 import { createPlant } from './plant.ts';
 
@@ -64,8 +66,6 @@ testBoth(
 
 testBoth('judgeBatch: what fills a gap says nothing about the present', async (context, engine) => {
   const plant = await createPlant(context, engine);
-  const { createIngest } = await import('../../database/ingest.ts');
-  const { arrival } = await import('../database/arrivals.ts');
   const ingest = createIngest(plant.database);
   const report = (sequence: number, value: number): Promise<unknown> =>
     ingest.storeBatch([arrival(device, sequence, [{ channel: 'fault.code', value }])]);
