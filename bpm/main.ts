@@ -82,10 +82,9 @@ export async function startBpm(config: BpmConfig, dependencies: BpmDependencies)
 
 /** Runs bpm as a program. */
 export async function runBpm(configFile: string): Promise<never> {
-  let config: BpmConfig | undefined;
-  const log = createLog('bpm', 'info');
-  return runUntilSignal('bpm', log, async () => {
-    config = loadConfig(configFile, bpmConfigSchema);
+  // Until the configuration is read nobody knows the level.
+  return runUntilSignal('bpm', createLog('bpm'), async () => {
+    const config = loadConfig(configFile, bpmConfigSchema);
     return startBpm(config, { log: createLog('bpm', config.log.level) });
   });
 }
