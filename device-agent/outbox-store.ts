@@ -90,7 +90,9 @@ const schema = `
   CREATE INDEX command_expiry ON command (expires_ms);
 `;
 /** The write-ahead log is cut back to this after a burst. */
-const journalBytesMax = 16 * 1024 * 1024;
+const journalBytesMax = 32 * 1024 * 1024;
+/** 16 MiB: most envelopes are delivered and gone before they would be written a second time, into the file itself. */
+const checkpointPages = 4096;
 
 /**
  * Opens or makes the database; one process at a time, because two would give a sequence number out twice.
@@ -107,6 +109,7 @@ export function openOutboxStore(file: string): OutboxStore {
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
       PRAGMA foreign_keys = ON;
+      PRAGMA wal_autocheckpoint = ${checkpointPages};
       PRAGMA journal_size_limit = ${journalBytesMax};
     `);
     prepareSchema(database, file);

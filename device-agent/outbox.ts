@@ -227,11 +227,13 @@ export class Outbox {
 
   #load(devices: Iterable<NamespacePath>): void {
     this.#pending = 0;
-    for (const path of devices) {
-      const state = { path, ...this.#store.device(path) };
-      this.#devices.set(path, state);
-      this.#pending += state.pending;
-    }
+    this.#store.transaction(() => {
+      for (const path of devices) {
+        const state = { path, ...this.#store.device(path) };
+        this.#devices.set(path, state);
+        this.#pending += state.pending;
+      }
+    });
   }
 
   #state(device: NamespacePath): DeviceState {

@@ -153,12 +153,18 @@ export class Site {
     log: Log = createLog('agent', 'silent'),
     extra: object = {},
   ): Promise<RunningAgent> {
-    const agent = await startAgent(this.agentConfig(settings), { log, reconnect, ...extra });
+    const agent = this.ending(await startAgent(this.agentConfig(settings), { log, reconnect, ...extra }));
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** The same program, stopped at the end of the test if the test has not done it. */
+  ending<P extends { stop(): Promise<void> }>(program: P): P {
     let stopped: Promise<void> | undefined;
-    const once = { ...bound(agent), stop: () => (stopped ??= agent.stop()) };
-    this.#endings.push(once.stop);
-    this.#agents.push(once);
-    return once;
+    const stop = program.stop.bind(program);
+    program.stop = () => (stopped ??= stop());
+    this.#endings.push(program.stop);
+    return program;
   }
 
   async stopAgents(): Promise<void> {
@@ -226,11 +232,3 @@ export function devicePath(text: string): NamespacePath {
 }
 
 const pathTypes = { path: z.string(), existingPath: z.string() };
-
-function bound(agent: RunningAgent): Omit<RunningAgent, 'stop'> {
-  return {
-    observePort: agent.observePort,
-    state: () => agent.state(),
-    collected: () => agent.collected(),
-  };
-}

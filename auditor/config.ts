@@ -1,0 +1,48 @@
+/** The auditor's configuration file. */
+import { z } from 'zod';
+import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
+import { endpointType, loadConfig } from '../runtime/config.ts';
+import type { LogLevel } from '../runtime/log.ts';
+import { logLevels } from '../runtime/log.ts';
+
+export interface AuditorConfig {
+  readonly broker: Endpoint;
+  readonly brokerName: string | string[];
+  readonly identity: string;
+  readonly passphraseFile?: string | undefined;
+  readonly data: string;
+  readonly recipients: readonly string[];
+  readonly certificatesWaitSeconds: number;
+  readonly observe?: Endpoint | undefined;
+  readonly log: { readonly level: LogLevel };
+}
+
+/** @param types - resolve paths against the file's folder */
+export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> {
+  return z.strictObject({
+    broker: endpointType.describe("host:port of the customer's broker"),
+    brokerName: z
+      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+      .describe("common name that the broker's certificate carries"),
+    identity: types.existingPath.describe('directory with the TLS, SIG and ENC keys of the (master) account'),
+    passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
+    data: types.path.describe('directory of the record'),
+    recipients: z
+      .array(types.existingPath)
+      .min(1)
+      .describe('PEM files of everyone who may read what leaves; anybody else raises an alarm'),
+    certificatesWaitSeconds: z
+      .number()
+      .min(0)
+      .max(3600)
+      .default(30)
+      .describe('how long an envelope waits for the certificates of its device'),
+    observe: endpointType.optional().describe('host:port for /metrics, /healthz and /state'),
+    log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
+  });
+}
+
+/** @throws ConfigError */
+export function loadAuditorConfig(file: string): AuditorConfig {
+  return loadConfig(file, auditorConfigType);
+}

@@ -1,0 +1,158 @@
+/** Looks into one envelope that leaves: who made it, who can read it, what is in it, and whether all that is right. */
+import { hash } from 'node:crypto';
+import { CmsError } from '../cms/errors.ts';
+import { identifies } from '../cms/identifier.ts';
+import type { CertificateIdentifier } from '../cms/identifier.ts';
+import { inspect } from '../cms/inspect.ts';
+import type { OpenedEnvelope, Opener } from '../cms/open.ts';
+import { CommandError, decodeCommandResult } from '../domain/command.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import type { EgressEntry, NamedRecipient } from './record.ts';
+
+export interface Examination {
+  readonly opener: Opener;
+  /** Who may read what leaves. */
+  readonly recipients: readonly Certificate[];
+  /** Digests of what has the device's sequence number already. */
+  readonly digestsOf: (device: string, sequence: number) => readonly Buffer[];
+}
+
+export interface Outgoing {
+  readonly device: NamespacePath;
+  readonly topicName: 'snapshots' | 'commands/result';
+  readonly topic: string;
+  readonly envelope: Buffer;
+  readonly receivedMs: number;
+}
+
+/** Why an entry is an alarm; the codes of `cms/`, `domain/senml.ts` and `domain/command.ts` say what they say there. */
+export type AlarmReason =
+  | 'audit.foreign_recipient' // somebody who is not configured can read it
+  | 'audit.foreign_originator' // made by another identity than the device whose topic it came by
+  | 'audit.foreign_content' // neither a snapshot nor a result
+  | 'audit.sequence_reused' // another envelope has the same number
+  | 'audit.chain_broken'; // it refers to another envelope than the one that was recorded before it
+
+const detailLengthMax = 500;
+
+/** @returns the entry; nothing that a sender can do makes it throw */
+export function examine(outgoing: Outgoing, examination: Examination): EgressEntry {
+  const { device, topicName, topic, envelope, receivedMs } = outgoing;
+  const common = { device, topicName, receivedMs, bytes: envelope.length };
+  try {
+    const opened = examination.opener.open(envelope, { expectedTopic: topic });
+    const recipients = named(opened.recipients, examination.recipients);
+    const { sequence, signingTimeMs, digest } = opened;
+    const content = contentFault(outgoing, opened);
+    const alarm =
+      recipientFault(recipients) ??
+      originatorFault(device, opened) ??
+      content.fault ??
+      orderFault(device, opened, examination);
+    const { channels } = content;
+    return { ...common, sequence, signingTimeMs, recipients, channels, digest, alarm: bounded(alarm) };
+  } catch (error) {
+    if (!(error instanceof CmsError)) throw error;
+    const alarm = bounded({ reason: error.code, detail: error.message });
+    return { ...common, channels: undefined, alarm, ...outside(envelope, examination.recipients) };
+  }
+}
+
+/** What an envelope that cannot be opened says on its outside; nothing of it is verified. */
+function outside(
+  envelope: Buffer,
+  known: readonly Certificate[],
+): Pick<EgressEntry, 'sequence' | 'signingTimeMs' | 'recipients' | 'digest'> {
+  try {
+    const { agreements, digest, info, signingTimeMs } = inspect(envelope);
+    const recipients = named(
+      agreements.flatMap((agreement) => agreement.recipients),
+      known,
+    );
+    return { sequence: info?.sequence, signingTimeMs, recipients, digest };
+  } catch (error) {
+    if (!(error instanceof CmsError)) throw error;
+    return {
+      sequence: undefined,
+      signingTimeMs: undefined,
+      recipients: [],
+      digest: hash('sha256', envelope, 'buffer'),
+    };
+  }
+}
+
+interface Fault {
+  readonly reason: string;
+  readonly detail: string;
+}
+
+function fault(reason: AlarmReason, detail: string): Fault {
+  return { reason, detail };
+}
+
+function named(
+  identifiers: readonly CertificateIdentifier[],
+  known: readonly Certificate[],
+): NamedRecipient[] {
+  return identifiers.map((identifier) => ({
+    identifier:
+      identifier.kind === 'keyIdentifier'
+        ? identifier.keyIdentifier.toString('hex')
+        : `serial number ${identifier.serialNumber.toString('hex')}`,
+    name: known.find((certificate) => identifies(identifier, certificate))?.commonName,
+  }));
+}
+
+function recipientFault(recipients: readonly NamedRecipient[]): Fault | undefined {
+  const foreign = recipients.filter((recipient) => recipient.name === undefined);
+  if (foreign.length === 0) return undefined;
+  return fault('audit.foreign_recipient', foreign.map((recipient) => recipient.identifier).join(', '));
+}
+
+function originatorFault(device: string, { originator }: OpenedEnvelope): Fault | undefined {
+  if (originator.commonName === device) return undefined;
+  return fault('audit.foreign_originator', `${originator.commonName} made it`);
+}
+
+function contentFault(
+  { device, topicName }: Outgoing,
+  { contentType, content }: OpenedEnvelope,
+): { channels: number | undefined; fault: Fault | undefined } {
+  try {
+    if (topicName === 'commands/result' && contentType === 'command+cbor') {
+      decodeCommandResult(content);
+      return { channels: undefined, fault: undefined };
+    }
+    if (topicName === 'snapshots' && (contentType === 'senml+cbor' || contentType === 'senml+json')) {
+      const decode = contentType === 'senml+cbor' ? decodeSenmlCbor : decodeSenmlJson;
+      return { channels: decode(device, content).readings.length, fault: undefined };
+    }
+    const found = `${contentType ?? 'content of no stated type'} at ${topicName}`;
+    return { channels: undefined, fault: fault('audit.foreign_content', found) };
+  } catch (error) {
+    if (!(error instanceof SenmlError || error instanceof CommandError)) throw error;
+    return { channels: undefined, fault: { reason: error.code, detail: error.message } };
+  }
+}
+
+function orderFault(
+  device: string,
+  { sequence, digest, previousDigest }: OpenedEnvelope,
+  { digestsOf }: Examination,
+): Fault | undefined {
+  if (sequence === undefined) return undefined;
+  if (digestsOf(device, sequence).some((known) => !known.equals(digest))) {
+    return fault('audit.sequence_reused', `number ${sequence} is recorded with another digest`);
+  }
+  const before = digestsOf(device, sequence - 1);
+  if (before.length > 0 && !before.some((known) => previousDigest?.equals(known) === true)) {
+    return fault('audit.chain_broken', `it does not refer to the envelope with number ${sequence - 1}`);
+  }
+  return undefined;
+}
+
+function bounded(alarm: Fault | undefined): Fault | undefined {
+  return alarm && { reason: alarm.reason, detail: alarm.detail.slice(0, detailLengthMax) };
+}

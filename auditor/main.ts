@@ -1,0 +1,240 @@
+/** The auditor, in observe mode: the customer's own reader, which opens, checks and records everything that leaves. */
+import { createOpener } from '../cms/open.ts';
+import type { Clock } from '../domain/clock.ts';
+import { systemClock } from '../domain/clock.ts';
+import { DeviceCertificatesError } from '../domain/device-certificates.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { isWithin, levelOf, parseNamespacePath } from '../domain/namespace.ts';
+import type { DeviceTopic } from '../domain/topic.ts';
+import { parseDeviceTopic } from '../domain/topic.ts';
+import type { ReceivedMessage } from '../mqtt/inbox.ts';
+import type { Link, LinkSubscription } from '../mqtt/link.ts';
+import { openLink } from '../mqtt/link.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { TlsIdentity } from '../pki/identity.ts';
+import { loadE2eIdentity, loadTlsIdentity, readPassphrase } from '../pki/identity.ts';
+import type { Log } from '../runtime/log.ts';
+import { createLog } from '../runtime/log.ts';
+import type { Metrics, ObservationServer } from '../runtime/observe.ts';
+import { createMetrics, startObservation } from '../runtime/observe.ts';
+import type { BackoffLimits } from '../runtime/retry.ts';
+import { runUntilSignal } from '../runtime/shutdown.ts';
+import type { AuditorConfig } from './config.ts';
+import { loadAuditorConfig } from './config.ts';
+import { OriginatorDirectory } from './originator-directory.ts';
+import type { EgressRecord } from './record.ts';
+import { openRecord } from './record.ts';
+import { Recorder } from './recorder.ts';
+import { loadAllowedRecipients } from './trust.ts';
+
+export interface AuditorDependencies {
+  readonly log: Log;
+  readonly clock?: Clock;
+  readonly metrics?: Metrics;
+  readonly reconnect?: BackoffLimits;
+}
+
+export interface AuditorState {
+  readonly scope: string;
+  readonly connected: boolean;
+  /** Devices whose certificates are known. */
+  readonly devices: number;
+  /** In the record. */
+  readonly entries: number;
+  readonly alarms: number;
+  /** Since the start: the same envelope once more. */
+  readonly redelivered: number;
+  /** Envelopes that wait for their device's certificates. */
+  readonly waiting: number;
+}
+
+export interface RunningAuditor {
+  readonly observePort: number | undefined;
+  state(): AuditorState;
+  stop(): Promise<void>;
+}
+
+const clientId = 'auditor';
+const audited = ['snapshots', 'commands/result', 'certificates'] as const;
+
+/** Runs the auditor until SIGINT or SIGTERM. */
+export async function runAuditor(configFile: string): Promise<never> {
+  let config: AuditorConfig;
+  try {
+    config = loadAuditorConfig(configFile);
+  } catch (error) {
+    return runUntilSignal('auditor', createLog('auditor'), () => Promise.reject(error));
+  }
+  const log = createLog('auditor', config.log.level);
+  return runUntilSignal('auditor', log, () => startAuditor(config, { log }));
+}
+
+/** @throws PkiError, RecordError */
+export async function startAuditor(
+  config: AuditorConfig,
+  dependencies: AuditorDependencies,
+): Promise<RunningAuditor> {
+  const { log, clock = systemClock, metrics = createMetrics(), reconnect } = dependencies;
+  const passphrase = readPassphrase(config.passphraseFile);
+  const options = { nowMs: clock(), ...(passphrase === undefined ? {} : { passphrase }) };
+  const tls = loadTlsIdentity(config.identity, options);
+  const e2e = loadE2eIdentity(config.identity, options);
+  const scope = requireScope(config.identity, tls.commonName, e2e.commonName);
+  const recipients = loadAllowedRecipients(config.recipients, e2e.roots, clock());
+  const directory = new OriginatorDirectory(e2e.roots);
+  const record = openRecord(config.data);
+  recallCertificates(record, directory, clock(), log);
+  const opener = createOpener({ recipient: e2e.keyAgreement, originators: directory });
+  const waitMs = config.certificatesWaitSeconds * 1000;
+  const recorder = new Recorder({ record, directory, opener, recipients, waitMs, clock, metrics, log });
+  const links = openLinks(config, tls, scope, recorder, { log, reconnect });
+  const state = (): AuditorState => ({
+    scope,
+    connected: links.main.connected,
+    devices: directory.size,
+    ...recorder.state(),
+  });
+  const observation = await observe(config, metrics, links.main, state, () =>
+    stopAll(links, recorder, record),
+  );
+  log.info({ scope, observePort: observation?.port, ...record.counts() }, 'auditor.started');
+  return {
+    observePort: observation?.port,
+    state,
+    stop: async () => {
+      await stopAll(links, recorder, record);
+      await observation?.close();
+      log.info(recorder.state(), 'auditor.stopped');
+    },
+  };
+}
+
+interface Links {
+  /** The durable session: everything that leaves, in order. */
+  readonly main: Link;
+  /**
+   * A clean session for the retained certificates alone. On the main one they would come after a backlog of
+   * envelopes that wait for them.
+   */
+  readonly certificates: Link;
+}
+
+function openLinks(
+  config: AuditorConfig,
+  tls: TlsIdentity,
+  scope: NamespacePath,
+  recorder: Recorder,
+  { log, reconnect }: { readonly log: Log; readonly reconnect: BackoffLimits | undefined },
+): Links {
+  const common = {
+    broker: config.broker,
+    brokerName: config.brokerName,
+    identity: tls,
+    onMessage: (message: ReceivedMessage, acknowledge: () => void) =>
+      receive(message, acknowledge, scope, recorder, log),
+    log,
+    ...(reconnect === undefined ? {} : { reconnect }),
+  };
+  return {
+    main: openLink({
+      ...common,
+      clientId,
+      cleanSession: false, // what leaves while we are away waits for us
+      subscriptions: subscriptionsOf(scope, audited),
+      onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
+      onDisconnect: () => recorder.forgetUnrecorded(),
+    }),
+    certificates: openLink({
+      ...common,
+      clientId: `${clientId}-certificates`,
+      cleanSession: true,
+      subscriptions: subscriptionsOf(scope, ['certificates']),
+    }),
+  };
+}
+
+async function stopAll(links: Links, recorder: Recorder, record: EgressRecord): Promise<void> {
+  recorder.stop(); // acknowledges what it still records, so the links go afterwards
+  await Promise.all([links.main.close(), links.certificates.close()]);
+  record.close();
+}
+
+async function observe(
+  { observe: endpoint }: AuditorConfig,
+  metrics: Metrics,
+  link: Link,
+  state: () => AuditorState,
+  onFailure: () => Promise<void>,
+): Promise<ObservationServer | undefined> {
+  if (endpoint === undefined) return undefined;
+  const health = () => (link.connected ? { healthy: true } : { healthy: false, reason: 'not connected' });
+  try {
+    return await startObservation(endpoint, { metrics, health, state });
+  } catch (error) {
+    await onFailure();
+    throw error;
+  }
+}
+
+function requireScope(directory: string, tlsName: string, e2eName: string): NamespacePath {
+  const scope = parseNamespacePath(e2eName);
+  if (scope === undefined || levelOf(scope) === 'device') {
+    throw new PkiError(
+      'pki.path_discipline',
+      `${directory}: ${e2eName} is no account; an auditor is its owner's`,
+    );
+  }
+  if (tlsName !== e2eName) {
+    const names = `${tlsName} (TLS) and ${e2eName} (E2E)`;
+    throw new PkiError('pki.path_discipline', `${directory}: keys of two identities: ${names}`);
+  }
+  return scope;
+}
+
+function subscriptionsOf(scope: NamespacePath, names: readonly DeviceTopic[]): LinkSubscription[] {
+  const below = levelOf(scope) === 'master-account' ? '+/+' : '+';
+  return names.map((name) => ({ filter: `${scope}/${below}/${name}`, qos: 1 }));
+}
+
+function recallCertificates(
+  record: EgressRecord,
+  directory: OriginatorDirectory,
+  atMs: number,
+  log: Log,
+): void {
+  for (const { device, payload } of record.certificates()) {
+    try {
+      directory.add(device, payload, atMs);
+    } catch (error) {
+      // Expired meanwhile; its envelopes were recorded while it was valid.
+      log.debug({ device, reason: String(error) }, 'certificates.forgotten');
+    }
+  }
+}
+
+function receive(
+  message: ReceivedMessage,
+  acknowledge: () => void,
+  scope: string,
+  recorder: Recorder,
+  log: Log,
+): void {
+  const topic = parseDeviceTopic(message.topic);
+  if (topic === undefined || !isWithin(topic.device, scope)) {
+    log.warn({ topic: message.topic }, 'message.ignored'); // no topic that we asked for
+    acknowledge();
+    return;
+  }
+  const { device, name } = topic;
+  if (name === 'snapshots' || name === 'commands/result') {
+    recorder.take({ device, topicName: name, topic: message.topic, envelope: message.payload }, acknowledge);
+    return;
+  }
+  try {
+    recorder.takeCertificates(device, message.payload);
+  } catch (error) {
+    if (!(error instanceof PkiError || error instanceof DeviceCertificatesError)) throw error;
+    recorder.refuseCertificates(device, error.code, error.message);
+  }
+  acknowledge();
+}

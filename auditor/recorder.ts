@@ -1,0 +1,187 @@
+/** Examines and records what leaves, many envelopes in one commit, and acknowledges after the commit. */
+import type { Opener } from '../cms/open.ts';
+import type { Clock } from '../domain/clock.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Counter, Metrics } from '../runtime/observe.ts';
+import type { Outgoing } from './examine.ts';
+import { examine } from './examine.ts';
+import type { OriginatorDirectory } from './originator-directory.ts';
+import type { EgressEntry, EgressRecord } from './record.ts';
+import { RecordError } from './record.ts';
+
+export interface RecorderOptions {
+  readonly record: EgressRecord;
+  readonly directory: OriginatorDirectory;
+  readonly opener: Opener;
+  readonly recipients: readonly Certificate[];
+  /** How long an envelope waits for the certificates of its device. */
+  readonly waitMs: number;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+interface Taken {
+  readonly outgoing: Outgoing;
+  readonly acknowledge: () => void;
+}
+
+/** Envelopes that wait for certificates; beyond it the oldest is recorded as it is. */
+const waitingMax = 10_000;
+const waitCheckMs = 250;
+const unknownOriginator = 'cms.untrusted_originator';
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #recorded: Counter;
+  readonly #redeliveries: Counter;
+  readonly #alarmed: Counter<'reason'>;
+  readonly #timer: NodeJS.Timeout;
+  /** Examined with the next commit. */
+  #queue: Taken[] = [];
+  #waiting: Taken[] = [];
+  #flushPlanned = false;
+  #stopped = false;
+  #redelivered = 0;
+  #counts: { entries: number; alarms: number };
+
+  constructor(options: RecorderOptions) {
+    const { metrics, record } = options;
+    this.#options = options;
+    this.#counts = record.counts();
+    this.#recorded = metrics.counter('plombe_auditor_recorded_total', 'envelopes recorded');
+    this.#redeliveries = metrics.counter(
+      'plombe_auditor_redelivered_total',
+      'envelopes that were recorded before',
+    );
+    this.#alarmed = metrics.counter(
+      'plombe_auditor_alarms_total',
+      'envelopes and certificates that are not right',
+      ['reason'],
+    );
+    this.#timer = setInterval(() => this.#giveUpWaiting(), waitCheckMs);
+    this.#timer.unref();
+  }
+
+  state(): { entries: number; alarms: number; redelivered: number; waiting: number } {
+    return { ...this.#counts, redelivered: this.#redelivered, waiting: this.#waiting.length };
+  }
+
+  /** @param acknowledge - called when the entry is durable */
+  take(outgoing: Omit<Outgoing, 'receivedMs'>, acknowledge: () => void): void {
+    if (this.#stopped) return; // not acknowledged, so it comes again
+    this.#queue.push({ outgoing: { ...outgoing, receivedMs: this.#options.clock() }, acknowledge });
+    this.#planFlush();
+  }
+
+  /** What waited for these is examined now. @throws PkiError, DeviceCertificatesError */
+  takeCertificates(device: string, payload: Buffer): void {
+    const { directory, record, clock } = this.#options;
+    if (this.#stopped || directory.knows(device, payload)) return;
+    directory.add(device, payload, clock());
+    record.addCertificates(device, payload, clock());
+    const isOfDevice = ({ outgoing }: Taken): boolean => outgoing.device === device;
+    this.#queue.unshift(...this.#waiting.filter(isOfDevice));
+    this.#waiting = this.#waiting.filter((taken) => !isOfDevice(taken));
+    this.#planFlush();
+  }
+
+  /** Certificates that are not to be trusted are an alarm, and leave no entry: nothing left. */
+  refuseCertificates(device: string, reason: string, detail: string): void {
+    this.#alarmed.inc({ reason });
+    this.#options.log.warn({ device, reason, detail }, 'certificates.refused');
+  }
+
+  /** The broker sends again whatever was not acknowledged on the connection that is gone. */
+  forgetUnrecorded(): void {
+    this.#queue = [];
+    this.#waiting = [];
+  }
+
+  /** Records what came; what waits for certificates is not acknowledged, and comes again. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#flush();
+    this.#stopped = true;
+  }
+
+  #planFlush(): void {
+    if (this.#flushPlanned) return;
+    this.#flushPlanned = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushPlanned = false;
+    const queue = this.#queue;
+    this.#queue = [];
+    const { clock, waitMs } = this.#options;
+    const patientSinceMs = clock() - waitMs;
+    const ready: { taken: Taken; entry: EgressEntry }[] = [];
+    for (const taken of queue) {
+      const entry = this.#examine(taken, ready);
+      const mayWait = taken.outgoing.receivedMs > patientSinceMs && this.#waiting.length < waitingMax;
+      if (entry.alarm?.reason === unknownOriginator && mayWait) this.#waiting.push(taken);
+      else ready.push({ taken, entry });
+    }
+    if (ready.length > 0) this.#append(ready);
+  }
+
+  /** What is in the same commit counts as recorded before it. */
+  #examine({ outgoing }: Taken, ready: readonly { entry: EgressEntry }[]): EgressEntry {
+    const { opener, recipients, record } = this.#options;
+    return examine(outgoing, {
+      opener,
+      recipients,
+      digestsOf: (device, sequence) => [
+        ...record.digestsOf(device, sequence),
+        ...ready.flatMap(({ entry }) =>
+          entry.device === device && entry.sequence === sequence ? [entry.digest] : [],
+        ),
+      ],
+    });
+  }
+
+  #append(ready: readonly { taken: Taken; entry: EgressEntry }[]): void {
+    const { record, log } = this.#options;
+    let isNew: boolean[];
+    try {
+      isNew = record.append(ready.map(({ entry }) => entry));
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      // Not acknowledged, so nothing is lost: the broker keeps it, and we try again.
+      log.error({ reason: error.code, detail: error.message, entries: ready.length }, 'record.failed');
+      this.#waiting.push(...ready.map(({ taken }) => taken));
+      return;
+    }
+    for (const [index, { taken, entry }] of ready.entries()) {
+      taken.acknowledge();
+      if (isNew[index] === true) this.#count(entry);
+      else {
+        this.#redelivered += 1;
+        this.#redeliveries.inc();
+      }
+    }
+  }
+
+  #count({ device, sequence, alarm }: EgressEntry): void {
+    this.#recorded.inc();
+    this.#counts.entries += 1;
+    if (alarm === undefined) return;
+    this.#counts.alarms += 1;
+    this.#alarmed.inc({ reason: alarm.reason });
+    this.#options.log.warn({ device, sequence, ...alarm }, 'audit.alarm');
+  }
+
+  /** Also what could not be stored is tried again here. */
+  #giveUpWaiting(): void {
+    const { clock, waitMs } = this.#options;
+    const patientSinceMs = clock() - waitMs;
+    const late = this.#waiting.filter(({ outgoing }) => outgoing.receivedMs <= patientSinceMs);
+    if (late.length === 0) return;
+    this.#waiting = this.#waiting.filter(({ outgoing }) => outgoing.receivedMs > patientSinceMs);
+    this.#queue.push(...late);
+    this.#planFlush();
+  }
+}

@@ -1,0 +1,272 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { TestContext } from 'node:test';
+import test from 'node:test';
+import { z } from 'zod';
+import { auditorConfigType } from '../../auditor/config.ts';
+import { auditorListing, entryToJson, listingText } from '../../auditor/list.ts';
+import type { RunningAuditor } from '../../auditor/main.ts';
+import { startAuditor } from '../../auditor/main.ts';
+import type { ContentType } from '../../cms/envelope-info.ts';
+import { envelopeDigest } from '../../cms/envelope.ts';
+import { createSealer } from '../../cms/seal.ts';
+import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
+import { encodeSenmlCbor } from '../../domain/senml.ts';
+import type { Link } from '../../mqtt/link.ts';
+import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+
+const device = devicePath('ms-acc-1/acc-1/dev-1');
+const other = devicePath('ms-acc-1/acc-1/dev-2');
+const service = 'vendor-snapshot-service';
+const topic = `${device}/snapshots`;
+const signingTimeMs = Date.UTC(2026, 0, 1);
+
+interface Bench {
+  readonly site: Site;
+  readonly recorded: RecordedLog;
+  readonly link: Link;
+  readonly data: string;
+  readonly start: (settings?: object) => Promise<RunningAuditor>;
+}
+
+/** A site with a device's own client, which publishes, and an auditor to be started. */
+async function openBench(context: TestContext): Promise<Bench> {
+  const site = new Site(context);
+  await site.startBroker();
+  for (const name of [masterAccount, device, other, service, 'vendor-command-service'])
+    await site.issue(name);
+  const { link } = await site.reader(device, 'agent', []);
+  const recorded = new RecordedLog();
+  const data = path.join(site.folder, 'auditor-data');
+  const types = { path: z.string(), existingPath: z.string() };
+  const start = async (settings: object = {}): Promise<RunningAuditor> => {
+    const config = auditorConfigType(types).parse({
+      broker: `127.0.0.1:${site.brokerPort}`,
+      brokerName: masterAccount,
+      identity: path.join(site.folder, masterAccount),
+      data,
+      recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
+      ...settings,
+    });
+    const auditor = await startAuditor(config, { log: recorded.log, reconnect: { firstMs: 5, maxMs: 50 } });
+    return site.ending(auditor);
+  };
+  return { site, recorded, link, data, start };
+}
+
+function publishCertificates({ site, link }: Bench, name = device): Promise<void> {
+  const { signature, keyAgreement } = site.identity(name);
+  const payload = encodeDeviceCertificates({
+    signature: signature.chain.map(({ der }) => der),
+    keyAgreement: keyAgreement.chain.map(({ der }) => der),
+  });
+  return link.publish(`${device}/certificates`, payload, { qos: 1, retain: true });
+}
+
+interface SealAs {
+  readonly sequence?: number;
+  readonly previousDigest?: Buffer;
+  readonly recipients?: readonly string[];
+  readonly originator?: string;
+  readonly topic?: string;
+  readonly contentType?: ContentType;
+}
+
+function sealed({ site }: Bench, how: SealAs = {}): Buffer {
+  const { signature, keyAgreement } = site.identity(how.originator ?? device);
+  const readings = [
+    { channel: 'level', value: 1 },
+    { channel: 'ok', value: true },
+  ];
+  return createSealer({ signature, keyAgreement }).seal(
+    encodeSenmlCbor(device, { timeMs: signingTimeMs, deviceType: 'T', readings }),
+    (how.recipients ?? [service, masterAccount]).map((name) => site.identity(name).keyAgreement.certificate),
+    {
+      topic: how.topic ?? topic,
+      sequence: how.sequence ?? 1,
+      previousDigest: how.previousDigest,
+      contentType: how.contentType ?? 'senml+cbor',
+      signingTimeMs,
+    },
+  );
+}
+
+test('auditor: what leaves is opened and recorded, with who can read it', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench);
+  const envelope = sealed(bench);
+  await bench.link.publish(topic, envelope, { qos: 1 });
+  await untilEntries(auditor, 1);
+  const { totals, entries } = auditorListing(bench.data);
+  assert.deepEqual(totals, { entries: 1, alarms: 0, bytes: envelope.length });
+  const [entry] = entries;
+  assert.deepEqual(
+    [entry?.device, entry?.topicName, entry?.sequence, entry?.signingTimeMs, entry?.channels, entry?.bytes],
+    [device, 'snapshots', 1, signingTimeMs, 2, envelope.length],
+  );
+  assert.deepEqual(entry?.digest, envelopeDigest(envelope));
+  assert.deepEqual(
+    entry?.recipients.map((recipient) => recipient.name),
+    [service, masterAccount],
+  );
+  assert.equal(entry?.alarm, undefined);
+  assert.match(
+    listingText({ totals, entries }),
+    /dev-1 snapshots #1 .* 2 channels {2}for vendor-snapshot-service, ms-acc-1 {2}ok\n1 envelopes/,
+  );
+  assert.ok(entry !== undefined && 'digest' in JSON.parse(JSON.stringify(entryToJson(entry))));
+});
+
+test('auditor: what a real agent sends is recorded without an alarm', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await bench.site.startAgent({
+    devices: [
+      {
+        identity: path.join(bench.site.folder, other),
+        collector: { kind: 'simulator', type: 'FM', intervalMs: 10 },
+      },
+    ],
+    recipients: [masterAccount, service].map((name) => path.join(bench.site.folder, name, 'enc.chain.pem')),
+  });
+  await untilEntries(auditor, 5);
+  await bench.site.stopAgents();
+  const { totals, entries } = auditorListing(bench.data, { within: 'ms-acc-1/acc-1' });
+  assert.equal(totals.alarms, 0);
+  assert.deepEqual(
+    entries.map((entry) => [entry.sequence, entry.channels]),
+    Array.from(entries, (_, index) => [index + 1, 40]),
+  );
+  assert.deepEqual(auditorListing(bench.data, { within: 'ms-acc-1/acc' }).entries, []);
+});
+
+test('auditor: the same envelope again changes nothing, also after a restart', async (context) => {
+  const bench = await openBench(context);
+  const first = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench);
+  const envelope = sealed(bench);
+  await bench.link.publish(topic, envelope, { qos: 1 });
+  await untilEntries(first, 1);
+  await first.stop();
+  await bench.link.publish(topic, envelope, { qos: 1 }); // waits for the auditor
+  const second = await bench.start();
+  await until(() => second.state().redelivered === 1);
+  assert.equal(second.state().entries, 1);
+});
+
+test('auditor: an envelope waits for the certificates of its device', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await bench.link.publish(topic, sealed(bench), { qos: 1 });
+  await until(() => auditor.state().waiting === 1);
+  assert.equal(auditor.state().entries, 0);
+  await publishCertificates(bench);
+  await untilEntries(auditor, 1);
+  assert.equal(auditorListing(bench.data).entries[0]?.alarm, undefined);
+});
+
+for (const [what, reason, how, settings] of [
+  [
+    'that somebody unknown can read',
+    'audit.foreign_recipient',
+    { recipients: [service, masterAccount, 'vendor-command-service'] },
+    {},
+  ],
+  ['that we cannot read', 'cms.not_a_recipient', { recipients: [service] }, {}],
+  ['sealed for another topic', 'cms.wrong_topic', { topic: `${other}/snapshots` }, {}],
+  ['of another content', 'audit.foreign_content', { contentType: 'octets' }, {}],
+  ['of nobody known', 'cms.untrusted_originator', { originator: other }, { certificatesWaitSeconds: 0 }],
+] as const) {
+  test(`auditor: an envelope ${what} is an entry with a reason, and an alarm`, async (context) => {
+    const bench = await openBench(context);
+    const auditor = await bench.start(settings);
+    await bench.recorded.event('auditor.subscribed');
+    await publishCertificates(bench);
+    await bench.link.publish(topic, sealed(bench, how), { qos: 1 });
+    assert.equal((await bench.recorded.event('audit.alarm'))['reason'], reason);
+    const { totals, entries } = auditorListing(bench.data, { alarmsOnly: true });
+    assert.equal(totals.alarms, 1);
+    assert.equal(entries[0]?.alarm?.reason, reason);
+    assert.equal(entries[0]?.sequence, 1);
+    assert.equal(auditor.state().alarms, 1);
+  });
+}
+
+test('auditor: bytes that are no envelope are an entry and an alarm', async (context) => {
+  const bench = await openBench(context);
+  await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await bench.link.publish(topic, Buffer.from('not an envelope'), { qos: 1 });
+  assert.equal((await bench.recorded.event('audit.alarm'))['reason'], 'cms.malformed');
+  assert.equal(auditorListing(bench.data).entries[0]?.sequence, undefined);
+});
+
+test('auditor: a number used twice and a broken chain are alarms', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench);
+  const first = sealed(bench);
+  const second = sealed(bench, { sequence: 2, previousDigest: envelopeDigest(first) });
+  const again = sealed(bench, { sequence: 2, previousDigest: envelopeDigest(first) });
+  const broken = sealed(bench, { sequence: 3, previousDigest: envelopeDigest(first) });
+  for (const envelope of [first, second, again, broken])
+    await bench.link.publish(topic, envelope, { qos: 1 });
+  await untilEntries(auditor, 4);
+  assert.deepEqual(
+    auditorListing(bench.data).entries.map((entry) => entry.alarm?.reason),
+    [undefined, undefined, 'audit.sequence_reused', 'audit.chain_broken'],
+  );
+});
+
+test('auditor: certificates of another identity are refused', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench, other);
+  assert.equal((await bench.recorded.event('certificates.refused'))['reason'], 'pki.path_discipline');
+  assert.equal(auditor.state().devices, 0);
+});
+
+test('auditor: what cannot be stored is not acknowledged, and recorded when the disk works again', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start({ certificatesWaitSeconds: 0 });
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench);
+  const database = new DatabaseSync(path.join(bench.data, 'egress.sqlite'));
+  database.exec(
+    `CREATE TRIGGER full_disk BEFORE INSERT ON egress BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
+  );
+  await bench.link.publish(topic, sealed(bench), { qos: 1 });
+  await bench.recorded.event('record.failed');
+  assert.equal(auditor.state().entries, 0);
+  database.exec('DROP TRIGGER full_disk');
+  database.close();
+  await untilEntries(auditor, 1);
+});
+
+test('startAuditor: a device cannot audit its owner', async (context) => {
+  const bench = await openBench(context);
+  await assert.rejects(bench.start({ identity: path.join(bench.site.folder, device) }), {
+    code: 'pki.path_discipline',
+  });
+});
+
+test('auditorListing: without a record there is a clear error', () => {
+  assert.throws(() => auditorListing('/nowhere'), { code: 'record.storage', message: /no record yet/ });
+});
+
+function untilEntries(auditor: RunningAuditor, entries: number): Promise<void> {
+  return until(() => auditor.state().entries >= entries);
+}
+
+/** The condition becomes true by what the programs do; the test runner's time limit is the only clock. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
