@@ -1,0 +1,270 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import test from 'node:test';
+import type { TestContext } from 'node:test';
+import { createDecryptor } from '../../backend/decryptor.ts';
+import { DeviceDirectory } from '../../backend/directory.ts';
+import { Feed } from '../../backend/feed.ts';
+import { Ingest } from '../../backend/ingest.ts';
+import { createMeasures } from '../../backend/measures.ts';
+import type { BackendMeasures } from '../../backend/measures.ts';
+import { Subscriber } from '../../backend/subscriber.ts';
+import { createOpener } from '../../cms/open.ts';
+import type { Database } from '../../database/connect.ts';
+import { connectDatabase } from '../../database/connect.ts';
+import { readDeadLetters } from '../../database/dead-letters.ts';
+import { readLatest } from '../../database/latest.ts';
+import { migrate } from '../../database/migrate.ts';
+import { countSnapshots } from '../../database/totals.ts';
+import { createMetrics } from '../../runtime/observe.ts';
+import { Device, devicePath, RecordedLog, snapshotService, Vendor } from './vendor.ts';
+import type { Sealed } from './vendor.ts';
+
+interface Bench {
+  readonly vendor: Vendor;
+  readonly database: Database;
+  readonly directory: DeviceDirectory;
+  readonly ingest: Ingest;
+  readonly subscriber: Subscriber;
+  readonly measures: BackendMeasures;
+  readonly recorded: RecordedLog;
+}
+
+/** The backend without broker and pages. */
+async function bench(context: TestContext, options: { readonly queueMax?: number } = {}): Promise<Bench> {
+  const vendor = new Vendor(context);
+  await vendor.issue(snapshotService);
+  const own = vendor.identity(snapshotService);
+  const database = await connectDatabase('sqlite::memory:');
+  context.after(() => database.close());
+  await migrate(database);
+  const directory = new DeviceDirectory(own.roots);
+  const measures = createMeasures(createMetrics());
+  const recorded = new RecordedLog();
+  const { log } = recorded;
+  const clock = Date.now;
+  const subscriber: Subscriber = new Subscriber({
+    database,
+    directory,
+    ingest: () => ingest,
+    measures,
+    clock,
+    log,
+  });
+  const ingest = new Ingest({
+    database,
+    decrypt: createDecryptor([createOpener({ recipient: own.keyAgreement, originators: directory })]),
+    measures,
+    feed: new Feed(),
+    clock,
+    log,
+    certificateGeneration: () => directory.generation,
+    onMissedCertificates: (path) => void subscriber.retry(path),
+    ...options,
+  });
+  context.after(() => ingest.stop());
+  return { vendor, database, directory, ingest, subscriber, measures, recorded };
+}
+
+function receive({ subscriber }: Bench, topic: string, payload: Uint8Array): Promise<void> {
+  return new Promise((acknowledge) => {
+    const message = {
+      topic,
+      payload: Buffer.from(payload),
+      qos: 1,
+      retain: false,
+      duplicate: false,
+    } as const;
+    subscriber.receive(message, acknowledge);
+  });
+}
+
+const publish = (on: Bench, { topic, envelope }: Sealed): Promise<void> => receive(on, topic, envelope);
+const introduce = (on: Bench, device: Device): Promise<void> =>
+  receive(on, `${device.path}/certificates`, device.certificates);
+
+const name = 'ms-acc-1/acc-1/dev-1';
+
+test('Ingest: an envelope is stored before it is acknowledged, and once', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  await introduce(on, device);
+  const sealed = device.snapshot(1, [{ channel: 'oil.temperature', unit: 'Cel', value: 81.5 }]);
+  await publish(on, sealed);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+  await Promise.all([publish(on, sealed), publish(on, sealed)]);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+  const [latest] = await readLatest(on.database, name);
+  assert.deepEqual([latest?.channel, latest?.unit, latest?.value], ['oil.temperature', 'Cel', 81.5]);
+  assert.deepEqual([on.measures.tally.stored, on.measures.tally.redelivered], [1, 2]);
+});
+
+test('Ingest: what is refused is acknowledged, counted and kept with its reason, and the rest goes on', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  const other = await on.vendor.device('ms-acc-2/acc-1/dev-1');
+  const stranger = new Device(device.path, device.identity, [other.identity.keyAgreement.certificate]);
+  for (const one of [device, other]) await introduce(on, one);
+  const genuine = device.snapshot(1);
+  const flipped = Buffer.from(genuine.envelope);
+  flipped.writeUInt8(flipped.readUInt8(flipped.length - 1) ^ 1, flipped.length - 1);
+  const { notAfterMs } = device.identity.signature.certificate;
+  const snapshots = `${device.path}/snapshots`;
+  const cases: readonly (readonly [string, Sealed])[] = [
+    ['cms.malformed', { topic: snapshots, envelope: Buffer.from('nonsense') }],
+    ['cms.malformed', { topic: snapshots, envelope: Buffer.alloc(0) }],
+    ['cms.malformed', { topic: snapshots, envelope: genuine.envelope.subarray(0, -1) }],
+    ['cms.rejected', { topic: snapshots, envelope: flipped }],
+    ['cms.wrong_topic', { topic: `${other.path}/snapshots`, envelope: genuine.envelope }],
+    ['foreign_originator', other.snapshot(9, undefined, { topic: snapshots })],
+    ['cms.not_a_recipient', stranger.snapshot(2)],
+    ['certificate_not_in_force', device.snapshot(3, undefined, { signingTimeMs: notAfterMs + 1000 })],
+    ['unexpected_content', device.snapshot(4, undefined, { contentType: 'command+cbor' })],
+    ['senml.malformed', device.seal(Buffer.from('not CBOR at all'), { sequence: 5 })],
+    ['bad_sequence', device.snapshot(0)],
+    [
+      'duplicate_channel',
+      device.snapshot(6, [
+        { channel: 'a', value: 1 },
+        { channel: 'a', value: 2 },
+      ]),
+    ],
+    ['unexpected_topic', device.snapshot(7, undefined, { topic: `${device.path}/firmware/progress` })],
+  ];
+  for (const [, sealed] of cases) await publish(on, sealed);
+  await publish(on, genuine);
+  const letters = (await readDeadLetters(on.database, '')).toReversed();
+  assert.deepEqual(
+    letters.map(({ reason }) => reason),
+    cases.map(([reason]) => reason),
+  );
+  assert.deepEqual(
+    letters.map(({ topic }) => topic),
+    cases.map(([, { topic }]) => topic),
+  );
+  assert.equal(on.measures.tally.rejected['cms.malformed'], 3);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+});
+
+test('Ingest: another envelope with a used sequence is kept as evidence', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  await introduce(on, device);
+  await publish(on, device.snapshot(1));
+  await publish(on, device.snapshot(1, [{ channel: 'fuel.flow', value: 2 }]));
+  assert.deepEqual(
+    (await readDeadLetters(on.database, '')).map(({ reason }) => reason),
+    ['equivocation'],
+  );
+  assert.equal((await on.database.kysely.selectFrom('alarm').selectAll().execute()).length, 1);
+});
+
+test('Ingest: what came before its certificates is stored when they come', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  await publish(on, device.snapshot(1));
+  await publish(on, device.snapshot(2));
+  assert.deepEqual(
+    (await readDeadLetters(on.database, '')).map(({ reason }) => reason),
+    ['unknown_originator', 'unknown_originator'],
+  );
+  await introduce(on, device);
+  await on.recorded.until(() => on.measures.tally.stored === 2);
+  // The letters go after the commit; a third envelope is behind them.
+  await publish(on, device.snapshot(3));
+  assert.deepEqual(await readDeadLetters(on.database, ''), []);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 3, duplicated: 0 });
+});
+
+test('DeviceDirectory: believes only what its own device published, below the pinned root', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  const elsewhere = new Vendor(context);
+  await elsewhere.issue(snapshotService);
+  const impostor = await elsewhere.device(name);
+  const neighbour = await on.vendor.device('ms-acc-1/acc-1/dev-2');
+  const topic = `${name}/certificates`;
+  await receive(on, topic, impostor.certificates);
+  await receive(on, topic, neighbour.certificates);
+  await receive(on, topic, Buffer.from('nonsense'));
+  await receive(on, topic, new Uint8Array());
+  assert.equal(on.directory.has(name), false);
+  assert.deepEqual(Object.keys(on.measures.tally.rejected).toSorted(), [
+    'certificates.malformed',
+    'pki.path_discipline',
+    'pki.untrusted',
+  ]);
+  await receive(on, topic, device.certificates);
+  assert.ok(on.directory.keyAgreementOf(name)?.der.equals(device.identity.keyAgreement.certificate.der));
+
+  const restored = new DeviceDirectory(on.vendor.identity(snapshotService).roots);
+  const kept = await on.database.kysely.selectFrom('certificate').select(['kind', 'chain']).execute();
+  restored.restore(
+    kept.map((row) => ({ ...row, path: name })),
+    Date.now(),
+    on.recorded.log,
+  );
+  assert.ok(restored.keyAgreementOf(name)?.der.equals(device.identity.keyAgreement.certificate.der));
+  assert.equal(restored.publish(name, device.certificates, Date.now()), undefined);
+});
+
+test('Ingest: a renewed certificate opens new envelopes, and the former one those on their way', async (context) => {
+  const on = await bench(context);
+  const former = await on.vendor.device(name);
+  await introduce(on, former);
+  const renewed = await on.vendor.device(name);
+  const late = former.snapshot(1);
+  await introduce(on, renewed);
+  await publish(on, renewed.snapshot(2));
+  await publish(on, late);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
+  assert.ok(on.directory.keyAgreementOf(name)?.der.equals(renewed.identity.keyAgreement.certificate.der));
+});
+
+test('Ingest: while the database is full nothing is acknowledged, and nothing is missing afterwards', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  await introduce(on, device);
+  assert.equal(on.database.engine, 'sqlite');
+  const limitPages = (pages: number): Promise<void> =>
+    on.database.engine === 'sqlite'
+      ? on.database.exclusively((raw) => raw.exec(`pragma max_page_count = ${pages}`))
+      : Promise.resolve();
+  await limitPages(1); // SQLite takes the current size: there is no room for one more page
+  let acknowledged = 0;
+  const all = Array.from({ length: 40 }, (_, index) =>
+    publish(
+      on,
+      device.snapshot(index + 1, [{ channel: 'text', value: randomBytes(180).toString('base64') }]),
+    ).then(() => {
+      acknowledged += 1;
+    }),
+  );
+  await on.recorded.until(
+    (records) => records.filter(({ event }) => event === 'database.unavailable').length >= 3,
+  );
+  assert.equal(acknowledged, 0);
+  assert.match(on.ingest.databaseFault ?? '', /full/);
+  await limitPages(1_000_000);
+  await Promise.all(all);
+  assert.equal(on.ingest.databaseFault, undefined);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 40, duplicated: 0 });
+});
+
+test('Ingest: a full queue leaves the rest to the broker', async (context) => {
+  const on = await bench(context, { queueMax: 3 });
+  const device = await on.vendor.device(name);
+  await introduce(on, device);
+  const offer = (sequence: number): boolean => {
+    const { topic, envelope } = device.snapshot(sequence);
+    return on.ingest.offer({
+      topic,
+      payload: envelope,
+      receivedMs: Date.now(),
+      acknowledge: () => undefined,
+    });
+  };
+  assert.deepEqual([1, 2, 3, 4].map(offer), [true, true, true, false]);
+  await on.recorded.until(() => on.measures.tally.stored === 3);
+  assert.equal(devicePath(name), name);
+});
