@@ -10,7 +10,7 @@ import type { CascadeFilters, CascadeState } from './cascade.ts';
 import type { BrokerConfig } from './config.ts';
 import { Connection } from './connection.ts';
 import { closeRevoked, watchCrls } from './crl-watch.ts';
-import type { BrokerError } from './errors.ts';
+import { BrokerError } from './errors.ts';
 import { Hub } from './hub.ts';
 import type { Peer, PeerVerifier } from './identity.ts';
 import type { Measures } from './measures.ts';
@@ -174,7 +174,14 @@ export class Core {
     });
     await this.#cascade?.stop();
     this.#turn.finish();
-    this.#store.close();
+    try {
+      this.#store.close();
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      // The answers of this last turn were not sent either, so nobody believes in what is lost.
+      this.#options.log.error({ reason: error.code, detail: error.message }, 'store.failed');
+      this.#store.abandon();
+    }
   }
 
   #openCascade(): Cascade | undefined {

@@ -26,7 +26,8 @@ export interface QueueOptions {
   >;
   /** Asked again at delivery, for rights may have changed since the message was queued. */
   readonly mayReceive: (topic: string) => boolean;
-  readonly onDropped: (reason: DropReason, count: number) => void;
+  /** @param dropped - how many this queue has dropped since the start, this one included */
+  readonly onDropped: (reason: DropReason, dropped: number) => void;
 }
 
 export type DropReason = 'queue_full' | 'no_longer_allowed';
@@ -54,6 +55,7 @@ export class DeliveryQueue {
   #unknownSent = 0;
   #messages = 0;
   #bytes = 0;
+  #dropped = 0;
 
   constructor(options: QueueOptions, existing?: { messages: number; bytes: number; lastSequence: number }) {
     this.#options = options;
@@ -92,7 +94,7 @@ export class DeliveryQueue {
     while (this.isFullFor(bytes)) {
       if (!this.#dropOldest()) {
         // Everything that counts is in flight: then the new one is what cannot be kept.
-        this.#options.onDropped('queue_full', 1);
+        this.#options.onDropped('queue_full', ++this.#dropped);
         if (this.#options.stored !== undefined) this.#releaseMessage(message);
         return;
       }
@@ -179,7 +181,7 @@ export class DeliveryQueue {
   #send(outlet: Outlet, delivery: Delivery): void {
     const { message } = delivery;
     if (message !== undefined && !this.#options.mayReceive(message.topic)) {
-      this.#options.onDropped('no_longer_allowed', 1);
+      this.#options.onDropped('no_longer_allowed', ++this.#dropped);
       this.#finish(delivery);
       return;
     }
@@ -245,7 +247,7 @@ export class DeliveryQueue {
     this.#lastTaken = Math.max(this.#lastTaken, oldest.sequence);
     this.#lastLoaded = Math.max(this.#lastLoaded, oldest.sequence);
     this.#finish(oldest);
-    this.#options.onDropped('queue_full', 1);
+    this.#options.onDropped('queue_full', ++this.#dropped);
     return true;
   }
 }

@@ -1,5 +1,5 @@
 /** The TLS listener: mutual TLS 1.2 or 1.3 against pinned roots, bounded before anybody has shown who it is. */
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer } from 'node:tls';
 import type { Server, TLSSocket } from 'node:tls';
 import type { TlsIdentity } from '../pki/identity.ts';
@@ -77,11 +77,25 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     );
     socket.destroy();
   });
-  server.on('secureConnection', (socket) => admit(socket, options));
+  // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
+  const handshaking = new Map<string, Socket>();
+  server.on('connection', (socket: Socket) => {
+    const key = peerKey(socket);
+    handshaking.set(key, socket);
+    socket.once('close', () => handshaking.delete(key));
+  });
+  server.on('secureConnection', (socket) => {
+    handshaking.delete(peerKey(socket));
+    admit(socket, options);
+  });
   await listen(server, endpoint);
   return {
     port: (server.address() as AddressInfo).port,
-    close: () => new Promise((resolve) => void server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of handshaking.values()) socket.destroy();
+      }),
   };
 }
 
@@ -108,6 +122,11 @@ function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerO
     return;
   }
   if (!onPeer(socket, peer)) refuse('unavailable');
+}
+
+/** The same for a TLS socket and the TCP socket below it. */
+function peerKey({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress ?? ''} ${remotePort ?? ''}`;
 }
 
 function listen(server: Server, endpoint: Endpoint): Promise<void> {

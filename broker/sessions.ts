@@ -184,9 +184,10 @@ export class Sessions {
         stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
         limits: isCascade ? { ...limits, inFlightMax: cascadeInFlightMax ?? limits.inFlightMax } : limits,
         mayReceive: (topic) => this.mayReceive({ identity, isCascade }, topic),
-        onDropped: (reason) => {
+        onDropped: (reason, dropped) => {
           measures.dropped.inc({ reason });
-          log.warn({ identity, clientId, reason }, 'message.dropped');
+          // A queue that overflows for hours must not fill the log as well.
+          if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
         },
       },
       size,
@@ -216,4 +217,9 @@ export class Sessions {
     if (left > 0) this.#countByIdentity.set(session.identity, left);
     else this.#countByIdentity.delete(session.identity);
   }
+}
+
+/** The first, the tenth, the hundredth, and every thousandth. */
+function isWorthALine(count: number): boolean {
+  return count === 1 || count === 10 || count === 100 || count % 1000 === 0;
 }

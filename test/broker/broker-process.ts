@@ -21,6 +21,10 @@ export class BrokerProcess {
     running.add(this);
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   /** SIGKILL: nothing of the program runs any more. */
   async kill(): Promise<void> {
     running.delete(this);
