@@ -1,6 +1,7 @@
 /** The configuration file of bpm. */
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { databaseUrlType } from '../database/url-type.ts';
 import type { ConfigTypes } from '../runtime/config.ts';
 import { endpointType } from '../runtime/config.ts';
 import { logLevels } from '../runtime/log.ts';
@@ -19,7 +20,7 @@ export function bpmConfigSchema(types: ConfigTypes) {
     tokenFile: types.existingPath.optional().meta({ description: 'a bearer token, in a file of its own' }),
   });
   return z.strictObject({
-    database: z.string().min(1).meta({ description: 'the same as the backend: sqlite:/file or mysql://…' }),
+    database: databaseUrlType(types).meta({ description: 'the same as the backend: sqlite:FILE or mysql://…' }),
     processes: types.existingPath
       .default(shipped('processes'))
       .meta({ description: 'folder of .bpmn files; the one with the id "condition" is started' }),

@@ -1,5 +1,5 @@
 /** bpm: judges snapshots, runs the workflows that a changed condition starts, and tells people. */
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
@@ -22,6 +22,7 @@ import { createHttpTransport, createMailTransport, sendDue } from './notificatio
 import type { RowContext } from './rows.ts';
 import { loadRules } from './rules.ts';
 import { continueReady } from './tasks.ts';
+import { createTimeOrderedIds } from './time-ordered-id.ts';
 import type { WatchResult } from './watcher.ts';
 import { batchMax, createWatcher } from './watcher.ts';
 
@@ -40,7 +41,8 @@ export interface RunningBpm {
 
 /** @throws ConfigError, ProcessError or DatabaseError if it cannot start */
 export async function startBpm(config: BpmConfig, dependencies: BpmDependencies): Promise<RunningBpm> {
-  const { log, clock = systemClock, random = Math.random, newId = randomUUID } = dependencies;
+  const { log, clock = systemClock, random = Math.random } = dependencies;
+  const { newId = createTimeOrderedIds(clock, randomBytes) } = dependencies;
   const rules = loadRules(config.rules);
   const transports = createTransports(config);
   const database = await connectDatabase(config.database);

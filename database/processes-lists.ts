@@ -48,7 +48,7 @@ export async function listTasks(database: Database, scope: Scope, limit: number)
       ])
       .where('t.state', open ? '=' : '<>', 'open')
       .orderBy('t.created_ms', open ? 'asc' : 'desc')
-      .orderBy('t.id')
+      .orderBy('t.id', open ? 'asc' : 'desc')
       .limit(limit)
       .where(within('d.path', scope))
       .execute();
@@ -123,7 +123,7 @@ export async function listNotifications(
     ])
     .select(['n.state', 'n.attempts', 'n.created_ms as createdMs', 'n.sent_ms as sentMs', 'n.detail'])
     .orderBy('n.created_ms', 'desc')
-    .orderBy('n.id')
+    .orderBy('n.id', 'desc')
     .limit(limit)
     .where(within('d.path', scope))
     .execute();
@@ -174,7 +174,7 @@ export async function listWorkflows(
     ])
     .select(['i.started_ms as startedMs', 'i.ended_ms as endedMs', 'i.visited'])
     .orderBy('i.started_ms', 'desc')
-    .orderBy('i.id')
+    .orderBy('i.id', 'desc')
     .limit(limit);
   if (select.path !== undefined) query = query.where('d.path', '=', select.path);
   if (select.id !== undefined) query = query.where('i.id', '=', select.id);

@@ -15,12 +15,12 @@ const device = 'm-1/a-1/d-1';
 interface Client {
   readonly plant: Plant;
   /** @returns status and, where it is JSON, the body */
-  ask(
+  readonly ask: (
     user: string | undefined,
     method: 'GET' | 'POST',
     url: string,
     body?: object,
-  ): Promise<[number, unknown]>;
+  ) => Promise<[number, unknown]>;
 }
 
 async function createClient(context: TestContext): Promise<Client> {
