@@ -18,7 +18,7 @@ let site: Site;
 let broker: RunningBroker;
 let journal: Journal;
 before(async () => {
-  site = await openSite();
+  site = openSite();
   ({ broker, journal } = await site.start());
 });
 after(() => site.remove());
@@ -191,7 +191,7 @@ test('listener: a certificate that a customer CA issued for another customer is 
 });
 
 test('listener: a certificate of another root is refused before MQTT begins', async () => {
-  const stranger: Authority = await createAuthority({ directory: path.join(site.directory, 'stranger') });
+  const stranger: Authority = createAuthority({ directory: path.join(site.directory, 'stranger') });
   const directory = path.join(site.directory, 'stranger-keys');
   await stranger.issue({ path: 'ms-acc-1', kinds: ['tls'], outputDirectory: directory });
   const { privateKeyPem, chainPem } = loadTlsIdentity(directory);

@@ -5,10 +5,10 @@ import { after, before, test } from 'node:test';
 import type { BrokerProcess } from './broker-process.ts';
 import { killBrokerProcesses, startBrokerProcess } from './broker-process.ts';
 import type { Site } from './fixture.ts';
-import { openSite } from './fixture.ts';
+import { Progress, openSite } from './fixture.ts';
 
 let site: Site;
-before(async () => (site = await openSite()));
+before(() => void (site = openSite()));
 after(async () => {
   await killBrokerProcesses();
   await site.remove();
@@ -42,9 +42,9 @@ test('kill -9 of either broker during traffic: all that a device was acknowledge
   await service.endAsync();
 
   const wanted = 600;
-  let acknowledged = 0;
+  const acknowledged = new Progress();
   const publishing = (async () => {
-    while (acknowledged < wanted) {
+    while (acknowledged.value < wanted) {
       const publisher = await site.connect(customer, device, { clientId: 'p' }).catch(() => undefined);
       if (publisher === undefined) continue;
       const lost = new Promise<never>((_, reject) =>
@@ -52,12 +52,14 @@ test('kill -9 of either broker during traffic: all that a device was acknowledge
       );
       lost.catch(() => undefined);
       try {
-        while (acknowledged < wanted) {
+        while (acknowledged.value < wanted) {
           const batch = Array.from({ length: 10 }, (_, index) =>
-            topics.map((topic) => publisher.publishAsync(topic, String(acknowledged + index), { qos: 1 })),
+            topics.map((topic) =>
+              publisher.publishAsync(topic, String(acknowledged.value + index), { qos: 1 }),
+            ),
           );
           await Promise.race([Promise.all(batch.flat()), lost]);
-          acknowledged += 10;
+          acknowledged.add(10);
         }
       } catch {
         publisher.end(true);
@@ -65,8 +67,7 @@ test('kill -9 of either broker during traffic: all that a device was acknowledge
     }
   })();
   for (const victim of ['vendor', 'customer', 'vendor', 'customer'] as const) {
-    const target = Math.min(wanted, acknowledged + 60);
-    while (acknowledged < target) await new Promise((resolve) => setImmediate(resolve));
+    await acknowledged.until(Math.min(wanted, acknowledged.value + 60));
     await brokers[victim]?.kill();
     brokers[victim] = await start(victim, victim === 'vendor' ? vendorPort : customer.port, vendorPort);
   }

@@ -8,7 +8,7 @@ import type { Journal, Site } from './fixture.ts';
 import { openSite } from './fixture.ts';
 
 let site: Site;
-before(async () => (site = await openSite()));
+before(() => void (site = openSite()));
 after(() => site.remove());
 
 const device = 'ms-acc-1/acc-1/dev-1';

@@ -2,14 +2,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import type { MqttClient } from 'mqtt';
 import type { BrokerProcess } from './broker-process.ts';
 import { killBrokerProcesses, startBrokerProcess } from './broker-process.ts';
 import type { RawClient, Site } from './fixture.ts';
-import { openSite } from './fixture.ts';
+import { Progress, openSite } from './fixture.ts';
 
 let site: Site;
-before(async () => (site = await openSite()));
+before(() => void (site = openSite()));
 after(async () => {
   await killBrokerProcesses();
   await site.remove();
@@ -57,32 +56,30 @@ test('kill -9 during QoS 1 traffic: every acknowledged message arrives, in order
   await subscriber.subscribeAsync('ms-acc-1/+/+/snapshots', { qos: 1 });
   await subscriber.endAsync();
   const wanted = 1200;
-  let acknowledged = 0;
-  let isDone = false;
+  const acknowledged = new Progress();
   const publishing = (async () => {
-    let publisher: MqttClient | undefined;
-    while (acknowledged < wanted) {
-      publisher ??= await site.connect({ port }, device, { clientId: 'p' }).catch(() => undefined);
+    while (acknowledged.value < wanted) {
+      const publisher = await site.connect({ port }, device, { clientId: 'p' }).catch(() => undefined);
       if (publisher === undefined) continue;
       const lost = new Promise<never>((_, reject) =>
-        publisher?.once('close', () => reject(new Error('lost'))),
+        publisher.once('close', () => reject(new Error('lost'))),
       );
+      lost.catch(() => undefined);
       try {
-        const batch = Array.from({ length: 20 }, (_, index) =>
-          publisher?.publishAsync(snapshots, String(acknowledged + index), { qos: 1 }),
-        );
-        await Promise.race([Promise.all(batch), lost]);
-        acknowledged += 20;
+        while (acknowledged.value < wanted) {
+          const batch = Array.from({ length: 20 }, (_, index) =>
+            publisher.publishAsync(snapshots, String(acknowledged.value + index), { qos: 1 }),
+          );
+          await Promise.race([Promise.all(batch), lost]);
+          acknowledged.add(20);
+        }
       } catch {
         publisher.end(true);
-        publisher = undefined;
       }
     }
-    isDone = true;
   })();
   for (let kills = 0; kills < 5; kills++) {
-    const target = acknowledged + 100;
-    while (acknowledged < target && !isDone) await new Promise((resolve) => setImmediate(resolve));
+    await acknowledged.until(Math.min(wanted, acknowledged.value + 100));
     await broker.kill();
     broker = await startBrokerProcess(...(await settings('qos1', port)));
   }

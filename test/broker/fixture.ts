@@ -193,9 +193,9 @@ export class Site {
   }
 }
 
-export async function openSite(): Promise<Site> {
+export function openSite(): Site {
   const directory = mkdtempSync(path.join(tmpdir(), 'plombe-broker-'));
-  return new Site(directory, await createAuthority({ directory: path.join(directory, 'pki') }));
+  return new Site(directory, createAuthority({ directory: path.join(directory, 'pki') }));
 }
 
 /** Bytes out, packets in: for what a well-behaved client never does. */
@@ -253,6 +253,22 @@ export class RawClient {
   #wake(): void {
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();
+  }
+}
+
+/** A count that somebody raises and somebody else waits for. */
+export class Progress {
+  value = 0;
+  readonly #waiting = new Set<() => void>();
+
+  add(count: number): void {
+    this.value += count;
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
+  }
+
+  async until(target: number): Promise<void> {
+    while (this.value < target) await new Promise<void>((resolve) => this.#waiting.add(resolve));
   }
 }
 

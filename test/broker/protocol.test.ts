@@ -8,7 +8,7 @@ let site: Site;
 let broker: RunningBroker;
 let journal: Journal;
 before(async () => {
-  site = await openSite();
+  site = openSite();
   ({ broker, journal } = await site.start());
 });
 after(() => site.remove());
