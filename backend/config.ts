@@ -1,6 +1,7 @@
 /** The backend's configuration file. */
 import { z } from 'zod';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
+import { databaseUrlType } from '../database/url-type.ts';
 import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
 import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
@@ -53,7 +54,7 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
         .array(types.existingPath)
         .default([])
         .describe("ENC certificates of customers' auditors, who can read the commands to their own devices"),
-      database: databaseType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
+      database: databaseUrlType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
       http: z.strictObject({
         listen: endpointType.describe('where the dashboard and its API are; plain HTTP, for a TLS proxy'),
         publicUrl: z
@@ -74,15 +75,4 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
       error: 'opens nothing without `commandIdentity`',
       path: ['commandPassphraseFile'],
     });
-}
-
-/** A file in the URL is relative to the configuration file, like every other path. */
-function databaseType(types: ConfigTypes): z.ZodType<string> {
-  return z.string().transform((url, context) => {
-    if (/^(mysql|mariadb):\/\/./.test(url)) return url;
-    const file = /^sqlite:(.+)$/.exec(url)?.[1];
-    if (file !== undefined) return file === ':memory:' ? url : `sqlite:${types.path.parse(file)}`;
-    context.addIssue('wanted sqlite:FILE or mysql://…');
-    return z.NEVER;
-  });
 }

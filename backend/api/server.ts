@@ -36,7 +36,12 @@ export async function startApi(
   registerProcessRoutes(server, apiContext);
   registerEvents(server, apiContext);
   registerStatic(server);
-  await server.listen({ host: listen.host, port: listen.port });
+  try {
+    await server.listen({ host: listen.host, port: listen.port });
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
   return {
     port: (server.server.address() as AddressInfo).port,
     close: async () => {
