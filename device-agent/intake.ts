@@ -1,5 +1,6 @@
 /** From a collector into the outbox: in order, many in one commit, never more than the outbox takes. */
 import { CmsError } from '../cms/errors.ts';
+import { SenmlError } from '../domain/senml.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Collector, Rejection, Sample } from './collector/collector.ts';
 import { CollectorError } from './collector/collector.ts';
@@ -122,7 +123,8 @@ class Intake {
       this.#samples += 1;
     } catch (error) {
       if (error instanceof OutboxError && error.code === 'outbox.closed') return;
-      if (!(error instanceof OutboxError || error instanceof CmsError)) throw error;
+      if (!(error instanceof OutboxError || error instanceof CmsError || error instanceof SenmlError))
+        throw error;
       if (error instanceof OutboxError && this.#options.pace === 'waits') this.#again.push(sample);
       else this.#count(sample.device, error.code, { detail: error.message });
     }

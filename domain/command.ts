@@ -90,10 +90,13 @@ function isTime(value: unknown): value is number {
 }
 
 function isParameters(value: unknown): value is Record<string, string | number | boolean> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  const values = Object.values(value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
+    return false;
+  const values: unknown[] = Object.values(value);
   return (
     values.length <= parametersMax &&
-    values.every((item) => ['string', 'number', 'boolean'].includes(typeof item))
+    values.every(
+      (item) => typeof item === 'string' || typeof item === 'boolean' || Number.isFinite(item), // and NaN is no number
+    )
   );
 }

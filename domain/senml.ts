@@ -12,7 +12,7 @@ import type { ChannelValue, Reading, Snapshot } from './snapshot.ts';
 import { isChannelName } from './snapshot.ts';
 
 export type SenmlErrorCode =
-  | 'senml.malformed' // neither CBOR nor JSON, or not an array of records
+  | 'senml.malformed' // neither CBOR nor JSON, not an array of records, or a channel twice
   | 'senml.unsupported' // a version or a mandatory field that we do not know (RFC 8428 §4.4)
   | 'senml.limit' // more records, or a longer name, unit or value than we take
   | 'senml.not_finite' // NaN or an infinity
@@ -46,8 +46,10 @@ const deviceTypeName = 'device.type';
 /**
  * @param device - becomes the base name, so that names are globally unique (RFC 8428 §4.5.1)
  * @returns CBOR, media type `application/senml+cbor`
+ * @throws SenmlError for a snapshot that no reader would take: its maker learns it first
  */
 export function encodeSenmlCbor(device: NamespacePath, snapshot: Snapshot): Uint8Array {
+  requireReadable(snapshot);
   const base = new Map<number, unknown>([
     [labels.bn, `${device}:`],
     [labels.bt, snapshot.timeMs / 1000],
@@ -61,6 +63,46 @@ export function encodeSenmlCbor(device: NamespacePath, snapshot: Snapshot): Uint
     return record;
   });
   return encode([base, ...records], { ...rfc8949EncodeOptions, typeEncoders: { number: encodeNumber } });
+}
+
+function requireReadable({ timeMs, deviceType, readings }: Snapshot): void {
+  requireAbsolute(timeMs);
+  requireLength('device type', deviceType, valueLengthMax);
+  if (readings.length === 0) throw new SenmlError('senml.no_values', 'snapshot has no reading');
+  if (readings.length > readingsMax) {
+    throw new SenmlError(
+      'senml.limit',
+      `snapshot has ${readings.length} readings; at most ${readingsMax} are read`,
+    );
+  }
+  const channels = new Set<string>();
+  for (const { channel, unit, value } of readings) {
+    if (!isChannelName(channel))
+      throw new SenmlError('senml.malformed', `"${channel}" is not a channel name`);
+    if (channel === deviceTypeName) throw new SenmlError('senml.malformed', `"${channel}" is not a channel`);
+    requireFirst(channels, channel);
+    if (unit !== undefined) requireLength('unit', unit, unitLengthMax);
+    if (typeof value === 'string') requireLength('value', value, valueLengthMax);
+    if (typeof value === 'number' && !Number.isFinite(value)) {
+      throw new SenmlError('senml.not_finite', `"${channel}" is ${value}`);
+    }
+  }
+}
+
+function requireAbsolute(timeMs: number): void {
+  if (timeMs >= absoluteTimeMinSeconds * 1000) return;
+  throw new SenmlError('senml.unsupported', 'time is relative to now; a snapshot states an absolute time');
+}
+
+function requireLength(what: string, text: string, lengthMax: number): void {
+  if (text.length <= lengthMax) return;
+  throw new SenmlError('senml.limit', `${what} has ${text.length} characters; at most ${lengthMax} are read`);
+}
+
+/** A snapshot has one value a channel: of two, readers might take different ones. */
+function requireFirst(channels: Set<string>, channel: string): void {
+  if (channels.has(channel)) throw new SenmlError('senml.malformed', `"${channel}" is there twice`);
+  channels.add(channel);
 }
 
 function valueLabel(value: ChannelValue): number {
@@ -143,7 +185,10 @@ type SenmlRecord = ReadonlyMap<string, unknown>;
 function recordFromCbor(item: unknown): SenmlRecord {
   if (!(item instanceof Map))
     throw new SenmlError('senml.malformed', 'a SenML record is a map (RFC 8428 §4)');
-  return new Map(Array.from(item, ([key, value]) => [names.get(key) ?? String(key), value]));
+  const record = new Map(Array.from(item, ([key, value]) => [names.get(key) ?? String(key), value] as const));
+  // A label and the name that it stands for are one field.
+  if (record.size < item.size) throw new SenmlError('senml.malformed', 'a record has a field twice');
+  return record;
 }
 
 function recordFromJson(item: unknown): SenmlRecord {
@@ -156,6 +201,7 @@ function recordFromJson(item: unknown): SenmlRecord {
 function readPack(device: NamespacePath, records: readonly SenmlRecord[]): Snapshot {
   const base = { name: '', timeSeconds: 0, unit: '' };
   const readings: Reading[] = [];
+  const channels = new Set<string>();
   let deviceType = '';
   let timeMs: number | undefined;
   for (const record of records) {
@@ -172,15 +218,14 @@ function readPack(device: NamespacePath, records: readonly SenmlRecord[]): Snaps
       );
     }
     timeMs = recordTimeMs;
+    requireFirst(channels, channel);
     const unit = readText(record, 'u', unitLengthMax) ?? base.unit;
     if (channel === deviceTypeName && typeof value === 'string') deviceType = value;
     else readings.push({ channel, ...(unit === '' ? {} : { unit }), value });
   }
   if (timeMs === undefined || readings.length === 0)
     throw new SenmlError('senml.no_values', 'pack has no value');
-  if (timeMs < absoluteTimeMinSeconds * 1000) {
-    throw new SenmlError('senml.unsupported', 'time is relative to now; a snapshot states an absolute time');
-  }
+  requireAbsolute(timeMs);
   return { timeMs, deviceType, readings };
 }
 
@@ -244,11 +289,6 @@ function readText(record: SenmlRecord, key: string, lengthMax: number): string |
   const value = record.get(key);
   if (value === undefined) return undefined;
   if (typeof value !== 'string') throw new SenmlError('senml.malformed', `"${key}" is not a string`);
-  if (value.length > lengthMax) {
-    throw new SenmlError(
-      'senml.limit',
-      `"${key}" has ${value.length} characters; at most ${lengthMax} are read`,
-    );
-  }
+  requireLength(`"${key}"`, value, lengthMax);
   return value;
 }

@@ -27,8 +27,11 @@ export function channelGroup(channel: string): string {
   return dot > 0 ? channel.slice(0, dot) : groupless;
 }
 
-/** RFC 8428 §4.5.1: the characters of a SenML name, the first of them a letter or a digit. */
-const namePattern = /^[A-Za-z0-9][A-Za-z0-9\-:./_]*$/;
+/**
+ * RFC 8428 §4.5.1: the characters of a SenML name, the first of them a letter or a digit. Without the colon, which
+ * separates a device from its channel in a whole name.
+ */
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9\-./_]*$/;
 
 export function isChannelName(text: string): boolean {
   return text.length <= channelNameLengthMax && namePattern.test(text);

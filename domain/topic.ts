@@ -53,6 +53,7 @@ export function isTopicFilter(text: string): text is TopicFilter {
 export function filterCovers(outer: string, inner: string): boolean {
   // [MQTT-4.7.2-1]: a leading wildcard never matches a topic that begins with `$`.
   if (inner.startsWith('$') && /^[+#]/.test(outer)) return false;
+  if (outer === '+/#') return true; // the same set as `#`: every topic has a first level
   const outerLevels = outer.split('/');
   const innerLevels = inner.split('/');
   for (const [index, level] of outerLevels.entries()) {

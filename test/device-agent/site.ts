@@ -162,8 +162,9 @@ export class Site {
   ending<P extends { stop(): Promise<void> }>(program: P): P {
     let stopped: Promise<void> | undefined;
     const stop = program.stop.bind(program);
-    program.stop = () => (stopped ??= stop());
-    this.#endings.push(program.stop);
+    const stopOnce = (): Promise<void> => (stopped ??= stop());
+    program.stop = stopOnce;
+    this.#endings.push(stopOnce);
     return program;
   }
 
