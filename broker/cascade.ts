@@ -10,7 +10,7 @@ import type { Endpoint } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Outlet } from './delivery-queue.ts';
 import { BrokerError } from './errors.ts';
-import type { Hub } from './hub.ts';
+import type { Hub, PublishRefusal } from './hub.ts';
 import type { Measures } from './measures.ts';
 import type { Delivery, Message } from './message.ts';
 import type { RoleTable } from './roles.ts';
@@ -42,6 +42,11 @@ export interface CascadeFilters {
   readonly down: readonly string[];
   /** Of what comes down, what is kept as retained here: MQTT 3.1.1 does not say of a live message that it was. */
   readonly retainDown: readonly string[];
+}
+
+interface Arrival {
+  readonly message: ReceivedMessage;
+  readonly acknowledge: () => void;
 }
 
 export interface CascadeState {
@@ -97,6 +102,7 @@ export class Cascade implements Client, Outlet {
   readonly #options: CascadeOptions;
   readonly #session: Session;
   readonly #link: Link;
+  #waiting: Arrival[] = [];
   #isClosed = false;
   #forwardedUp = 0;
   #forwardedDown = 0;
@@ -189,30 +195,50 @@ export class Cascade implements Client, Outlet {
     this.#session.queue.acknowledged(packetId);
   }
 
-  /** The upstream is told that a message has arrived only once it is durable here. */
-  #receive({ topic, payload, qos, retain }: ReceivedMessage, acknowledge: () => void): void {
+  /** Takes what had to wait for room here, in order. Called every second. */
+  retryWaiting(): void {
+    while (this.#waiting.length > 0) {
+      const [first] = this.#waiting;
+      if (first === undefined || this.#take(first) !== undefined) return;
+      this.#waiting.shift();
+    }
+  }
+
+  /** Unacknowledged, the upstream sends no more than its window, which bounds what waits here. */
+  #receive(message: ReceivedMessage, acknowledge: () => void): void {
     if (this.#isClosed) return;
-    const { hub, turn, filters, measures, log } = this.#options;
+    const arrival = { message, acknowledge };
+    const refusal = this.#waiting.length > 0 ? undefined : this.#take(arrival);
+    if (refusal === undefined && this.#waiting.length === 0) return;
+    this.#waiting.push(arrival);
+    if (refusal === undefined) return;
+    const { measures, log } = this.#options;
+    measures.refusals.inc({ reason: refusal });
+    log.error({ topic: message.topic, reason: refusal }, 'cascade.message_refused');
+  }
+
+  /** The upstream is told that a message has arrived only once it is durable here. */
+  #take({ message, acknowledge }: Arrival): PublishRefusal | undefined {
+    const { topic, payload, qos, retain } = message;
+    const { hub, turn, filters, measures } = this.#options;
     const isRetained = retain || filters.retainDown.some((filter) => filterCovers(filter, topic));
     // Every reconnect brings the retained messages again.
     const isKnown = isRetained && hub.retainedPayload(topic)?.equals(payload) === true;
     const refusal = isKnown
       ? undefined
       : hub.publish({ topic, payload, qos, retain: isRetained, origin: 'upstream' });
-    if (refusal !== undefined) {
-      // Not acknowledged: the upstream keeps it and sends it again on the next connection.
-      measures.refusals.inc({ reason: refusal });
-      log.error({ topic, reason: refusal }, 'cascade.message_refused');
-      return;
-    }
+    if (refusal !== undefined) return refusal;
     turn.afterCommit(() => {
       this.#forwardedDown++;
       measures.cascadeForwarded.inc({ direction: 'down' });
       acknowledge();
     });
+    return undefined;
   }
 
   #connectionChanged(isConnected: boolean): void {
+    // What waits is not acknowledged, so the upstream sends it again.
+    if (!isConnected) this.#waiting = [];
     this.#options.measures.cascadeConnected.set(isConnected ? 1 : 0);
   }
 }

@@ -138,11 +138,12 @@ export class Core {
     );
   }
 
-  /** Closes whoever was silent too long or whose certificate has expired. */
+  /** Every second: closes whoever was silent too long or whose certificate has expired. */
   sweep(): void {
     const nowMs = this.#options.clock();
     const monotonicMs = this.#options.monotonicMs();
     this.#turn.guard(() => {
+      this.#cascade?.retryWaiting();
       for (const connection of this.#connections) {
         if (connection.isSilent(monotonicMs)) {
           connection.close(connection.hasSession ? 'keep_alive_timeout' : 'connect_timeout');

@@ -26,11 +26,13 @@ async function startCustomer(
   name: string,
   vendor: { readonly port: number },
   cascade: Readonly<Record<string, unknown>> = {},
+  limits: Readonly<Record<string, unknown>> = {},
 ): Promise<{ broker: RunningBroker; journal: Journal }> {
   return site.start(
     {
       identity: await site.identity('ms-acc-1', ['127.0.0.1']),
       data: path.join(site.directory, name, 'customer'),
+      limits,
       cascade: { upstream: `127.0.0.1:${vendor.port}`, brokerName: 'vendor-broker', ...cascade },
     },
     { reconnect },
@@ -127,6 +129,30 @@ test('cascade: policies and revocations are retained below, and a deletion is ca
     'vendor/recipients=',
   ]);
   assert.equal(customer.state().retained, 0);
+});
+
+test('cascade: what finds no room below waits upstream, and comes down in order once there is', async () => {
+  const vendor = await startVendor('room');
+  const { broker: customer, journal } = await startCustomer('room', vendor, {}, { queuedMessagesMax: 2 });
+  const session = { clientId: 'd', clean: false };
+  const subscriber = await site.connect(customer, device, session);
+  await subscriber.subscribeAsync(`${device}/commands`, { qos: 1 });
+  await subscriber.endAsync();
+  await journal.until('link.connected');
+  const service = await site.connect(vendor, 'MRO-Admin');
+  // Retained here only when the subscription stands; so this one is behind it.
+  await service.publishAsync('vendor/recipients', 'stands', { qos: 1, retain: true });
+  const watcher = await site.connect(customer, 'ms-acc-1');
+  await watcher.subscribeAsync('vendor/recipients', { qos: 1 });
+  await site.received(watcher).count(1);
+  for (const text of ['1', '2', '3', '4', '5'])
+    await service.publishAsync(`${device}/commands`, text, { qos: 1 });
+  await journal.until('cascade.message_refused', { reason: 'queue_full' });
+  const again = await site.connect(customer, device, session);
+  assert.deepEqual(
+    await site.received(again).count(5),
+    [1, 2, 3, 4, 5].map((text) => `${device}/commands=${text}`),
+  );
 });
 
 test('cascade: an upstream that is another broker than the one named gets nothing', async () => {
