@@ -20,7 +20,9 @@ export function bpmConfigSchema(types: ConfigTypes) {
     tokenFile: types.existingPath.optional().meta({ description: 'a bearer token, in a file of its own' }),
   });
   return z.strictObject({
-    database: databaseUrlType(types).meta({ description: 'the same as the backend: sqlite:FILE or mysql://…' }),
+    database: databaseUrlType(types).meta({
+      description: 'the same as the backend: sqlite:FILE or mysql://…',
+    }),
     processes: types.existingPath
       .default(shipped('processes'))
       .meta({ description: 'folder of .bpmn files; the one with the id "condition" is started' }),

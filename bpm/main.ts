@@ -14,6 +14,7 @@ import { connectDatabase } from '../database/connect.ts';
 import { isUnavailable } from '../database/errors.ts';
 import { migrate } from '../database/migrate.ts';
 import { saveRules } from '../database/processes.ts';
+import { countUnjudged } from '../database/processes-backlog.ts';
 import type { BpmConfig } from './config.ts';
 import { bpmConfigSchema } from './config.ts';
 import { loadDefinitions } from './definitions.ts';
@@ -24,7 +25,7 @@ import { loadRules } from './rules.ts';
 import { continueReady } from './tasks.ts';
 import { createTimeOrderedIds } from './time-ordered-id.ts';
 import type { WatchResult } from './watcher.ts';
-import { batchMax, createWatcher } from './watcher.ts';
+import { batchMax, createWatcher, watchCursor } from './watcher.ts';
 
 export interface BpmDependencies {
   readonly log: Log;
@@ -62,6 +63,8 @@ export async function startBpm(config: BpmConfig, dependencies: BpmDependencies)
         name: 'watch',
         run: async () => {
           const result = await watcher.judgeBatch();
+          const atMs = clock();
+          counters.waiting(await countUnjudged(database, watchCursor), atMs);
           if (result !== undefined) counters.watched(result, log);
           return result === undefined || result.snapshots === batchMax;
         },
@@ -103,11 +106,15 @@ interface Counters {
   continued(steps: number): boolean;
   sent(outcomes: readonly NotificationOutcome[]): boolean;
   failed(work: string): void;
+  /** @param snapshots - not judged yet, as they were counted at `atMs` */
+  waiting(snapshots: number, atMs: number): void;
   state(): object;
 }
 
 function createCounters(metrics: Metrics): Counters {
   const totals = { snapshots: 0, started: 0, repeated: 0, steps: 0, sent: 0 };
+  const backlog = { backlog: -1, backlogAtMs: 0 };
+  const backlogGauge = metrics.gauge('plombe_bpm_backlog', 'snapshots stored and not judged yet');
   const snapshots = metrics.counter('plombe_bpm_snapshots_total', 'snapshots judged');
   const started = metrics.counter('plombe_bpm_instances_total', 'workflows started', ['classification']);
   const repeated = metrics.counter(
@@ -143,7 +150,12 @@ function createCounters(metrics: Metrics): Counters {
       return outcomes.length > 0;
     },
     failed: (work) => failures.inc({ work }),
-    state: () => ({ ...totals }),
+    waiting: (snapshots, atMs) => {
+      backlogGauge.set(snapshots);
+      Object.assign(backlog, { backlog: snapshots, backlogAtMs: atMs });
+    },
+    // -1 until it was counted for the first time
+    state: () => ({ ...totals, ...backlog }),
   };
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { z } from 'zod';
 import { bpmConfigSchema } from '../../bpm/config.ts';
 import type { BpmConfig } from '../../bpm/config.ts';
 import { startBpm } from '../../bpm/main.ts';
@@ -30,6 +31,7 @@ function configOf(context: TestContext, text: string): BpmConfig {
 }
 
 const log = createLog('test', 'silent');
+const stateType = z.object({ backlog: z.number(), snapshots: z.number() });
 
 void test('bpmConfigSchema: a database is enough, and the shipped files are the default', (context) => {
   const config = configOf(context, 'database: sqlite:/x.db\n');
@@ -78,6 +80,10 @@ void test('startBpm: judges what is there and, without a way out, lists what it 
     assert.ok(
       typeof rules === 'object' && rules !== null && 'title' in rules && rules.title === 'Fuel meter',
     );
+    const readState = async (): Promise<z.output<typeof stateType>> =>
+      stateType.parse(await (await fetch(`http://127.0.0.1:${bpm.observePort}/state`)).json());
+    while ((await readState()).snapshots < 2) await new Promise(setImmediate);
+    assert.deepEqual(await readState(), { backlog: 0, snapshots: 2 });
     const health = await fetch(`http://127.0.0.1:${bpm.observePort}/healthz`);
     assert.equal(health.status, 200);
     const metrics = await (await fetch(`http://127.0.0.1:${bpm.observePort}/metrics`)).text();
