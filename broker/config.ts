@@ -106,6 +106,17 @@ export function brokerConfigType(types: ConfigTypes) {
       })
       .prefault({})
       .describe('what a missing or outdated CRL means'),
+    expectedSessions: z
+      .array(
+        z.strictObject({
+          identity: z.string().min(1).max(64).describe('common name of the client'),
+          clientId: z.string().min(1).max(256),
+          subscriptions: z.array(filterType).min(1).max(100).describe('filters, at QoS 1'),
+        }),
+      )
+      .max(1000)
+      .default([])
+      .describe('sessions that exist before their clients first connect, so that these miss nothing'),
     cascade: cascadeType(types),
     observe: endpointType
       .optional()

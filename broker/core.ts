@@ -81,6 +81,7 @@ export class Core {
       clock,
       cascadeInFlightMax: config.cascade?.inFlightMax,
     });
+    for (const expected of config.expectedSessions) this.#sessions.expect(expected);
     this.#hub = new Hub({ store, sessions: this.#sessions, limits, queueFull, measures });
     this.#cascade = this.#openCascade();
     watchCrls({

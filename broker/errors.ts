@@ -5,6 +5,7 @@ export type BrokerErrorCode =
   | 'broker.store_locked' // another process has the data directory open
   | 'broker.store_too_new' // written by a later version
   | 'broker.cascade_denied' // the configuration asks the cascade to carry what its certificate may not
+  | 'broker.expected_session' // the configuration expects a session to read what its identity may not
   | 'broker.wrong_identity'; // the broker's own certificate is of no use for a listener
 
 export class BrokerError extends Error {

@@ -37,5 +37,3 @@ export const limitsType = z.strictObject({
   ),
 });
 export type BrokerLimits = z.infer<typeof limitsType>;
-
-export const defaultLimits: BrokerLimits = limitsType.parse({});

@@ -24,7 +24,9 @@ import { startListener } from './listener.ts';
 import type { Measures } from './measures.ts';
 import { createMeasures } from './measures.ts';
 import { rolesWith } from './roles.ts';
+import type { RoleTable } from './roles.ts';
 import { Supervisor } from './supervisor.ts';
+import { isAllowed } from './tacs.ts';
 import type { BrokerState } from './supervisor.ts';
 
 export interface BrokerSurroundings {
@@ -112,6 +114,7 @@ function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Om
   const nowMs = clock();
   const identity = loadIdentity(config, nowMs);
   const roles = rolesWith(config.roles ?? {});
+  requireExpectedRights(config, roles);
   const revocation = new RevocationIndex();
   loadCrlFiles(revocation, config.crls ?? [], identity.roots);
   const { action, afterHours } = config.staleCrl;
@@ -132,6 +135,17 @@ function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Om
     monotonicMs: surroundings.monotonicMs ?? (() => performance.now()),
     reconnect: surroundings.reconnect,
   };
+}
+
+function requireExpectedRights({ expectedSessions }: BrokerConfig, roles: RoleTable): void {
+  for (const { identity, subscriptions } of expectedSessions) {
+    const denied = subscriptions.find((filter) => !isAllowed(identity, 'subscribe', filter, roles));
+    if (denied === undefined) continue;
+    throw new BrokerError(
+      'broker.expected_session',
+      `expectedSessions: ${identity} may not subscribe ${denied}`,
+    );
+  }
 }
 
 function loadIdentity(

@@ -24,6 +24,14 @@ export interface SessionsOptions {
   readonly clock: Clock;
 }
 
+/** A session that the configuration makes, for a client that must miss nothing. */
+export interface ExpectedSession {
+  readonly identity: string;
+  readonly clientId: string;
+  /** Filters, at QoS 1. */
+  readonly subscriptions: readonly string[];
+}
+
 export type SessionRefusal = 'sessions_max' | 'sessions_per_identity_max';
 
 export class Sessions {
@@ -90,6 +98,20 @@ export class Sessions {
     session.disconnectedMs = undefined;
     if (storedId !== undefined) this.#store.markSession(storedId, undefined);
     return { session, present };
+  }
+
+  /**
+   * Makes a stored session before its client has ever connected, so that nothing is missed until it does. One that
+   * is there already is its client's own. The caller has checked the rights.
+   */
+  expect({ identity, clientId, subscriptions }: ExpectedSession): void {
+    if (this.find(identity, clientId) !== undefined) return;
+    const storedId = this.#store.createSession(identity, clientId);
+    const session = this.#add(identity, clientId, storedId);
+    session.disconnectedMs = this.#options.clock();
+    this.#store.markSession(storedId, session.disconnectedMs);
+    for (const filter of subscriptions) this.subscribe(session, filter, 1);
+    this.#options.log.info({ identity, clientId }, 'session.expected');
   }
 
   /** The client is gone; a clean session ends with it. */

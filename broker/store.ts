@@ -77,6 +77,7 @@ const sql = {
   putSubscription: 'INSERT OR REPLACE INTO subscription (session, filter, qos) VALUES (?, ?, ?)',
   deleteSubscription: 'DELETE FROM subscription WHERE session = ? AND filter = ?',
   lastMessage: 'SELECT coalesce(max(id), 0) AS id FROM message',
+  countMessages: 'SELECT count(*) AS messages FROM message',
   insertMessage: 'INSERT INTO message (id, topic, payload, pending) VALUES (?, ?, ?, ?)',
   deleteMessage: 'DELETE FROM message WHERE id = ?',
   releaseMessage: 'UPDATE message SET pending = pending - 1 WHERE id = ? RETURNING pending',
@@ -164,6 +165,11 @@ export class Store {
     const id = ++this.#lastMessageId;
     this.#write(sql.insertMessage, id, topic, payload, pending);
     return id;
+  }
+
+  /** How many messages wait in any queue. */
+  messageCount(): number {
+    return Number(this.#one(sql.countMessages)['messages']);
   }
 
   /** One queue less holds the message; the last one deletes it. `storedTargets` 1 spares a look-up. */
