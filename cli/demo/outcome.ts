@@ -1,5 +1,8 @@
 /** What the demo's database holds in the end, counted row by row. */
+import { watchCursor } from '../../bpm/watcher.ts';
 import { connectDatabase } from '../../database/connect.ts';
+import type { Database } from '../../database/connect.ts';
+import { countUnjudged } from '../../database/processes-backlog.ts';
 import { countWorkflows } from '../../database/processes-lists.ts';
 import type { WorkflowCounts } from '../../database/processes-lists.ts';
 import { countStoredByDevice } from '../../database/stored-by-device.ts';
@@ -18,9 +21,8 @@ export interface Outcome {
 
 const everyone = '';
 
-export async function readOutcome(plan: DemoPlan): Promise<Outcome> {
-  const database = await connectDatabase(demoDatabaseUrl(plan));
-  try {
+export function readOutcome(plan: DemoPlan): Promise<Outcome> {
+  return withDatabase(plan, async (database) => {
     const { redelivered, deadLetters } = await readTotals(database, everyone);
     return {
       ...(await countSnapshots(database, everyone)),
@@ -29,6 +31,21 @@ export async function readOutcome(plan: DemoPlan): Promise<Outcome> {
       storedByDevice: await countStoredByDevice(database),
       workflows: await countWorkflows(database, everyone),
     };
+  });
+}
+
+/** @returns how many stored snapshots the workflow engine has not judged yet */
+export function countUnjudgedOf(plan: DemoPlan): Promise<number> {
+  return withDatabase(plan, (database) => countUnjudged(database, watchCursor));
+}
+
+async function withDatabase<Result>(
+  plan: DemoPlan,
+  work: (database: Database) => Promise<Result>,
+): Promise<Result> {
+  const database = await connectDatabase(demoDatabaseUrl(plan));
+  try {
+    return await work(database);
   } finally {
     await database.close();
   }

@@ -3,20 +3,21 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import { createLog } from '../../runtime/log.ts';
 import { writeConfigs } from '../deployment/configs.ts';
 import type { DeploymentFiles } from '../deployment/configs.ts';
 import { makeKeys } from '../deployment/keys.ts';
 import type { ReplayPlan } from '../deployment/plan.ts';
 import { customerFolder, deviceIdentityFolder } from '../deployment/plan.ts';
-import { readOutcome } from './outcome.ts';
+import { countUnjudgedOf, readOutcome } from './outcome.ts';
 import { makeUsers } from './users.ts';
 import type { DemoUsers } from './users.ts';
 import { intrude } from './intruder.ts';
 import type { DemoSummary } from './summary.ts';
 import type { LogRecord } from './supervisor.ts';
 import { Supervisor } from './supervisor.ts';
-import { askAgent, askBpm, FleetReader, tallyDevices } from './tally.ts';
+import { askAgent, FleetReader, tallyDevices } from './tally.ts';
 import type { AgentState } from './tally.ts';
 import type { DemoPlan } from './topology.ts';
 import { planDemo } from './topology.ts';
@@ -36,6 +37,16 @@ const refreshMs = 500;
 const noticesKept = 50;
 /** How long the rest may take to arrive while nothing more arrives. */
 const drainIdleMs = 30_000;
+const stoppedType = z.record(
+  z.string(),
+  z.object({ sealed: z.number(), delivered: z.number(), pending: z.number() }),
+);
+interface DeviceCounts {
+  readonly sealed: number;
+  readonly delivered: number;
+  /** Sealed, and still in the outbox. */
+  readonly pending: number;
+}
 const refusalEvents = new Set(['subscription.denied', 'publish.denied', 'connection.refused']);
 
 export async function runDemo(options: DemoOptions): Promise<DemoSummary> {
@@ -58,7 +69,8 @@ class Demo {
   readonly #agents = new Map<string, AgentState>();
   readonly #interactive: boolean;
   #refused = 0;
-  #finishedAgents = new Set<string>();
+  readonly #finishedAgents = new Set<string>();
+  readonly #final = new Map<string, DeviceCounts>();
   #firstStoredSeconds: number | null = null;
 
   constructor(options: DemoOptions, plan: DemoPlan) {
@@ -201,27 +213,30 @@ Stop with Ctrl-C
     const agents = [...this.#plan.agentStates.keys()];
     await this.#askAgents();
     await this.#supervisor.stop(agents);
-    const sealed = this.#sealed();
-    await this.#drain(reader, sealed);
+    const counts = this.#counts();
+    const sum = (pick: (device: DeviceCounts) => number): number =>
+      [...counts.values()].reduce((total, device) => total + pick(device), 0);
+    await this.#drain(
+      reader,
+      sum(({ sealed, pending }) => sealed - pending),
+    );
     await this.#supervisor.stopAll();
     const outcome = await readOutcome(this.#plan);
-    const totalSealed = [...sealed.values()].reduce((sum, count) => sum + count, 0);
-    const lost = [...sealed].reduce(
-      (sum, [device, count]) => sum + Math.max(0, count - (outcome.storedByDevice.get(device) ?? 0)),
-      0,
+    const lost = Array.from(counts, ([device, { sealed, pending }]) =>
+      Math.max(0, sealed - pending - (outcome.storedByDevice.get(device) ?? 0)),
     );
-    const devices = [...this.#agents.values()].flatMap((agent) => agent.devices);
     return {
-      sealed: totalSealed,
-      delivered: devices.reduce((sum, device) => sum + device.delivered, 0),
+      sealed: sum(({ sealed }) => sealed),
+      delivered: sum(({ delivered }) => delivered),
+      pending: sum(({ pending }) => pending),
       stored: outcome.stored,
-      lost,
+      lost: lost.reduce((total, count) => total + count, 0),
       duplicated: outcome.duplicated,
       redelivered: outcome.redelivered,
       refused: this.#refused,
       rejected: outcome.deadLetters,
       workflows: outcome.workflows,
-      devices: devices.length,
+      devices: counts.size,
       restarts: this.#supervisor.restarts,
       seconds: Math.round(this.#seconds * 10) / 10,
       firstStoredSeconds:
@@ -230,18 +245,14 @@ Stop with Ctrl-C
     };
   }
 
-  /** By device, from what each agent counted durably; one that could not be asked at the end by its last state. */
-  #sealed(): Map<string, number> {
-    return new Map(
-      [...this.#agents.values()].flatMap((agent) =>
-        agent.devices.map((device) => [device.path, device.sealed]),
-      ),
-    );
+  /** By device: what each agent said when it stopped, or of one that could not, what it last answered. */
+  #counts(): Map<string, DeviceCounts> {
+    const asked = [...this.#agents.values()].flatMap((agent) => agent.devices);
+    return new Map([...asked.map((device) => [device.path, device] as const), ...this.#final]);
   }
 
   /** Waits as long as something still arrives, and for the workflows to have seen it. */
-  async #drain(reader: FleetReader, sealed: ReadonlyMap<string, number>): Promise<void> {
-    const wanted = [...sealed.values()].reduce((sum, count) => sum + count, 0);
+  async #drain(reader: FleetReader, wanted: number): Promise<void> {
     let stored = -1;
     let lastArrivalMs = performance.now();
     while (performance.now() - lastArrivalMs < drainIdleMs) {
@@ -259,8 +270,7 @@ Stop with Ctrl-C
   async #untilClassified(): Promise<void> {
     const deadlineMs = performance.now() + drainIdleMs;
     while (performance.now() < deadlineMs) {
-      const backlog = await askBpm(this.#plan.bpmState);
-      if (backlog === 0) return;
+      if ((await countUnjudgedOf(this.#plan)) === 0) return;
       await sleep(refreshMs / 2);
     }
   }
@@ -270,11 +280,19 @@ Stop with Ctrl-C
     if (refusalEvents.has(event)) {
       this.#refused++;
       this.#notice(`${program}: ${refusalText(record)}`);
+    } else if (event === 'agent.stopped') {
+      this.#stopped(record['devices']);
     } else if (event === 'collector.finished') {
       this.#finishedAgents.add(program);
     } else if (event.startsWith('program.') && record.level !== 'info') {
       this.#notice(`${program}: ${event}`);
     }
+  }
+
+  /** An agent's last word: what its outbox counted. */
+  #stopped(devices: unknown): void {
+    for (const [device, counts] of Object.entries(stoppedType.parse(devices)))
+      this.#final.set(device, counts);
   }
 
   #notice(text: string): void {

@@ -5,9 +5,11 @@ export interface DemoSummary {
   /** Snapshots sealed by the agents, by their own durable count. */
   readonly sealed: number;
   readonly delivered: number;
+  /** Sealed, and safe in an outbox that could not deliver before the end. */
+  readonly pending: number;
   /** Rows in the database. */
   readonly stored: number;
-  /** Sealed and, after everything has drained, not stored. */
+  /** Sealed, no longer in the outbox, and after everything has drained not stored. */
   readonly lost: number;
   /** Rows beyond the first with the same device and sequence number. */
   readonly duplicated: number;

@@ -72,7 +72,9 @@ export class Supervisor {
   }
 
   start(spec: ProgramSpec): void {
-    const log = createWriteStream(path.join(this.#logDirectory, `${spec.name}.log`), { flags: 'a' });
+    const log = createWriteStream(path.join(this.#logDirectory, `${spec.name.replaceAll('/', '-')}.log`), {
+      flags: 'a',
+    });
     const running: Running = {
       spec,
       log,

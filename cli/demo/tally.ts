@@ -16,6 +16,7 @@ const agentStateType = z.object({
       path: z.string(),
       sealed: z.number(),
       delivered: z.number(),
+      pending: z.number(),
       connected: z.boolean(),
       lastValue: z
         .object({
@@ -38,13 +39,6 @@ const askTimeoutMs = 2_000;
 /** @returns undefined while the agent does not answer, as when it was killed */
 export async function askAgent(endpoint: string): Promise<AgentState | undefined> {
   return ask(`http://${endpoint}/state`, {}, agentStateType);
-}
-
-const bpmStateType = z.object({ backlog: z.number() });
-
-/** @returns how many stored snapshots the workflow engine has not classified yet; undefined if it does not answer */
-export async function askBpm(endpoint: string): Promise<number | undefined> {
-  return (await ask(`http://${endpoint}/state`, {}, bpmStateType))?.backlog;
 }
 
 /** The dashboard's own API, with the demo's own login: what the table shows is what a person sees there. */

@@ -38,8 +38,6 @@ const simulated = [
 export interface DemoPlan extends DeploymentPlan {
   /** Every agent's state endpoint, by program name. */
   readonly agentStates: ReadonlyMap<string, string>;
-  readonly backendState: string;
-  readonly bpmState: string;
 }
 
 /** @param replay - none: every agent has one simulated device */
@@ -79,8 +77,6 @@ export async function planDemo(directory: string, replay: ReplayPlan | undefined
     vendor,
     customers: planned,
     agentStates,
-    backendState: vendor.backendObserve,
-    bpmState: vendor.bpmObserve,
   };
 }
 
