@@ -108,6 +108,7 @@ class Intake {
       const again = this.#again;
       if (again.length === 0) return;
       this.#again = [];
+      this.#options.log.error({ collector: this.#options.kind, samples: again.length }, 'samples.delayed');
       if (!(await this.#options.wait(storageRetryMs))) return;
       for (const sample of again) this.#puts.push(this.#put(sample));
     }
