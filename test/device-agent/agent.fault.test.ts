@@ -53,6 +53,7 @@ test('agent: killed again and again while it replays, every row arrives in one e
     data: './agent-data',
     recipients: [`./${masterAccount}/enc.chain.pem`],
     devices: [{ identity: `./${device}` }],
+    outbox: { envelopesMax: 60 }, // so that it is still reading the file when it is killed
     replay: { file: './engine.txt', format: 'cmapss', speed: 'max', units: { 1: device } },
   };
   writeFileSync(configFile, JSON.stringify(config)); // JSON is YAML
