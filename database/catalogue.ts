@@ -22,7 +22,12 @@ export const defaultCatalogueLimits: CatalogueLimits = {
 };
 
 export type CatalogueRefusal =
-  'bad_device_type' | 'duplicate_channel' | 'too_many_types' | 'too_many_channels' | 'too_many_units';
+  | 'bad_device_type'
+  | 'bad_unit'
+  | 'duplicate_channel'
+  | 'too_many_types'
+  | 'too_many_channels'
+  | 'too_many_units';
 
 export interface ResolvedSnapshot {
   readonly typeId: number;
@@ -71,7 +76,7 @@ export class Catalogue {
     nowMs: number,
   ): Promise<ResolvedSnapshot | { readonly refused: CatalogueRefusal }> {
     const name = snapshot.deviceType === '' ? untyped : snapshot.deviceType;
-    if (name.length > typeNameLengthMax || !name.isWellFormed()) return { refused: 'bad_device_type' };
+    if (name.length > typeNameLengthMax || !isPlain(name)) return { refused: 'bad_device_type' };
     if (new Set(snapshot.readings.map(({ channel }) => channel)).size !== snapshot.readings.length) {
       return { refused: 'duplicate_channel' };
     }
@@ -108,6 +113,7 @@ export class Catalogue {
       return 'too_many_channels';
     const symbols = new Set(snapshot.readings.flatMap(({ unit }) => (unit === undefined ? [] : [unit])));
     await this.#loadUnits(statements);
+    if (![...symbols].every(isPlain)) return 'bad_unit';
     for (const symbol of this.#units.keys()) symbols.delete(symbol);
     return this.#units.size + symbols.size > this.#limits.unitsMax ? 'too_many_units' : undefined;
   }
@@ -177,6 +183,11 @@ export class Catalogue {
       channel.id,
     ]);
   }
+}
+
+/** MySQL's collations take `m` and `m ` for one key (PAD SPACE), and half a surrogate pair for a replacement character. */
+function isPlain(text: string): boolean {
+  return text.isWellFormed() && text === text.trimEnd();
 }
 
 function isFamiliar(type: KnownType, reading: Reading, units: ReadonlyMap<string, number>): boolean {

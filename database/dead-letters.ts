@@ -27,6 +27,7 @@ export interface DeadLetterLimits {
 }
 
 const defaultLimits: DeadLetterLimits = { perDeviceMax: 1000, totalMax: 10_000 };
+const topicLengthMax = 256;
 const detailLengthMax = 400;
 const lettersShownMax = 500;
 const columns = ['topic', 'device_path', 'reason', 'detail', 'received_ms', 'payload'];
@@ -43,7 +44,7 @@ export async function storeDeadLetters(
       'dead_letter',
       columns,
       letters.map(({ topic, devicePath, reason, detail, receivedMs, payload }) => [
-        topic,
+        topic.slice(0, topicLengthMax),
         devicePath,
         reason,
         detail.toWellFormed().slice(0, detailLengthMax),

@@ -16,6 +16,7 @@ import { readDeadLetters } from '../../database/dead-letters.ts';
 import { readLatest } from '../../database/latest.ts';
 import { migrate } from '../../database/migrate.ts';
 import { countSnapshots } from '../../database/totals.ts';
+import { encodeSenmlCbor } from '../../domain/senml.ts';
 import { createMetrics } from '../../runtime/observe.ts';
 import { Device, devicePath, RecordedLog, snapshotService, Vendor } from './vendor.ts';
 import type { Sealed } from './vendor.ts';
@@ -110,6 +111,11 @@ test('Ingest: what is refused is acknowledged, counted and kept with its reason,
   flipped.writeUInt8(flipped.readUInt8(flipped.length - 1) ^ 1, flipped.length - 1);
   const { notAfterMs } = device.identity.signature.certificate;
   const snapshots = `${device.path}/snapshots`;
+  const ofUnknownType = encodeSenmlCbor(device.path, {
+    timeMs: Date.now(),
+    deviceType: 'x'.repeat(65),
+    readings: [{ channel: 'a', value: 1 }],
+  });
   const cases: readonly (readonly [string, Sealed])[] = [
     ['cms.malformed', { topic: snapshots, envelope: Buffer.from('nonsense') }],
     ['cms.malformed', { topic: snapshots, envelope: Buffer.alloc(0) }],
@@ -122,13 +128,7 @@ test('Ingest: what is refused is acknowledged, counted and kept with its reason,
     ['unexpected_content', device.snapshot(4, undefined, { contentType: 'command+cbor' })],
     ['senml.malformed', device.seal(Buffer.from('not CBOR at all'), { sequence: 5 })],
     ['bad_sequence', device.snapshot(0)],
-    [
-      'duplicate_channel',
-      device.snapshot(6, [
-        { channel: 'a', value: 1 },
-        { channel: 'a', value: 2 },
-      ]),
-    ],
+    ['bad_device_type', device.seal(ofUnknownType, { sequence: 6 })],
     ['unexpected_topic', device.snapshot(7, undefined, { topic: `${device.path}/firmware/progress` })],
   ];
   for (const [, sealed] of cases) await publish(on, sealed);

@@ -198,6 +198,9 @@ testBoth('storeBatch: what goes too far is refused alone, with its reason', asyn
     arrival(device, 7, undefined, { timeMs: Date.UTC(1999, 0, 1) }),
     arrival(device, 8, undefined, { timeMs: Date.UTC(2100, 0, 1) }),
     arrival(device, 0),
+    arrival(device, 8, [{ channel: 'a', unit: 'm ', value: 1 }]),
+    arrival(device, 8, [{ channel: 'a', unit: '\ud800', value: 1 }]),
+    arrival(device, 8, undefined, { deviceType: 'FM ' }),
     arrival(device, 9, [{ channel: 'a', unit: 'm', value: 9 }]),
   ]);
   assert.deepEqual(
@@ -212,6 +215,9 @@ testBoth('storeBatch: what goes too far is refused alone, with its reason', asyn
       'time_out_of_range',
       'time_out_of_range',
       'bad_sequence',
+      'bad_unit',
+      'bad_unit',
+      'bad_device_type',
       'stored',
     ],
   );
