@@ -34,6 +34,11 @@ export function readOutcome(plan: DemoPlan): Promise<Outcome> {
   });
 }
 
+/** @returns how many snapshots are stored, by the backend's own count */
+export function countStoredOf(plan: DemoPlan): Promise<number> {
+  return withDatabase(plan, async (database) => (await readTotals(database, everyone)).stored);
+}
+
 /** @returns how many stored snapshots the workflow engine has not judged yet */
 export function countUnjudgedOf(plan: DemoPlan): Promise<number> {
   return withDatabase(plan, (database) => countUnjudged(database, watchCursor));

@@ -10,7 +10,7 @@ import type { DeploymentFiles } from '../deployment/configs.ts';
 import { makeKeys } from '../deployment/keys.ts';
 import type { ReplayPlan } from '../deployment/plan.ts';
 import { customerFolder, deviceIdentityFolder } from '../deployment/plan.ts';
-import { countUnjudgedOf, readOutcome } from './outcome.ts';
+import { countStoredOf, countUnjudgedOf, readOutcome } from './outcome.ts';
 import { makeUsers } from './users.ts';
 import type { DemoUsers } from './users.ts';
 import { intrude } from './intruder.ts';
@@ -99,7 +99,7 @@ class Demo {
     void this.#intrude();
     const reader = new FleetReader(`http://${plan.vendor.http}`, users.operator);
     await this.#watch(reader, interrupted);
-    return this.#finish(reader);
+    return this.#finish();
   }
 
   async stop(): Promise<void> {
@@ -208,7 +208,7 @@ Stop with Ctrl-C
   }
 
   /** Stops the sources, waits until everything on the way has arrived, stops the rest, and counts in the database. */
-  async #finish(reader: FleetReader): Promise<DemoSummary> {
+  async #finish(): Promise<DemoSummary> {
     this.#say('Stopping the agents; what is on the way still arrives …');
     const agents = [...this.#plan.agentStates.keys()];
     await this.#askAgents();
@@ -216,10 +216,7 @@ Stop with Ctrl-C
     const counts = this.#counts();
     const sum = (pick: (device: DeviceCounts) => number): number =>
       [...counts.values()].reduce((total, device) => total + pick(device), 0);
-    await this.#drain(
-      reader,
-      sum(({ sealed, pending }) => sealed - pending),
-    );
+    await this.#drain(sum(({ sealed, pending }) => sealed - pending));
     await this.#supervisor.stopAll();
     const outcome = await readOutcome(this.#plan);
     const lost = Array.from(counts, ([device, { sealed, pending }]) =>
@@ -252,18 +249,18 @@ Stop with Ctrl-C
   }
 
   /** Waits as long as something still arrives, and for the workflows to have seen it. */
-  async #drain(reader: FleetReader, wanted: number): Promise<void> {
+  async #drain(wanted: number): Promise<void> {
     let stored = -1;
     let lastArrivalMs = performance.now();
     while (performance.now() - lastArrivalMs < drainIdleMs) {
-      const fleet = await reader.fleet();
-      const now = fleet?.reduce((sum, row) => sum + row.stored, 0) ?? stored;
+      const now = await countStoredOf(this.#plan);
       if (now >= wanted) break;
       if (now > stored) lastArrivalMs = performance.now();
       stored = now;
-      this.#progress('stored', Math.max(0, now), wanted);
+      this.#progress('stored', now, wanted);
       await sleep(refreshMs / 2);
     }
+    this.#progress('stored', wanted, wanted);
     await this.#untilClassified();
   }
 

@@ -34,11 +34,13 @@ export type AgentState = z.infer<typeof agentStateType>;
 const fleetType = z.array(z.object({ path: z.string(), stored: z.number(), condition: z.string() }));
 export type Fleet = z.infer<typeof fleetType>;
 
-const askTimeoutMs = 2_000;
+/** A backend that stores as fast as it can answers late. */
+const askTimeoutMs = 5_000;
 
 /** @returns undefined while the agent does not answer, as when it was killed */
 export async function askAgent(endpoint: string): Promise<AgentState | undefined> {
-  return ask(`http://${endpoint}/state`, {}, agentStateType);
+  const response = await get(`http://${endpoint}/state`, {});
+  return response?.ok ? agentStateType.parse(await response.json()) : undefined;
 }
 
 /** The dashboard's own API, with the demo's own login: what the table shows is what a person sees there. */
@@ -52,11 +54,12 @@ export class FleetReader {
     this.#credentials = credentials;
   }
 
+  /** @returns undefined while the backend does not answer */
   async fleet(): Promise<Fleet | undefined> {
     if (this.#cookie === '' && !(await this.#login())) return undefined;
-    const fleet = await ask(`${this.#url}/api/fleet`, { cookie: this.#cookie }, fleetType);
-    if (!fleet) this.#cookie = ''; // a backend that was started again may not know the session
-    return fleet;
+    const response = await get(`${this.#url}/api/fleet`, { cookie: this.#cookie });
+    if (response?.status === 401) this.#cookie = ''; // the session has ended
+    return response?.ok ? fleetType.parse(await response.json()) : undefined;
   }
 
   async #login(): Promise<boolean> {
@@ -78,17 +81,10 @@ export class FleetReader {
   }
 }
 
-async function ask<T>(
-  url: string,
-  headers: Record<string, string>,
-  type: z.ZodType<T>,
-): Promise<T | undefined> {
+async function get(url: string, headers: Record<string, string>): Promise<Response | undefined> {
   try {
-    const response = await fetch(url, { headers, signal: AbortSignal.timeout(askTimeoutMs) });
-    if (!response.ok) return undefined;
-    return type.parse(await response.json());
-  } catch (error) {
-    if (error instanceof z.ZodError) throw error;
+    return await fetch(url, { headers, signal: AbortSignal.timeout(askTimeoutMs) });
+  } catch {
     return undefined; // it is starting, or starting again
   }
 }

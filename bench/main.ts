@@ -1,0 +1,13 @@
+/** `npm run bench -- NAME`: prints a figure of ours, beside a peer's where there is one. */
+const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
+  'end-to-end': () => import('./end-to-end.ts'),
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+const load = benches[name];
+if (load) {
+  await (await load()).run(args);
+} else {
+  console.error(`usage: npm run bench -- NAME\nNAME is one of: ${Object.keys(benches).join(', ')}`);
+  process.exitCode = 2;
+}
