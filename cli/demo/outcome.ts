@@ -5,7 +5,8 @@ import type { Database } from '../../database/connect.ts';
 import { countUnjudged } from '../../database/processes-backlog.ts';
 import { countWorkflows } from '../../database/processes-lists.ts';
 import type { WorkflowCounts } from '../../database/processes-lists.ts';
-import { countStoredByDevice } from '../../database/stored-by-device.ts';
+import { countTakenByDevice } from '../../database/taken-by-device.ts';
+import type { Taken } from '../../database/taken-by-device.ts';
 import { countSnapshots, readTotals } from '../../database/totals.ts';
 import type { DemoPlan } from './topology.ts';
 import { demoDatabaseUrl } from './users.ts';
@@ -15,7 +16,7 @@ export interface Outcome {
   readonly duplicated: number;
   readonly redelivered: number;
   readonly deadLetters: number;
-  readonly storedByDevice: ReadonlyMap<string, number>;
+  readonly takenByDevice: ReadonlyMap<string, Taken>;
   readonly workflows: WorkflowCounts;
 }
 
@@ -28,7 +29,7 @@ export function readOutcome(plan: DemoPlan): Promise<Outcome> {
       ...(await countSnapshots(database, everyone)),
       redelivered,
       deadLetters,
-      storedByDevice: await countStoredByDevice(database),
+      takenByDevice: await countTakenByDevice(database),
       workflows: await countWorkflows(database, everyone),
     };
   });

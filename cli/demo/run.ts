@@ -219,12 +219,15 @@ Stop with Ctrl-C
     await this.#drain(sum(({ sealed, pending }) => sealed - pending));
     await this.#supervisor.stopAll();
     const outcome = await readOutcome(this.#plan);
-    const lost = Array.from(counts, ([device, { sealed, pending }]) =>
-      Math.max(0, sealed - pending - (outcome.storedByDevice.get(device) ?? 0)),
-    );
+    // Answers to commands take sequence numbers too; the summary speaks of snapshots.
+    const others = [...outcome.takenByDevice.values()].reduce((total, taken) => total + taken.others, 0);
+    const lost = Array.from(counts, ([device, { sealed, pending }]) => {
+      const taken = outcome.takenByDevice.get(device);
+      return Math.max(0, sealed - pending - (taken?.snapshots ?? 0) - (taken?.others ?? 0));
+    });
     return {
-      sealed: sum(({ sealed }) => sealed),
-      delivered: sum(({ delivered }) => delivered),
+      sealed: sum(({ sealed }) => sealed) - others,
+      delivered: sum(({ delivered }) => delivered) - others,
       pending: sum(({ pending }) => pending),
       stored: outcome.stored,
       lost: lost.reduce((total, count) => total + count, 0),
