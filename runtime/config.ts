@@ -10,14 +10,18 @@ export interface ConfigFault {
   readonly message: string;
 }
 
-/** Every fault of one file, one a line. */
+/** Every fault of one file: a single one on the line of the file's name, several on lines of their own. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly code = 'config.invalid';
   readonly faults: readonly ConfigFault[];
   constructor(file: string, faults: readonly ConfigFault[]) {
-    const lines = faults.map((fault) => `  ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}`);
-    super(`${file}: ${faults.length} fault${faults.length === 1 ? '' : 's'}\n${lines.join('\n')}`);
+    const lines = faults.map((fault) => `${fault.path === '' ? '' : `${fault.path}: `}${fault.message}`);
+    super(
+      lines.length === 1
+        ? `${file}: ${lines.join('')}`
+        : [`${file}: ${lines.length} faults`, ...lines.map((line) => `  ${line}`)].join('\n'),
+    );
     this.faults = faults;
   }
 }

@@ -80,8 +80,7 @@ test('loadConfig: a file that is not there is one fault in one line', () => {
   assert.throws(
     () => loadConfig(path.join(directory, 'none.yaml'), schema),
     (error: unknown) =>
-      error instanceof ConfigError &&
-      /none\.yaml: 1 fault\n {2}cannot read it: no such file$/.test(error.message),
+      error instanceof ConfigError && /none\.yaml: cannot read it: no such file$/.test(error.message),
   );
 });
 
