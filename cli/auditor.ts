@@ -1,12 +1,71 @@
 /** `plombe auditor --config FILE` runs the customer's reader; `plombe auditor list` shows what left. */
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { z } from 'zod';
+import { auditorListing, entryToJson, listingText } from '../auditor/list.ts';
+import { parseNamespacePath } from '../domain/namespace.ts';
+import { loadConfig } from '../runtime/config.ts';
+
+interface ListOptions {
+  readonly config: string;
+  readonly json?: true;
+  readonly alarms?: true;
+  readonly device?: string;
+  readonly last: number;
+}
+
+const lastDefault = 100;
+const lastMax = 1_000_000;
 
 export function auditorCommand(): Command {
-  return new Command('auditor')
-    .description("The customer's own reader: opens, checks and records everything that leaves.")
-    .option('--config <file>', 'configuration file (YAML); runs until SIGINT or SIGTERM')
-    .action(async (options: { config?: string }, command: Command) => {
-      if (options.config === undefined) command.error('error: --config FILE is required', { exitCode: 2 });
-      else await (await import('../auditor/main.ts')).runAuditor(options.config);
-    });
+  return (
+    new Command('auditor')
+      .description(
+        "The customer's own reader: opens, checks and records everything that leaves.\n\n" +
+          'Runs until SIGINT or SIGTERM. Logs JSON lines on stdout.',
+      )
+      // Both the program and `list` have --config: what stands behind `list` is its own.
+      .enablePositionalOptions()
+      .option('--config <file>', 'configuration file (YAML); `plombe init` writes a commented one')
+      .addCommand(listCommand())
+      .action(async ({ config }: { config?: string }, command: Command) => {
+        if (config === undefined) command.error("error: required option '--config <file>' not specified");
+        else await (await import('../auditor/main.ts')).runAuditor(config);
+      })
+  );
+}
+
+function listCommand(): Command {
+  return new Command('list')
+    .description('Prints what left, oldest first, also while the auditor runs.')
+    .requiredOption('--config <file>', "the auditor's configuration file, which names the record")
+    .option('--json', 'print {totals, entries} as one JSON object')
+    .option('--alarms', 'only what is not right')
+    .option('--device <path>', 'only this device, or what lies within this account', parseWithin)
+    .option('--last <n>', 'the newest so many', parseLast, lastDefault)
+    .action(list);
+}
+
+function list(options: ListOptions): void {
+  // The record alone, so that somebody who may not read the keys can list it.
+  const { data } = loadConfig(options.config, (types) => z.looseObject({ data: types.path }));
+  const { totals, entries } = auditorListing(data, {
+    entriesMax: options.last,
+    alarmsOnly: options.alarms === true,
+    ...(options.device === undefined ? {} : { within: options.device }),
+  });
+  const text = options.json
+    ? JSON.stringify({ totals, entries: entries.map(entryToJson) })
+    : listingText({ totals, entries });
+  process.stdout.write(`${text}\n`);
+}
+
+function parseWithin(text: string): string {
+  if (parseNamespacePath(text) !== undefined) return text;
+  throw new InvalidArgumentError('Wanted a namespace path such as ms-acc-1/acc-1/dev-1.');
+}
+
+function parseLast(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= lastMax) return value;
+  throw new InvalidArgumentError(`Wanted a whole number from 1 to ${lastMax}.`);
 }

@@ -30,6 +30,8 @@ async function main(args: readonly string[]): Promise<void> {
     )
     .version(packageVersion(), '-V, --version')
     .showHelpAfterError('(see plombe --help)')
+    // A command and its subcommand may have options of the same name.
+    .enablePositionalOptions()
     .exitOverride();
   const asked = subcommands[args[0] ?? ''];
   const loaders = asked ? [asked] : Object.values(subcommands);
@@ -39,9 +41,10 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 /** `exitOverride` is not inherited by commands that were made elsewhere. */
-function throwing(command: Command): Command {
-  command.exitOverride().showHelpAfterError(`(see plombe ${command.name()} --help)`);
-  command.commands.forEach(throwing);
+function throwing(command: Command, parent = 'plombe'): Command {
+  const name = `${parent} ${command.name()}`;
+  command.exitOverride().showHelpAfterError(`(see ${name} --help)`);
+  for (const subcommand of command.commands) throwing(subcommand, name);
   return command;
 }
 

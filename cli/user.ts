@@ -21,6 +21,7 @@ export function userCommand(): Command {
   );
   user
     .command('add')
+    .description('adds a user')
     .argument('<name>', 'letters, digits and . _ @ -', parseName)
     .requiredOption('--role <role>', roles.join(', '), parseRole)
     .option(
@@ -31,14 +32,23 @@ export function userCommand(): Command {
     )
     .requiredOption('--config <file>', configHelp)
     .action(add);
-  user.command('list').requiredOption('--config <file>', configHelp).action(list);
+  user
+    .command('list')
+    .description('prints name, role and scope of every user')
+    .requiredOption('--config <file>', configHelp)
+    .action(list);
   user
     .command('passwd')
     .description('changes a password and ends the sessions of the user')
     .argument('<name>')
     .requiredOption('--config <file>', configHelp)
     .action(changePassword);
-  user.command('remove').argument('<name>').requiredOption('--config <file>', configHelp).action(remove);
+  user
+    .command('remove')
+    .description('removes a user and ends the sessions of the user')
+    .argument('<name>')
+    .requiredOption('--config <file>', configHelp)
+    .action(remove);
   return user;
 }
 
