@@ -5,6 +5,7 @@ import type { TlsIdentity } from '../pki/identity.ts';
 import type { RevocationIndex } from '../pki/revocation.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
+import { packageVersion } from '../runtime/version.ts';
 import { Cascade } from './cascade.ts';
 import type { CascadeFilters, CascadeState } from './cascade.ts';
 import type { BrokerConfig } from './config.ts';
@@ -17,7 +18,7 @@ import type { Measures } from './measures.ts';
 import type { RoleTable } from './roles.ts';
 import { Sessions } from './sessions.ts';
 import { Store } from './store.ts';
-import { brokerVersion, declareSystemTopics } from './system-topics.ts';
+import { declareSystemTopics } from './system-topics.ts';
 import { Turn } from './turn.ts';
 
 export interface CoreOptions {
@@ -93,7 +94,7 @@ export class Core {
     declareSystemTopics({
       hub: this.#hub,
       name: config.name,
-      version: brokerVersion(),
+      version: packageVersion(),
       uptimeSeconds: () => Math.floor((options.monotonicMs() - this.#startedMs) / 1000),
       connected: () => this.#connections.size,
       sessions: () => this.#sessions.size,

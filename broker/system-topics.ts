@@ -1,6 +1,4 @@
 /** The `$SYS` topics, which the administrator alone may read. */
-import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import type { Cascade } from './cascade.ts';
 import type { Hub } from './hub.ts';
 import type { Traffic } from './measures.ts';
@@ -30,14 +28,4 @@ export function declareSystemTopics(facts: SystemFacts): void {
   declare('messages/sent', () => traffic.sent);
   declare('retained messages/count', () => hub.retainedCount);
   if (cascade !== undefined) declare('cascade/state', () => JSON.stringify(cascade.state));
-}
-
-/** @returns for example `0.1.0`, from package.json beside the sources or above the compiled files */
-export function brokerVersion(): string {
-  const file = ['..', '../..']
-    .map((up) => path.resolve(import.meta.dirname, up, 'package.json'))
-    .find((candidate) => existsSync(candidate));
-  if (file === undefined) return 'unknown';
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
-  return version;
 }

@@ -1,7 +1,7 @@
 /** The `plombe` command: finds the subcommand's file, runs it, and turns every failure into one line and an exit status. */
 import { Command, CommanderError } from 'commander';
 import { startErrorText } from '../runtime/shutdown.ts';
-import { packageVersion } from './version.ts';
+import { packageVersion } from '../runtime/version.ts';
 
 /** Wrong use of the command line; a failure of the work itself is 1. */
 const wrongUseStatus = 2;

@@ -10,6 +10,7 @@ import type { Metrics, ObservationServer } from '../runtime/observe.ts';
 import { createMetrics, startObservation } from '../runtime/observe.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
+import { packageVersion } from '../runtime/version.ts';
 import { createWait } from './collector/wait.ts';
 import type { AgentConfig } from './config.ts';
 import { loadAgentConfig } from './config.ts';
@@ -22,7 +23,6 @@ import type { Outbox } from './outbox.ts';
 import { openOutbox } from './outbox.ts';
 import type { Source } from './sources.ts';
 import { openSources } from './sources.ts';
-import { agentVersion } from './version.ts';
 
 export interface AgentDependencies {
   readonly log: Log;
@@ -137,7 +137,7 @@ class Agent implements RunningAgent {
       config: this.#config,
       outbox: this.#outbox,
       measures: this.#measures,
-      agentVersion: agentVersion(),
+      agentVersion: packageVersion(),
       clock,
       log,
       reconnect,
