@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { DeliveryQueue } from '../../broker/delivery-queue.ts';
 import type { Outlet } from '../../broker/delivery-queue.ts';
 import type { Message } from '../../broker/message.ts';
