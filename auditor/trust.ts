@@ -4,6 +4,7 @@ import type { Certificate } from '../pki/certificate.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import { verifyPath } from '../pki/path.ts';
+import { describeSystemError } from '../runtime/config.ts';
 
 /**
  * @param files - PEM, each an ENC certificate and its CAs, leaf first
@@ -20,7 +21,9 @@ export function loadAllowedRecipients(
       return verifyPath({ chain, roots, atMs: nowMs, purpose: 'key-agreement' }).certificate;
     } catch (cause) {
       if (cause instanceof PkiError) throw new PkiError(cause.code, `${file}: ${cause.message}`, { cause });
-      throw new PkiError('pki.missing_file', `${file}: cannot read it`, { cause });
+      throw new PkiError('pki.missing_file', `${file}: cannot read it: ${describeSystemError(cause)}`, {
+        cause,
+      });
     }
   });
 }

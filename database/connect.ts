@@ -6,6 +6,7 @@ import { Kysely, MysqlDialect } from 'kysely';
 import type { Transaction } from 'kysely';
 import mysql from 'mysql2';
 import type { Pool, PoolOptions } from 'mysql2';
+import { describeSystemError } from '../runtime/config.ts';
 import { inflatePayload } from './payload.ts';
 import { DatabaseError, isTransient } from './errors.ts';
 import type { Schema } from './schema.ts';
@@ -112,7 +113,9 @@ async function openSqlite(file: string): Promise<DatabaseSync> {
       throw error;
     }
   } catch (cause) {
-    throw new DatabaseError('database.unavailable', `cannot open ${file}: ${String(cause)}`, { cause });
+    throw new DatabaseError('database.unavailable', `cannot open ${file}: ${describeSystemError(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -8,6 +8,7 @@ import { certificatesFromPem } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { Purpose } from '../pki/path.ts';
 import { verifyPath } from '../pki/path.ts';
+import { describeSystemError } from '../runtime/config.ts';
 
 /**
  * Reads the ENC certificates that snapshots are sealed for.
@@ -73,6 +74,8 @@ function verifiedLeaf(
     return verifyPath({ chain, roots, atMs: nowMs, purpose }).certificate;
   } catch (cause) {
     if (cause instanceof PkiError) throw new PkiError(cause.code, `${file}: ${cause.message}`, { cause });
-    throw new PkiError('pki.missing_file', `${file}: cannot read it`, { cause });
+    throw new PkiError('pki.missing_file', `${file}: cannot read it: ${describeSystemError(cause)}`, {
+      cause,
+    });
   }
 }

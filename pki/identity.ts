@@ -3,6 +3,7 @@ import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { describeSystemError } from '../runtime/config.ts';
 import type { Certificate } from './certificate.ts';
 import { certificatesFromPem } from './certificate.ts';
 import { PkiError } from './errors.ts';
@@ -132,6 +133,8 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new PkiError('pki.missing_file', `${file}: cannot read it`, { cause });
+    throw new PkiError('pki.missing_file', `${file}: cannot read it: ${describeSystemError(cause)}`, {
+      cause,
+    });
   }
 }

@@ -114,6 +114,7 @@ const systemErrorTexts: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
   EACCES: 'permission denied',
   EISDIR: 'it is a folder',
+  ENOTDIR: 'what should be a folder on the way there is a file',
   EADDRINUSE: 'the address is in use',
   EADDRNOTAVAIL: 'the address is not one of this machine',
   ECONNREFUSED: 'connection refused',
