@@ -35,9 +35,12 @@ export function readOutcome(plan: DemoPlan): Promise<Outcome> {
   });
 }
 
-/** @returns how many snapshots are stored, by the backend's own count */
-export function countStoredOf(plan: DemoPlan): Promise<number> {
-  return withDatabase(plan, async (database) => (await readTotals(database, everyone)).stored);
+/** @returns how many envelopes have arrived, snapshots and answers to commands alike */
+export function countTakenOf(plan: DemoPlan): Promise<number> {
+  return withDatabase(plan, async (database) => {
+    const taken = [...(await countTakenByDevice(database)).values()];
+    return taken.reduce((sum, { snapshots, others }) => sum + snapshots + others, 0);
+  });
 }
 
 /** @returns how many stored snapshots the workflow engine has not judged yet */

@@ -10,7 +10,7 @@ import type { DeploymentFiles } from '../deployment/configs.ts';
 import { makeKeys } from '../deployment/keys.ts';
 import type { ReplayPlan } from '../deployment/plan.ts';
 import { customerFolder, deviceIdentityFolder } from '../deployment/plan.ts';
-import { countStoredOf, countUnjudgedOf, readOutcome } from './outcome.ts';
+import { countTakenOf, countUnjudgedOf, readOutcome } from './outcome.ts';
 import { makeUsers } from './users.ts';
 import type { DemoUsers } from './users.ts';
 import { intrude } from './intruder.ts';
@@ -256,7 +256,7 @@ Stop with Ctrl-C
     let stored = -1;
     let lastArrivalMs = performance.now();
     while (performance.now() - lastArrivalMs < drainIdleMs) {
-      const now = await countStoredOf(this.#plan);
+      const now = await countTakenOf(this.#plan);
       if (now >= wanted) break;
       if (now > stored) lastArrivalMs = performance.now();
       stored = now;
