@@ -7,14 +7,14 @@
  * function, published with the ciphertext and compared before decrypting. The content key itself stays the AES-GCM
  * key, because that is what other implementations of CMS unwrap; `docs/wire.md` has the argument.
  */
-import { hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
 
 export const commitmentBytes = 32;
 const label = 'plombe key commitment 1';
 
 /** HKDF-SHA-256 (RFC 5869) of the content key, salted with the nonce. A collision here is one of SHA-256. */
 export function commitTo(contentKey: Uint8Array, nonce: Uint8Array): Buffer {
-  return Buffer.from(hkdfSync('sha256', contentKey, nonce, label, commitmentBytes));
+  return Buffer.from(hkdfSync('sha256', createSecretKey(contentKey), nonce, label, commitmentBytes));
 }
 
 export function isCommitted(contentKey: Uint8Array, nonce: Uint8Array, commitment: Uint8Array): boolean {

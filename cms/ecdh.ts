@@ -3,8 +3,9 @@ import { createECDH, createPrivateKey, createPublicKey, diffieHellman } from 'no
 import type { KeyObject } from 'node:crypto';
 import { DerReader, derTag, readOnly } from '../pki/der.ts';
 import { derBitString, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
-import { derOid } from './der-writer.ts';
+import { derExplicit, derOid } from './der-writer.ts';
 import { CmsError, rejected } from './errors.ts';
+import type { AffinePoint } from './jacobian.ts';
 import { oids } from './oid.ts';
 import type { CurvePoint, Suite } from './suite.ts';
 
@@ -33,8 +34,9 @@ export function decodePoint(suite: Suite, octets: Uint8Array): CurvePoint {
   }
 }
 
-export function encodePoint(point: CurvePoint): Buffer {
-  return asBuffer(point.toBytes(false));
+/** @returns SEC 1 uncompressed */
+export function encodePoint(suite: Suite, { x, y }: AffinePoint): Buffer {
+  return Buffer.concat([Buffer.of(4), writeScalar(suite, x), writeScalar(suite, y)]);
 }
 
 /** A uniform scalar from 1 to n − 1, by drawing again (FIPS 186-5 A.2.2). */
@@ -61,20 +63,22 @@ export function basePointTimes(suite: Suite, scalar: bigint): Buffer {
 /** @param point - SEC 1 uncompressed; OpenSSL checks that it is on the curve */
 export function publicKeyOf(suite: Suite, point: Uint8Array): KeyObject {
   const algorithm = derSequence(derOid(oids.ecPublicKey), derOid(suite.curveOid));
-  return createPublicKey({ key: derSequence(algorithm, derBitString(point)), format: 'der', type: 'spki' });
+  return createPublicKey(pemOf('PUBLIC KEY', derSequence(algorithm, derBitString(point))));
 }
 
-/** @param scalar - from 1 to n − 1 */
+/**
+ * The PEM is a string, which nobody can erase; but so is `scalar`, and whoever finds either in memory has the same.
+ *
+ * @param scalar - from 1 to n − 1
+ */
 export function privateKeyOf(suite: Suite, scalar: bigint): KeyObject {
   const octets = writeScalar(suite, scalar);
   // RFC 5915 §3, without the public key: OpenSSL computes it.
-  const ecPrivateKey = derSequence(derInteger(1), derOctetString(octets));
-  const algorithm = derSequence(derOid(oids.ecPublicKey), derOid(suite.curveOid));
-  const der = derSequence(derInteger(0), algorithm, derOctetString(ecPrivateKey));
+  const der = derSequence(derInteger(1), derOctetString(octets), derExplicit(0, derOid(suite.curveOid)));
   try {
-    return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+    return createPrivateKey(pemOf('EC PRIVATE KEY', der));
   } finally {
-    for (const secret of [octets, ecPrivateKey, der]) secret.fill(0);
+    for (const secret of [octets, der]) secret.fill(0);
   }
 }
 
@@ -107,6 +111,11 @@ export function readScalar(octets: Uint8Array): bigint {
 
 export function writeScalar(suite: Suite, scalar: bigint): Buffer {
   return Buffer.from(scalar.toString(16).padStart(2 * suite.coordinateBytes, '0'), 'hex');
+}
+
+/** Of all that Node takes as a key, a PEM string is the fastest: 15 µs a public key, 20 a private one; as DER, 37 and 53. */
+function pemOf(label: string, der: Buffer): string {
+  return `-----BEGIN ${label}-----\n${der.toString('base64')}\n-----END ${label}-----\n`;
 }
 
 function asBuffer(octets: Uint8Array): Buffer {

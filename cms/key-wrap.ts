@@ -1,5 +1,5 @@
 /** AES key wrap (RFC 3394), which carries the content key to each recipient. */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto';
 import assert from 'node:assert/strict';
 
 const initialValue = Buffer.alloc(8, 0xa6); // RFC 3394 §2.2.3.1
@@ -17,7 +17,7 @@ const cipherNames: Readonly<Record<KeyBytes, string>> = {
  * @returns 8 octets more than `key`
  */
 export function wrapKey(kek: Uint8Array, key: Uint8Array): Buffer {
-  const cipher = createCipheriv(cipherName(kek), kek, initialValue);
+  const cipher = createCipheriv(cipherName(kek), createSecretKey(kek), initialValue);
   return Buffer.concat([cipher.update(key), cipher.final()]);
 }
 
@@ -29,7 +29,7 @@ export function wrapKey(kek: Uint8Array, key: Uint8Array): Buffer {
  */
 export function unwrapKey(kek: Uint8Array, wrapped: Uint8Array, keyBytes: number): Buffer | undefined {
   if (wrapped.length !== keyBytes + 8) return undefined;
-  const decipher = createDecipheriv(cipherName(kek), kek, initialValue);
+  const decipher = createDecipheriv(cipherName(kek), createSecretKey(kek), initialValue);
   try {
     const key = decipher.update(wrapped); // throws if the check value differs; nothing is left for `final`
     decipher.final();

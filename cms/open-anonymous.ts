@@ -23,7 +23,7 @@ export function openAnonymous(bytes: Uint8Array, recipient: RecipientKey): Buffe
     throw new CmsError('cms.unsupported', 'not a bare envelope by ephemeral-static ECDH');
   }
   requireCurve(originator, suite);
-  const point = encodePoint(decodePoint(suite, originator.point));
+  const point = encodePoint(suite, decodePoint(suite, originator.point));
   const secret = agree(recipient.key, publicKeyOf(suite, point));
   const { algorithm, sealed, associatedData } = authEnveloped;
   const key = unwrapContentKey(addressed, secret, userKeyingMaterial, ['rfc5753'], algorithm.keyBytes);

@@ -157,7 +157,7 @@ function findByIdentifier(
 /** @throws CmsError `cms.rejected` if it is no point of the suite's curve */
 export function pointOf(key: OriginatorPublicKey, suite: Suite): Buffer {
   requireCurve(key, suite);
-  return encodePoint(decodePoint(suite, key.point));
+  return encodePoint(suite, decodePoint(suite, key.point));
 }
 
 /** @throws CmsError `cms.rejected` if the key says that it is on another curve than the recipient's */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { combTimes, makeComb } from '../../cms/comb.ts';
+import { combTimesPlus, makeComb } from '../../cms/comb.ts';
 import {
   basePointTimes,
   decodePoint,
@@ -140,25 +140,45 @@ for (const curve of curveNames) {
     assert.throws(() => agreeAsRecipient(constant, sender, ephemeral), { code: 'cms.rejected' });
   });
 
-  test(`comb: equals noble's multiplication, ${curve}`, () => {
+  test(`comb: equals noble's multiplication and addition, ${curve}`, () => {
     const suite = suiteOf(curve);
     const point = suite.Point.BASE.multiply(randomScalar(suite, randomBytes));
     const bits = suite.halfBits + 1;
-    const comb = makeComb(suite, point, bits);
+    const comb = makeComb(suite, point.toAffine(), bits);
     const top = 1n << BigInt(bits);
-    const scalars = [0n, 1n, 2n, 3n, top - 1n, top >> 1n, (top >> 1n) + 1n, top / 3n];
+    const scalars = [0n, 1n, 2n, 3n, top - 1n, top - 2n, top >> 1n, (top >> 1n) + 1n, top / 3n];
     for (let round = 0; round < 20; round++) scalars.push(randomScalar(suite, randomBytes) % top);
     for (const scalar of scalars) {
-      assert.ok(combTimes(comb, scalar).equals(point.multiplyUnsafe(scalar)), scalar.toString(16));
+      const addend = suite.Point.BASE.multiply(randomScalar(suite, randomBytes));
+      const expected = point.multiplyUnsafe(scalar).add(addend).toAffine();
+      assert.deepEqual(combTimesPlus(comb, scalar, addend.toAffine()), expected, scalar.toString(16));
     }
-    assert.throws(() => combTimes(comb, suite.order), RangeError);
+    assert.throws(() => combTimesPlus(comb, suite.order, point.toAffine()), RangeError);
+  });
+
+  test(`comb: an addend that is a multiple of the same point, up to infinity, ${curve}`, () => {
+    const suite = suiteOf(curve);
+    const { Fn } = suite.Point;
+    const point = suite.Point.BASE.multiply(randomScalar(suite, randomBytes));
+    const bits = suite.halfBits + 1;
+    const comb = makeComb(suite, point.toAffine(), bits);
+    const scalar = associateValue(suite, point.toBytes(false));
+    for (const times of [scalar, 1n, 5n]) {
+      // Of the same point: doubled. Of its opposite: infinity. Next to those: neither.
+      for (const multiple of [times, times + 1n, 2n * times, 1n, 2n, -times, -times - 1n, -2n * times, -1n]) {
+        const addend = point.multiply(Fn.create(multiple));
+        const expected = point.multiplyUnsafe(times).add(addend);
+        const found = combTimesPlus(comb, times, addend.toAffine());
+        assert.deepEqual(found, expected.is0() ? undefined : expected.toAffine(), `${times} and ${multiple}`);
+      }
+    }
   });
 
   test(`decodePoint: takes compressed points, and none that is off the curve, ${curve}`, () => {
     const suite = suiteOf(curve);
     const point = basePointTimes(suite, 5n);
-    assert.deepEqual(encodePoint(decodePoint(suite, point)), point);
-    assert.deepEqual(encodePoint(decodePoint(suite, decodePoint(suite, point).toBytes(true))), point);
+    assert.deepEqual(encodePoint(suite, decodePoint(suite, point)), point);
+    assert.deepEqual(encodePoint(suite, decodePoint(suite, decodePoint(suite, point).toBytes(true))), point);
     const offCurve = Buffer.from(point);
     offCurve.writeUInt8(offCurve.readUInt8(offCurve.length - 1) ^ 1, offCurve.length - 1);
     const { p } = suite.Point.CURVE();

@@ -81,7 +81,7 @@ for (const [curve, file] of pointFiles) {
     let agreed = 0;
     for (const vector of chosen) {
       const exchange = () => {
-        const point = encodePoint(decodePoint(suite, octets(vector['public'])));
+        const point = encodePoint(suite, decodePoint(suite, octets(vector['public'])));
         const scalar = BigInt(`0x${String(vector['private'])}`);
         return agree(privateKeyOf(suite, scalar), publicKeyOf(suite, point));
       };
