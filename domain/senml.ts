@@ -40,6 +40,8 @@ const names = new Map<unknown, string>([
 const versionMax = 10; // RFC 8428 §4.4
 /** RFC 8428 §4.5.3: a smaller time is relative to now, which a record at rest cannot be. */
 const absoluteTimeMinSeconds = 2 ** 28;
+/** The end of the year 9999: no clock is that far ahead, and up to here a double of seconds holds every millisecond. */
+const absoluteTimeMaxSeconds = 253_402_300_799;
 /** The record that carries `Snapshot.deviceType`. */
 const deviceTypeName = 'device.type';
 
@@ -90,8 +92,11 @@ function requireReadable({ timeMs, deviceType, readings }: Snapshot): void {
 }
 
 function requireAbsolute(timeMs: number): void {
-  if (timeMs >= absoluteTimeMinSeconds * 1000) return;
-  throw new SenmlError('senml.unsupported', 'time is relative to now; a snapshot states an absolute time');
+  if (timeMs < absoluteTimeMinSeconds * 1000) {
+    throw new SenmlError('senml.unsupported', 'time is relative to now; a snapshot states an absolute time');
+  }
+  if (timeMs > absoluteTimeMaxSeconds * 1000)
+    throw new SenmlError('senml.limit', 'time is after the year 9999');
 }
 
 function requireLength(what: string, text: string, lengthMax: number): void {
