@@ -12,7 +12,8 @@ import type { Link, LinkSubscription } from '../mqtt/link.ts';
 import { openLink } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
-import { loadE2eIdentity, loadTlsIdentity, readPassphrase } from '../pki/identity.ts';
+import { loadIdentity } from '../pki/identity.ts';
+import { loadTrustedCertificate } from '../pki/trusted-file.ts';
 import type { Log } from '../runtime/log.ts';
 import { createLog } from '../runtime/log.ts';
 import type { Metrics, ObservationServer } from '../runtime/observe.ts';
@@ -25,7 +26,6 @@ import { OriginatorDirectory } from './originator-directory.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
 import { Recorder } from './recorder.ts';
-import { loadAllowedRecipients } from './trust.ts';
 
 export interface AuditorDependencies {
   readonly log: Log;
@@ -75,12 +75,12 @@ export async function startAuditor(
   dependencies: AuditorDependencies,
 ): Promise<RunningAuditor> {
   const { log, clock = systemClock, metrics = createMetrics(), reconnect } = dependencies;
-  const passphrase = readPassphrase(config.passphraseFile);
-  const options = { nowMs: clock(), ...(passphrase === undefined ? {} : { passphrase }) };
-  const tls = loadTlsIdentity(config.identity, options);
-  const e2e = loadE2eIdentity(config.identity, options);
-  const scope = requireScope(config.identity, tls.commonName, e2e.commonName);
-  const recipients = loadAllowedRecipients(config.recipients, e2e.roots, clock());
+  const { passphraseFile } = config;
+  const { commonName, tls, e2e } = loadIdentity(config.identity, { nowMs: clock(), passphraseFile });
+  const scope = requireScope(config.identity, commonName);
+  const recipients = config.recipients.map((file) =>
+    loadTrustedCertificate(file, { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
+  );
   const directory = new OriginatorDirectory(e2e.roots);
   const record = openRecord(config.data);
   recallCertificates(record, directory, clock(), log);
@@ -176,17 +176,13 @@ async function observe(
   }
 }
 
-function requireScope(directory: string, tlsName: string, e2eName: string): NamespacePath {
-  const scope = parseNamespacePath(e2eName);
+function requireScope(directory: string, commonName: string): NamespacePath {
+  const scope = parseNamespacePath(commonName);
   if (scope === undefined || levelOf(scope) === 'device') {
     throw new PkiError(
       'pki.path_discipline',
-      `${directory}: ${e2eName} is no account; an auditor is its owner's`,
+      `${directory}: ${commonName} is no account; an auditor is its owner's`,
     );
-  }
-  if (tlsName !== e2eName) {
-    const names = `${tlsName} (TLS) and ${e2eName} (E2E)`;
-    throw new PkiError('pki.path_discipline', `${directory}: keys of two identities: ${names}`);
   }
   return scope;
 }

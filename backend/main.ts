@@ -1,5 +1,4 @@
 /** The backend program: takes sealed snapshots from the broker, opens and stores them, and serves the dashboard. */
-import { readFileSync } from 'node:fs';
 import { createOpener } from '../cms/open.ts';
 import type { Opener } from '../cms/open.ts';
 import { readChains } from '../database/certificates.ts';
@@ -12,12 +11,10 @@ import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { Link, LinkSubscription } from '../mqtt/link.ts';
-import { certificatesFromPem } from '../pki/certificate.ts';
 import type { Certificate } from '../pki/certificate.ts';
-import { PkiError } from '../pki/errors.ts';
-import { loadE2eIdentity, loadTlsIdentity, readPassphrase } from '../pki/identity.ts';
-import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
-import { verifyPath } from '../pki/path.ts';
+import { loadIdentity } from '../pki/identity.ts';
+import type { E2eIdentity, Identity, TlsIdentity } from '../pki/identity.ts';
+import { loadTrustedCertificate } from '../pki/trusted-file.ts';
 import { createLog } from '../runtime/log.ts';
 import type { Log } from '../runtime/log.ts';
 import { createMetrics, startObservation } from '../runtime/observe.ts';
@@ -71,11 +68,6 @@ const databaseRetry: BackoffLimits = { firstMs: 500, maxMs: 10_000 };
 const startAttemptsMax = 20;
 const expireMs = 5000;
 
-interface Identity {
-  readonly tls: TlsIdentity;
-  readonly e2e: E2eIdentity;
-}
-
 interface Parts {
   readonly config: BackendConfig;
   readonly database: Database;
@@ -95,12 +87,17 @@ export async function startBackend(
   surroundings: BackendSurroundings,
 ): Promise<RunningBackend> {
   const { log, clock = systemClock } = surroundings;
-  const own = loadIdentity(config.identity, config.passphraseFile, clock());
+  const own = loadIdentity(config.identity, { passphraseFile: config.passphraseFile, nowMs: clock() });
   const commanding =
     config.commandIdentity === undefined
       ? undefined
-      : loadIdentity(config.commandIdentity, config.commandPassphraseFile, clock());
-  const readers = config.commandReaders.map((file) => loadReader(file, own.e2e.roots, clock()));
+      : loadIdentity(config.commandIdentity, {
+          passphraseFile: config.commandPassphraseFile,
+          nowMs: clock(),
+        });
+  const readers = config.commandReaders.map((file) =>
+    loadTrustedCertificate(file, { roots: own.e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
+  );
   const metrics = createMetrics();
   const measures = createMeasures(metrics);
   const database = await openDatabase(config.database, clock, log);
@@ -269,23 +266,6 @@ async function openDatabase(url: string, clock: Clock, log: Log): Promise<Databa
         setTimeout(resolve, backoffMs(attempt, databaseRetry));
       });
     }
-  }
-}
-
-function loadIdentity(directory: string, passphraseFile: string | undefined, nowMs: number): Identity {
-  const passphrase = readPassphrase(passphraseFile);
-  const options = { nowMs, ...(passphrase === undefined ? {} : { passphrase }) };
-  return { tls: loadTlsIdentity(directory, options), e2e: loadE2eIdentity(directory, options) };
-}
-
-/** @throws PkiError with the file's name */
-function loadReader(file: string, roots: readonly Certificate[], atMs: number): Certificate {
-  const chain = certificatesFromPem(readFileSync(file));
-  try {
-    return verifyPath({ chain, roots, atMs, purpose: 'key-agreement' }).certificate;
-  } catch (error) {
-    if (!(error instanceof PkiError)) throw error;
-    throw new PkiError(error.code, `${file}: ${error.message}`, { cause: error });
   }
 }
 

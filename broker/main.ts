@@ -1,7 +1,7 @@
 /** The broker program: carries sealed messages and cannot read them. */
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
-import { loadTlsIdentity, readPassphrase } from '../pki/identity.ts';
+import { loadTlsIdentity } from '../pki/identity.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 import { verifyPath } from '../pki/path.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
@@ -152,8 +152,7 @@ function loadIdentity(
   { identity: directory, passphraseFile }: Pick<BrokerConfig, 'identity' | 'passphraseFile'>,
   nowMs: number,
 ): TlsIdentity {
-  const passphrase = readPassphrase(passphraseFile);
-  const identity = loadTlsIdentity(directory, { nowMs, ...(passphrase === undefined ? {} : { passphrase }) });
+  const identity = loadTlsIdentity(directory, { nowMs, passphraseFile });
   try {
     verifyPath({
       chain: certificatesFromPem(identity.chainPem),
@@ -179,11 +178,10 @@ function cascadeOf(
   nowMs: number,
 ): CoreOptions['cascade'] {
   if (cascade === undefined) return undefined;
-  const passphrase = readPassphrase(cascade.passphraseFile);
   const identity =
     cascade.identity === undefined
       ? own
-      : loadTlsIdentity(cascade.identity, { nowMs, ...(passphrase === undefined ? {} : { passphrase }) });
+      : loadTlsIdentity(cascade.identity, { nowMs, passphraseFile: cascade.passphraseFile });
   return { identity, filters: cascadeFilters(identity.commonName, cascade, roles) };
 }
 

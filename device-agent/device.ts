@@ -7,7 +7,7 @@ import { parseDevicePath } from '../domain/namespace.ts';
 import type { Reading } from '../domain/snapshot.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
-import { loadE2eIdentity, loadTlsIdentity, readPassphrase } from '../pki/identity.ts';
+import { loadIdentity } from '../pki/identity.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import type { Sample } from './collector/collector.ts';
@@ -52,17 +52,11 @@ export interface DeviceState {
 
 /** @throws PkiError in one line, also if TLS and E2E certificates are of different identities, or of no device */
 export function loadDeviceIdentity(config: DeviceConfig, nowMs: number): DeviceIdentity {
-  const passphrase = readPassphrase(config.passphraseFile);
-  const options = { nowMs, ...(passphrase === undefined ? {} : { passphrase }) };
-  const tls = loadTlsIdentity(config.identity, options);
-  const e2e = loadE2eIdentity(config.identity, options);
-  const path = parseDevicePath(e2e.commonName);
+  const { passphraseFile } = config;
+  const { commonName, tls, e2e } = loadIdentity(config.identity, { nowMs, passphraseFile });
+  const path = parseDevicePath(commonName);
   if (path === undefined) {
-    throw new PkiError('pki.path_discipline', `${config.identity}: ${e2e.commonName} is not a device`);
-  }
-  if (tls.commonName !== e2e.commonName) {
-    const names = `${tls.commonName} (TLS) and ${e2e.commonName} (E2E)`;
-    throw new PkiError('pki.path_discipline', `${config.identity}: keys of two identities: ${names}`);
+    throw new PkiError('pki.path_discipline', `${config.identity}: ${commonName} is not a device`);
   }
   return { path, config, tls, e2e };
 }

@@ -1,14 +1,10 @@
 /** Whom a device seals for and whose commands it obeys: certificates from files, verified up to its pinned root. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Originator } from '../cms/originator.ts';
 import { isServiceName, isWithin } from '../domain/namespace.ts';
 import type { Certificate } from '../pki/certificate.ts';
-import { certificatesFromPem } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { Purpose } from '../pki/path.ts';
-import { verifyPath } from '../pki/path.ts';
-import { describeSystemError } from '../runtime/config.ts';
+import { loadTrustedCertificate } from '../pki/trusted-file.ts';
 
 /**
  * Reads the ENC certificates that snapshots are sealed for.
@@ -23,7 +19,7 @@ export function loadRecipients(
   nowMs: number,
 ): Certificate[] {
   return files.map((file) => {
-    const certificate = verifiedLeaf(file, 'key-agreement', roots, nowMs);
+    const certificate = loadTrustedCertificate(file, { roots, atMs: nowMs, purpose: 'key-agreement' });
     if (certificate.curve !== own.curve) {
       const curves = `${certificate.curve ?? 'an unknown curve'}, the device's on ${own.curve ?? 'another'}`;
       throw new PkiError('pki.unsupported_algorithm', `${file}: the recipient's key is on ${curves}`);
@@ -44,8 +40,10 @@ export function loadCommandIssuers(
   nowMs: number,
 ): Originator[] {
   return directories.map((directory) => {
-    const signature = verifiedLeaf(path.join(directory, 'sig.chain.pem'), 'signature', roots, nowMs);
-    const keyAgreement = verifiedLeaf(path.join(directory, 'enc.chain.pem'), 'key-agreement', roots, nowMs);
+    const trusted = (name: string, purpose: 'signature' | 'key-agreement'): Certificate =>
+      loadTrustedCertificate(path.join(directory, name), { roots, atMs: nowMs, purpose });
+    const signature = trusted('sig.chain.pem', 'signature');
+    const keyAgreement = trusted('enc.chain.pem', 'key-agreement');
     const { commonName } = signature;
     if (commonName === undefined || commonName !== keyAgreement.commonName) {
       throw new PkiError(
@@ -61,21 +59,4 @@ export function loadCommandIssuers(
 export function mayCommand(issuer: string, device: string): boolean {
   if (isServiceName(issuer)) return issuer === 'vendor-command-service';
   return issuer !== device && isWithin(device, issuer);
-}
-
-function verifiedLeaf(
-  file: string,
-  purpose: Purpose,
-  roots: readonly Certificate[],
-  nowMs: number,
-): Certificate {
-  try {
-    const chain = certificatesFromPem(readFileSync(file));
-    return verifyPath({ chain, roots, atMs: nowMs, purpose }).certificate;
-  } catch (cause) {
-    if (cause instanceof PkiError) throw new PkiError(cause.code, `${file}: ${cause.message}`, { cause });
-    throw new PkiError('pki.missing_file', `${file}: cannot read it: ${describeSystemError(cause)}`, {
-      cause,
-    });
-  }
 }

@@ -1,12 +1,11 @@
 /** A program's own keys: one directory, as `plombe pki issue` writes it. */
 import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { describeSystemError } from '../runtime/config.ts';
 import type { Certificate } from './certificate.ts';
 import { certificatesFromPem } from './certificate.ts';
 import { PkiError } from './errors.ts';
+import { inFile, readTextFile } from './pem-file.ts';
 import { readPrivateKey } from './private-key.ts';
 
 export interface TlsIdentity {
@@ -33,9 +32,31 @@ export interface E2eIdentity {
   readonly roots: readonly Certificate[];
 }
 
+/** One name in both PKIs. */
+export interface Identity {
+  readonly commonName: string;
+  readonly tls: TlsIdentity;
+  readonly e2e: E2eIdentity;
+}
+
 export interface LoadIdentityOptions {
-  readonly passphrase?: string;
+  /** Its first line decrypts the keys. */
+  readonly passphraseFile?: string | undefined;
   readonly nowMs?: number;
+}
+
+/**
+ * @param directory - holds what `loadTlsIdentity` and `loadE2eIdentity` read
+ * @throws PkiError as they do, and if TLS and E2E certificates are of different identities
+ */
+export function loadIdentity(directory: string, options: LoadIdentityOptions = {}): Identity {
+  const tls = loadTlsIdentity(directory, options);
+  const e2e = loadE2eIdentity(directory, options);
+  if (tls.commonName !== e2e.commonName) {
+    const names = `${tls.commonName} (TLS) and ${e2e.commonName} (E2E)`;
+    throw new PkiError('pki.path_discipline', `${directory}: keys of two identities: ${names}`);
+  }
+  return { commonName: e2e.commonName, tls, e2e };
 }
 
 /**
@@ -44,12 +65,12 @@ export interface LoadIdentityOptions {
  */
 export function loadTlsIdentity(directory: string, options: LoadIdentityOptions = {}): TlsIdentity {
   const pair = loadKeyPair(directory, 'tls', options);
-  const rootsPem = readText(path.join(directory, 'tls-root.crt.pem'));
+  const rootsPem = readTextFile(path.join(directory, 'tls-root.crt.pem'));
   return {
     commonName: requireCommonName(pair.certificate, directory),
     // Unencrypted in memory alone: TLS takes the key, not the passphrase.
     privateKeyPem: pair.key.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    chainPem: readText(path.join(directory, 'tls.chain.pem')),
+    chainPem: readTextFile(path.join(directory, 'tls.chain.pem')),
     rootsPem,
     certificate: pair.certificate,
     roots: certificatesFromPem(rootsPem),
@@ -74,22 +95,23 @@ export function loadE2eIdentity(directory: string, options: LoadIdentityOptions 
     commonName,
     signature,
     keyAgreement,
-    roots: certificatesFromPem(readText(path.join(directory, 'e2e-root.crt.pem'))),
+    roots: certificatesFromPem(readTextFile(path.join(directory, 'e2e-root.crt.pem'))),
   };
 }
 
 /** @returns the first line of a passphrase file, or undefined without a file */
 export function readPassphrase(file: string | undefined): string | undefined {
-  return file === undefined ? undefined : readText(file).split(/\r?\n/, 1)[0];
+  return file === undefined ? undefined : readTextFile(file).split(/\r?\n/, 1)[0];
 }
 
 function loadKeyPair(directory: string, use: 'tls' | 'sig' | 'enc', options: LoadIdentityOptions): KeyPair {
   const chainFile = path.join(directory, `${use}.chain.pem`);
   const keyFile = path.join(directory, `${use}.key.pem`);
-  const chain = inFile(chainFile, () => certificatesFromPem(readText(chainFile)));
+  const chain = inFile(chainFile, () => certificatesFromPem(readTextFile(chainFile)));
   const certificate = chain[0];
   if (!certificate) throw new PkiError('pki.malformed_certificate', `${chainFile}: no certificate in it`);
-  const key = inFile(keyFile, () => readPrivateKey(readText(keyFile), options.passphrase));
+  const passphrase = readPassphrase(options.passphraseFile);
+  const key = inFile(keyFile, () => readPrivateKey(readTextFile(keyFile), passphrase));
   if (!createPublicKey(key).equals(certificate.publicKey)) {
     throw new PkiError('pki.malformed_key', `${keyFile}: the key is not the one that ${chainFile} certifies`);
   }
@@ -118,23 +140,4 @@ function requireCommonName(certificate: Certificate, directory: string): string 
     throw new PkiError('pki.path_discipline', `${directory}: the certificate has no single common name`);
   }
   return certificate.commonName;
-}
-
-function inFile<T>(file: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof PkiError) || error.message.startsWith(file)) throw error;
-    throw new PkiError(error.code, `${file}: ${error.message}`, { cause: error });
-  }
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new PkiError('pki.missing_file', `${file}: cannot read it: ${describeSystemError(cause)}`, {
-      cause,
-    });
-  }
 }

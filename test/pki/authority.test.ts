@@ -19,7 +19,7 @@ import { createAuthority, openAuthority } from '../../pki/authority/authority.ts
 import type { Authority } from '../../pki/authority/authority.ts';
 import { certificatesFromPem, curveNames } from '../../pki/certificate.ts';
 import { crlsFromPem } from '../../pki/crl.ts';
-import { loadE2eIdentity, loadTlsIdentity } from '../../pki/identity.ts';
+import { loadIdentity, loadTlsIdentity } from '../../pki/identity.ts';
 import { verifyPath } from '../../pki/path.ts';
 import { readPrivateKey } from '../../pki/private-key.ts';
 
@@ -124,8 +124,9 @@ test('issue: what it wrote is what the programs load', async () => {
     passphrase: 'secret',
   });
   assert.equal(issued.directory, outputDirectory);
-  const tls = loadTlsIdentity(outputDirectory, { passphrase: 'secret', nowMs });
-  const e2e = loadE2eIdentity(outputDirectory, { passphrase: 'secret', nowMs });
+  const passphraseFile = join(base, 'passphrase');
+  writeFileSync(passphraseFile, 'secret\n');
+  const { tls, e2e } = loadIdentity(outputDirectory, { passphraseFile, nowMs });
   assert.equal(tls.commonName, 'ms-acc-1/acc-1/dev-1');
   assert.equal(e2e.commonName, 'ms-acc-1/acc-1/dev-1');
   assert.ok(tls.roots[0]?.der.equals(authority.roots.tls.der));

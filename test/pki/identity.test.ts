@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import { certificatesToPem } from '../../pki/certificate.ts';
-import { loadE2eIdentity, loadTlsIdentity, readPassphrase } from '../../pki/identity.ts';
+import { loadE2eIdentity, loadIdentity, loadTlsIdentity, readPassphrase } from '../../pki/identity.ts';
 import { privateKeyToPem } from '../../pki/private-key.ts';
 import { rogueCertificate } from './rogue-authority.ts';
 
@@ -78,4 +78,14 @@ test('readPassphrase: the first line of the file, without its end', () => {
   assert.equal(readPassphrase(file), 'secret words');
   assert.equal(readPassphrase(undefined), undefined);
   assert.throws(() => readPassphrase(join(base, 'none')), { code: 'pki.missing_file' });
+});
+
+test('loadIdentity: TLS and E2E keys of different identities are refused', async () => {
+  const [directory, other] = [await issue('ms-acc-1'), await issue('ms-acc-2')];
+  assert.equal(loadIdentity(directory).commonName, 'ms-acc-1');
+  for (const file of ['tls.key.pem', 'tls.chain.pem']) copyFileSync(join(other, file), join(directory, file));
+  assert.throws(() => loadIdentity(directory), {
+    code: 'pki.path_discipline',
+    message: /keys of two identities: ms-acc-2 \(TLS\) and ms-acc-1 \(E2E\)$/,
+  });
 });
