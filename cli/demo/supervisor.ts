@@ -115,7 +115,7 @@ export class Supervisor {
   #spawn({ args }: ProgramSpec): ChildProcess {
     // A group of its own: Ctrl-C reaches us alone, and we stop the programs in order.
     // The channel tells the program when we are gone, however we ended.
-    return spawn(process.execPath, [this.#command, ...args], {
+    return spawn(process.execPath, [...process.execArgv, this.#command, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       detached: true,
     });
