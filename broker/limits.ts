@@ -21,7 +21,7 @@ export const limitsType = z.strictObject({
   sessionExpiryDays: count(60, 'a stored session whose client stays away longer is dropped with its queue'),
   subscriptionsPerSessionMax: count(256, 'topic filters'),
   retainedMax: count(200_000, 'retained messages of all topics'),
-  inFlightMax: count(64, 'messages sent to one client and not acknowledged yet'),
+  inFlightMax: count(256, 'messages sent to one client and not acknowledged yet'),
   incomingQos2Max: count(1024, 'QoS 2 messages of one client that wait for their release'),
   queuedMessagesMax: count(1_000_000, 'messages on disk for one stored session'),
   queuedBytesMax: count(4 * 1024 ** 3, 'bytes on disk for one stored session'),

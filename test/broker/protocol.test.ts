@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { RunningBroker } from '../../broker/main.ts';
 import type { Journal, Site } from './fixture.ts';
+import { limitsType } from '../../broker/limits.ts';
 import { openSite } from './fixture.ts';
 
 let site: Site;
@@ -179,19 +180,21 @@ test('QoS 2: a repeated PUBLISH is routed once, until PUBREL', async () => {
 });
 
 test('in flight: at most the window is sent until acknowledged, and everything again in order after a reconnect', async () => {
+  const [window, sent] = [limitsType.parse({}).inFlightMax, 300];
+  assert(window < sent);
   const subscriber = await site.rawConnect(broker, 'ms-acc-6');
   await subscriber.open({ clientId: 'window', clean: false });
   subscriber.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'ms-acc-6/#', qos: 1 }] });
   await subscriber.next('suback');
   const publisher = await site.connect(broker, 'ms-acc-6/acc-1/dev-1');
   await Promise.all(
-    Array.from({ length: 100 }, (_, index) =>
+    Array.from({ length: sent }, (_, index) =>
       publisher.publishAsync('ms-acc-6/acc-1/dev-1/snapshots', String(index), { qos: 1 }),
     ),
   );
   subscriber.send({ cmd: 'pingreq' });
   await subscriber.next('pingresp');
-  assert.equal(subscriber.packets.length, 64);
+  assert.equal(subscriber.packets.length, window);
   const ids = subscriber.packets.map(({ messageId }) => messageId);
   subscriber.send({ cmd: 'puback', messageId: ids[0] ?? 0 });
   subscriber.socket.end();
@@ -201,19 +204,19 @@ test('in flight: at most the window is sent until acknowledged, and everything a
     sessionPresent: true,
   });
   const seen: { payload: string; id: number | undefined; dup: boolean }[] = [];
-  while (seen.length < 99) {
+  while (seen.length < sent - 1) {
     const { payload, messageId, dup } = await again.next('publish');
     seen.push({ payload: payload.toString(), id: messageId, dup });
     again.send({ cmd: 'puback', messageId: messageId ?? 0 });
   }
   assert.deepEqual(
     seen.map(({ payload }) => payload),
-    Array.from({ length: 99 }, (_, index) => String(index + 1)),
+    Array.from({ length: sent - 1 }, (_, index) => String(index + 1)),
   );
   assert.deepEqual(
-    seen.slice(0, 63).map(({ id }) => id),
+    seen.slice(0, window - 1).map(({ id }) => id),
     ids.slice(1),
   );
-  assert(seen.slice(0, 63).every(({ dup }) => dup));
+  assert(seen.slice(0, window - 1).every(({ dup }) => dup));
   assert(!seen.at(-1)?.dup);
 });
