@@ -1,9 +1,8 @@
 /** The command service: seals a command for its device, sends it until the broker has it, and watches the clock. */
 import { randomUUID } from 'node:crypto';
-import { envelopeDigest } from '../cms/envelope.ts';
 import { CmsError } from '../cms/errors.ts';
 import { createSealer } from '../cms/seal.ts';
-import type { Sealer } from '../cms/seal.ts';
+import type { SealedEnvelope, Sealer } from '../cms/seal.ts';
 import { addCommand, expireCommands, noteDelivered, readUndelivered } from '../database/commands.ts';
 import type { Database } from '../database/connect.ts';
 import type { Clock } from '../domain/clock.ts';
@@ -83,15 +82,15 @@ export class CommandService {
       expiresAtMs: command.expiresMs,
       parameters: command.parameters,
     });
-    let sealed: Uint8Array | undefined;
+    let sealed: SealedEnvelope | undefined;
     await addCommand(database, { ...command, path, issuedBy }, (place) => {
       sealed = this.#seal(path, content, device, { ...place, signingTimeMs: issuedMs });
-      return { envelope: sealed, digest: envelopeDigest(sealed) };
+      return sealed;
     });
     measures.commands.inc({ state: 'sent' });
     log.info({ device: path, command: id, name, issuedBy }, 'command.sent');
     feed.changed('commands');
-    if (sealed !== undefined) void this.#publish(id, path, sealed);
+    if (sealed !== undefined) void this.#publish(id, path, sealed.envelope);
     return id;
   }
 
@@ -120,7 +119,7 @@ export class CommandService {
       readonly previousDigest: Uint8Array | undefined;
       readonly signingTimeMs: number;
     },
-  ): Uint8Array {
+  ): SealedEnvelope {
     const readers = this.#options.readers.filter(
       ({ commonName, curve }) => isWithin(path, commonName ?? '') && curve === device.curve,
     );

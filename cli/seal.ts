@@ -51,7 +51,7 @@ async function seal(options: SealOptions, command: Command): Promise<void> {
   const signatureChain = options.sigCert === undefined ? [] : readCertificates(options.sigCert);
   const keys = readKeys(options, agreementChain[0], signatureChain[0]);
   const content = await buffer(process.stdin);
-  const envelope = createSealer(keys).seal(
+  const { envelope } = createSealer(keys).seal(
     content,
     options.to.map((file) => leafOf(readCertificates(file)[0], file)),
     {

@@ -44,8 +44,8 @@ export function envelopeDigest(bytes: Uint8Array): Buffer {
   return digestOf(readEnvelope(bytes));
 }
 
-export function digestOf(envelope: Envelope): Buffer {
-  return hash('sha256', envelope.encoded, 'buffer');
+export function digestOf({ encoded }: Pick<Envelope, 'encoded'>): Buffer {
+  return hash('sha256', encoded, 'buffer');
 }
 
 /** Wraps SignedData or AuthEnvelopedData for transport. */

@@ -16,7 +16,7 @@ import { agreeAsSender, agreementKey, senderScalar } from './ecmqv.ts';
 import type { AgreementKey } from './ecmqv.ts';
 import { writeEnvelopeInfo } from './envelope-info.ts';
 import type { ContentType } from './envelope-info.ts';
-import { writeContentInfo } from './envelope.ts';
+import { digestOf, writeContentInfo } from './envelope.ts';
 import { CmsError } from './errors.ts';
 import { encrypt, nonceBytes } from './gcm.ts';
 import { keyIdentifierOf } from './identifier.ts';
@@ -55,15 +55,21 @@ export interface SealOptions {
   readonly random?: Random;
 }
 
+export interface SealedEnvelope {
+  /** A ContentInfo. */
+  readonly envelope: Buffer;
+  /** What `envelopeDigest` gives for it. */
+  readonly digest: Buffer;
+}
+
 export interface Sealer {
   /**
    * @param content - at most `contentBytesMax` octets
    * @param recipients - ENC certificates on the originator's curve, 1 to `recipientsMax`, trusted by the caller; one that
    *   is there twice counts once
-   * @returns the envelope, a ContentInfo
    * @throws CmsError `cms.unsupported` for a recipient on another curve or what exceeds a bound
    */
-  seal(content: Uint8Array, recipients: readonly Certificate[], context: SealContext): Buffer;
+  seal(content: Uint8Array, recipients: readonly Certificate[], context: SealContext): SealedEnvelope;
 }
 
 /** The same for every envelope that we make. */
@@ -105,7 +111,7 @@ function seal(
   content: Uint8Array,
   recipients: readonly Certificate[],
   context: SealContext,
-): Buffer {
+): SealedEnvelope {
   const readers = requireRecipients(originator, recipients);
   if (content.length > contentBytesMax) {
     throw new CmsError('cms.unsupported', `content of ${content.length} octets; at most ${contentBytesMax}`);
@@ -130,7 +136,7 @@ function seal(
       `an envelope of ${envelope.length} bytes; at most ${envelopeBytesMax}`,
     );
   }
-  return envelope;
+  return { envelope, digest: digestOf({ encoded: enveloped }) };
 }
 
 /** @returns an encoded AuthEnvelopedData */

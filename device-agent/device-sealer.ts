@@ -1,5 +1,4 @@
 /** Seals what one device sends: snapshots for its readers, results for whoever asked. */
-import { envelopeDigest } from '../cms/envelope.ts';
 import type { Sealer } from '../cms/seal.ts';
 import { createSealer } from '../cms/seal.ts';
 import type { Clock } from '../domain/clock.ts';
@@ -48,13 +47,12 @@ export class DeviceSealer {
     recipients: readonly Certificate[],
     { sequence, previousDigest }: Place,
   ): SealedEnvelope {
-    const envelope = this.#sealer.seal(content, recipients, {
+    return this.#sealer.seal(content, recipients, {
       topic: deviceTopic(this.#device, topicName),
       sequence,
       previousDigest,
       contentType,
       signingTimeMs: this.#clock(),
     });
-    return { envelope, digest: envelopeDigest(envelope) };
   }
 }

@@ -89,7 +89,7 @@ function sealed({ site }: Bench, how: SealAs = {}): Buffer {
       contentType: how.contentType ?? 'senml+cbor',
       signingTimeMs,
     },
-  );
+  ).envelope;
 }
 
 test('auditor: what leaves is opened and recorded, with who can read it', async (context) => {

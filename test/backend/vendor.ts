@@ -9,7 +9,6 @@ import { startBackend } from '../../backend/main.ts';
 import type { RunningBackend } from '../../backend/main.ts';
 import { brokerConfigType } from '../../broker/config.ts';
 import { startBroker } from '../../broker/main.ts';
-import { envelopeDigest } from '../../cms/envelope.ts';
 import { createSealer } from '../../cms/seal.ts';
 import type { SealContext } from '../../cms/seal.ts';
 import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
@@ -194,8 +193,8 @@ export class Device {
       signingTimeMs: Date.now(),
       ...changes,
     };
-    const envelope = createSealer(this.identity).seal(content, this.#recipients, context);
-    this.#previousDigest = envelopeDigest(envelope);
+    const { envelope, digest } = createSealer(this.identity).seal(content, this.#recipients, context);
+    this.#previousDigest = digest;
     return { topic: context.topic, envelope };
   }
 }

@@ -20,7 +20,7 @@ const chain = [account.certificate, master.certificate];
 
 function seal(from: Identity, embedChain = chain): Buffer {
   const recipients = [backend.recipient.certificate];
-  return createSealer(from.sealKeys).seal(content, recipients, contextOf({ embedChain }));
+  return createSealer(from.sealKeys).seal(content, recipients, contextOf({ embedChain })).envelope;
 }
 
 function openWith(envelope: Uint8Array, root = authority.certificate, allowUnsigned = false) {

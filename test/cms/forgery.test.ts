@@ -34,9 +34,9 @@ const backend = makeIdentity('vendor-snapshot-service');
 const auditor = makeIdentity('ms-acc-1');
 const certificates = [backend.recipient.certificate, auditor.recipient.certificate];
 const content = Buffer.from('fuel.temperature 21.5 Cel');
-const signed = createSealer(device.sealKeys).seal(content, certificates, contextOf());
+const signed = createSealer(device.sealKeys).seal(content, certificates, contextOf()).envelope;
 const { keyAgreement } = device.sealKeys;
-const bare = createSealer({ keyAgreement }).seal(content, certificates, contextOf());
+const bare = createSealer({ keyAgreement }).seal(content, certificates, contextOf()).envelope;
 
 function openerFor(reader: Identity, allowUnsigned = false) {
   const originators = originatorsOf([device.originator, auditor.originator]);
@@ -107,7 +107,7 @@ test('open: a recipient who puts other content under the same key is found out b
 
 test('open: a signature of another envelope does not fit', () => {
   const other = readEnvelope(
-    createSealer(device.sealKeys).seal(content, certificates, contextOf({ sequence: 8 })),
+    createSealer(device.sealKeys).seal(content, certificates, contextOf({ sequence: 8 })).envelope,
   );
   const { signedData } = readEnvelope(signed);
   assert.ok(signedData && other.signedData);

@@ -25,7 +25,7 @@ const content = Buffer.from(
 const certificates = [backend.recipient.certificate, auditor.recipient.certificate];
 
 function seal(changes: Partial<SealContext> = {}, from: Identity = device): Buffer {
-  return createSealer(from.sealKeys).seal(content, certificates, contextOf(changes));
+  return createSealer(from.sealKeys).seal(content, certificates, contextOf(changes)).envelope;
 }
 
 function openerFor(reader: Identity, changes: Partial<OpenerSettings> = {}) {
@@ -41,7 +41,7 @@ for (const curve of curveNames) {
     const sender = makeIdentity('ms-acc-1/acc-1/dev-1', curve);
     const readers = [makeIdentity('vendor-snapshot-service', curve), makeIdentity('ms-acc-1', curve)];
     const previousDigest = Buffer.alloc(32, 3);
-    const envelope = createSealer(sender.sealKeys).seal(
+    const { envelope, digest } = createSealer(sender.sealKeys).seal(
       content,
       readers.map(({ recipient }) => recipient.certificate),
       contextOf({ previousDigest, sequence: 2n ** 53n - 1n }),
@@ -51,7 +51,8 @@ for (const curve of curveNames) {
       const opened = createOpener({ recipient: reader.recipient, originators }).open(envelope);
       assert.deepEqual(opened.content, content);
       assert.equal(opened.originator.commonName, 'ms-acc-1/acc-1/dev-1');
-      assert.deepEqual(opened.digest, envelopeDigest(envelope));
+      assert.deepEqual(opened.digest, digest);
+      assert.deepEqual(envelopeDigest(envelope), digest);
       assert.deepEqual(opened.previousDigest, previousDigest);
       assert.equal(opened.sequence, Number.MAX_SAFE_INTEGER);
       assert.equal(opened.topic, 'ms-acc-1/acc-1/dev-1/snapshots');
@@ -86,7 +87,7 @@ test('seal: any content, context and number of recipients comes back', () => {
       (octets, count, topic, sequence, contentType) => {
         const chosen = readers.slice(0, count);
         const context = contextOf({ topic, sequence, contentType });
-        const envelope = sealer.seal(
+        const { envelope } = sealer.seal(
           octets,
           chosen.map(({ recipient }) => recipient.certificate),
           context,
@@ -125,7 +126,7 @@ test('seal: with a given random source a bare envelope is always the same', () =
   let counter = 0;
   const random = (bytes: number) => Buffer.alloc(bytes, ++counter);
   const recipient = fixtureCertificate('pki/p256-rcpt2.crt.pem');
-  const envelope = createSealer({ keyAgreement }, { random }).seal(
+  const { envelope } = createSealer({ keyAgreement }, { random }).seal(
     Buffer.from('below the size that DEFLATE is tried on'),
     [recipient],
     contextOf(),
@@ -139,7 +140,7 @@ test('seal: with a given random source a bare envelope is always the same', () =
 test('seal: small content is left as it is, larger content is deflated', () => {
   const sealer = createSealer(device.sealKeys);
   const encodingOf = (octets: Buffer) =>
-    readEnvelope(sealer.seal(octets, certificates, contextOf())).authEnveloped.info?.encoding;
+    readEnvelope(sealer.seal(octets, certificates, contextOf()).envelope).authEnveloped.info?.encoding;
   assert.equal(encodingOf(Buffer.alloc(40)), 'identity');
   assert.equal(encodingOf(Buffer.alloc(400)), 'deflate');
   assert.equal(encodingOf(Buffer.from(Array.from({ length: 70 }, (_, i) => (i * 151) % 256))), 'identity');
@@ -147,7 +148,7 @@ test('seal: small content is left as it is, larger content is deflated', () => {
 
 test('seal: a recipient given twice is addressed once', () => {
   const twice = [backend.recipient.certificate, backend.recipient.certificate];
-  const envelope = createSealer(device.sealKeys).seal(content, twice, contextOf());
+  const { envelope } = createSealer(device.sealKeys).seal(content, twice, contextOf());
   assert.equal(openerFor(backend).open(envelope).recipients.length, 1);
 });
 
@@ -194,7 +195,7 @@ test('createSealer, createOpener: refuse keys that do not belong together', () =
 
 test('open: a bare envelope only if policy says so', () => {
   const { keyAgreement } = device.sealKeys;
-  const envelope = createSealer({ keyAgreement }).seal(content, certificates, contextOf());
+  const { envelope } = createSealer({ keyAgreement }).seal(content, certificates, contextOf());
   assert.throws(() => openerFor(backend).open(envelope), { code: 'cms.unsigned' });
   const opened = openerFor(backend, { policy: { allowUnsigned: true } }).open(envelope);
   assert.deepEqual(opened.content, content);

@@ -85,7 +85,7 @@ function sealed(desk: Desk, command: Command, how: SealAs = {}): Buffer {
     previousDigest: undefined,
     contentType: how.contentType ?? 'command+cbor',
     signingTimeMs: desk.nowMs(),
-  });
+  }).envelope;
 }
 
 async function nextResult(desk: Desk, reader = masterAccount): Promise<CommandResult> {
