@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { bytesOf } from '../runtime/sqlite-file.ts';
 import type { EgressEntry, NamedRecipient } from './record.ts';
-import { bufferOf, RecordError, recordFileName } from './record.ts';
+import { RecordError, recordFileName } from './record.ts';
 
 export interface ListingOptions {
   /** A device or an account: what lies within it. Default: everything. */
@@ -95,7 +96,7 @@ function entryOf(row: Readonly<Record<string, unknown>>): EgressEntry {
     receivedMs: Number(row['received_ms']),
     recipients: recipientsOf(String(row['recipients'])),
     channels: number('channels'),
-    digest: bufferOf(row['digest']),
+    digest: bytesOf(row['digest']),
     bytes: Number(row['bytes']),
     alarm: typeof alarm === 'string' ? { reason: alarm, detail: String(row['detail']) } : undefined,
   };

@@ -1,7 +1,8 @@
 /** The record of what left: append-only, in one SQLite file that others may read while it grows. */
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
+import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
+import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
 
 export type RecordErrorCode =
   | 'record.version' // a newer version of the auditor made it
@@ -71,26 +72,21 @@ const schema = `
   ) STRICT;
 `;
 
+const errorCodes: Readonly<Record<SqliteFileErrorCode, RecordErrorCode>> = {
+  'sqlite.newer': 'record.version',
+  'sqlite.in_use': 'record.storage',
+  'sqlite.failed': 'record.storage',
+};
+
 /** @throws RecordError */
 export function openRecord(directory: string): EgressRecord {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const file = path.join(directory, recordFileName);
-  let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(file);
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE');
-    const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
-    if (version === 0) database.exec(`${schema} PRAGMA user_version = ${schemaVersion}`);
-    else if (version !== schemaVersion) {
-      const known = `this auditor knows ${schemaVersion}`;
-      throw new RecordError('record.version', `${file} has version ${String(version)}; ${known}`);
-    }
-    database.exec('COMMIT');
-    return new EgressRecord(database);
+    const pragmas = ['journal_mode = WAL', 'synchronous = FULL'];
+    const file = path.join(directory, recordFileName);
+    return new EgressRecord(openSqliteFile(file, { pragmas, schema, schemaVersion }));
   } catch (cause) {
-    database?.close();
-    if (cause instanceof RecordError) throw cause;
-    throw new RecordError('record.storage', `cannot open ${file}: ${String(cause)}`, { cause });
+    if (!(cause instanceof SqliteFileError)) throw cause;
+    throw new RecordError(errorCodes[cause.code], cause.message, { cause });
   }
 }
 
@@ -140,7 +136,7 @@ export class EgressRecord {
 
   /** @returns the digests of a device's envelopes with that sequence number; more than one is an alarm */
   digestsOf(device: string, sequence: number): Buffer[] {
-    return this.#statements.digestsOf.all(device, sequence).map((row) => bufferOf(row['digest']));
+    return this.#statements.digestsOf.all(device, sequence).map((row) => bytesOf(row['digest']));
   }
 
   /** Keeps what a device published, so that its older envelopes can be opened after a restart too. */
@@ -151,7 +147,7 @@ export class EgressRecord {
   certificates(): { device: string; payload: Buffer }[] {
     return this.#statements.certificates
       .all()
-      .map((row) => ({ device: String(row['device']), payload: bufferOf(row['payload']) }));
+      .map((row) => ({ device: String(row['device']), payload: bytesOf(row['payload']) }));
   }
 
   counts(): { entries: number; alarms: number } {
@@ -179,10 +175,4 @@ export class EgressRecord {
     );
     return changes > 0;
   }
-}
-
-export function bufferOf(value: unknown): Buffer {
-  if (!(value instanceof Uint8Array))
-    throw new RecordError('record.storage', 'a column of the record is not bytes');
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }

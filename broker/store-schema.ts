@@ -49,5 +49,4 @@ CREATE TABLE retained (
   qos INTEGER NOT NULL,
   origin TEXT NOT NULL
 ) STRICT;
-PRAGMA user_version = ${schemaVersion};
 `;

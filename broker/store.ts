@@ -1,8 +1,10 @@
 /** The durable state: sessions, subscriptions, queues and retained messages in one SQLite file, committed in groups. */
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import type { StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { describeSystemError } from '../runtime/config.ts';
+import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
+import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
+import type { BrokerErrorCode } from './errors.ts';
 import { BrokerError } from './errors.ts';
 import type { Origin, Qos } from './message.ts';
 import { schema, schemaVersion } from './store-schema.ts';
@@ -62,6 +64,12 @@ const pageBytes = 8192;
 /** Of the write-ahead log before it is folded into the file; a tenth of a second at full speed. */
 const checkpointPages = 2000;
 
+const errorCodes: Readonly<Record<SqliteFileErrorCode, BrokerErrorCode>> = {
+  'sqlite.newer': 'broker.store_too_new',
+  'sqlite.in_use': 'broker.store_locked',
+  'sqlite.failed': 'broker.store_failed',
+};
+
 const sql = {
   sessions: 'SELECT id, identity, client_id, disconnected_ms FROM session',
   createSession: 'INSERT INTO session (identity, client_id) VALUES (?, ?)',
@@ -112,7 +120,6 @@ export class Store {
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
     this.#onFirstWrite = options.onFirstWrite;
-    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     this.#database = openDatabase(path.join(options.directory, 'broker.sqlite'), options);
     this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
   }
@@ -201,7 +208,7 @@ export class Store {
           : {
               id: Number(row['id']),
               topic: String(row['topic']),
-              payload: bufferOf(row['payload']),
+              payload: bytesOf(row['payload']),
               pending: Number(row['pending']),
             },
     }));
@@ -243,7 +250,7 @@ export class Store {
   retained(): StoredRetained[] {
     return this.#all(sql.retained).map((row) => ({
       topic: String(row['topic']),
-      payload: bufferOf(row['payload']),
+      payload: bytesOf(row['payload']),
       qos: qosOf(row['qos']),
       origin: row['origin'] === 'upstream' ? 'upstream' : 'client',
     }));
@@ -318,59 +325,35 @@ export class Store {
   }
 }
 
-function openDatabase(file: string, options: StoreOptions): DatabaseSync {
-  let database: DatabaseSync | undefined;
-  try {
-    database = new DatabaseSync(file);
-    // Exclusive: two brokers on one directory would each believe in their own copy of the queues.
-    database.exec(
-      `PRAGMA page_size = ${pageBytes}; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;`,
-    );
+function openDatabase(file: string, { durability, bytesMax }: StoreOptions): DatabaseSync {
+  const pragmas = [
+    `page_size = ${pageBytes}`,
+    'locking_mode = EXCLUSIVE', // two brokers on one directory would each believe in their own copy of the queues
+    'journal_mode = WAL',
     // FULL syncs the log at every commit. NORMAL leaves that to the system: the end of the process loses nothing.
-    database.exec(`PRAGMA synchronous = ${options.durability === 'disk' ? 'FULL' : 'NORMAL'}`);
-    database.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}; PRAGMA cache_size = -32768`);
-    if (options.bytesMax !== undefined) {
-      database.exec(`PRAGMA max_page_count = ${Math.ceil(options.bytesMax / pageBytes)}`);
-    }
-    const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
-    if (version > schemaVersion) {
-      throw new BrokerError(
-        'broker.store_too_new',
-        `cannot open ${file}: it has version ${version}, this broker knows ${schemaVersion}`,
-      );
-    }
-    if (version === 0) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
-    // Takes the lock now, not at the first message.
-    else database.exec('BEGIN IMMEDIATE; COMMIT');
-    return database;
+    `synchronous = ${durability === 'disk' ? 'FULL' : 'NORMAL'}`,
+    `wal_autocheckpoint = ${checkpointPages}`,
+    'cache_size = -32768',
+    ...(bytesMax === undefined ? [] : [`max_page_count = ${Math.ceil(bytesMax / pageBytes)}`]),
+  ];
+  try {
+    return openSqliteFile(file, { pragmas, schema, schemaVersion });
   } catch (cause) {
-    if (database?.isOpen === true) database.close();
-    if (cause instanceof BrokerError) throw cause;
-    if (cause instanceof Error && /locked/.test(cause.message)) {
-      throw new BrokerError('broker.store_locked', `cannot open ${file}: another process has it open`, {
-        cause,
-      });
-    }
-    throw new BrokerError('broker.store_failed', `cannot open ${file}: ${textOf(cause)}`, { cause });
+    if (!(cause instanceof SqliteFileError)) throw cause;
+    throw new BrokerError(errorCodes[cause.code], cause.message, { cause });
   }
 }
 
 function storeError(cause: unknown): BrokerError {
-  return new BrokerError('broker.store_failed', `cannot write the durable state: ${textOf(cause)}`, {
-    cause,
-  });
-}
-
-function textOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+  return new BrokerError(
+    'broker.store_failed',
+    `cannot write the durable state: ${describeSystemError(cause)}`,
+    {
+      cause,
+    },
+  );
 }
 
 function qosOf(value: unknown): Qos {
   return value === 2 ? 2 : value === 1 ? 1 : 0;
-}
-
-function bufferOf(value: unknown): Buffer {
-  if (!(value instanceof Uint8Array))
-    throw new BrokerError('broker.store_failed', 'a payload in the store is not bytes');
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }

@@ -1,10 +1,10 @@
 /** The outbox on disk: one SQLite database, every change of which is a transaction that survives a power cut. */
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { DeviceTopic } from '../domain/topic.ts';
+import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
+import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
 
 /** The topics on which a device's own envelopes go out. */
 export type OutgoingTopic = Extract<DeviceTopic, 'snapshots' | 'commands/result'>;
@@ -94,54 +94,33 @@ const journalBytesMax = 32 * 1024 * 1024;
 /** 16 MiB: most envelopes are delivered and gone before they would be written a second time, into the file itself. */
 const checkpointPages = 4096;
 
+const pragmas: readonly string[] = [
+  'locking_mode = EXCLUSIVE',
+  'journal_mode = WAL',
+  'synchronous = FULL',
+  'foreign_keys = ON',
+  `wal_autocheckpoint = ${checkpointPages}`,
+  `journal_size_limit = ${journalBytesMax}`,
+];
+
+const errorCodes: Readonly<Record<SqliteFileErrorCode, OutboxErrorCode>> = {
+  'sqlite.newer': 'outbox.version',
+  'sqlite.in_use': 'outbox.in_use',
+  'sqlite.failed': 'outbox.storage',
+};
+
 /**
  * Opens or makes the database; one process at a time, because two would give a sequence number out twice.
  *
  * @throws OutboxError `outbox.in_use`, `outbox.version`, `outbox.storage`
  */
 export function openOutboxStore(file: string): OutboxStore {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(file, { timeout: 0 });
-    database.exec(`
-      PRAGMA locking_mode = EXCLUSIVE;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = FULL;
-      PRAGMA foreign_keys = ON;
-      PRAGMA wal_autocheckpoint = ${checkpointPages};
-      PRAGMA journal_size_limit = ${journalBytesMax};
-    `);
-    prepareSchema(database, file);
-    return new OutboxStore(database);
+    return new OutboxStore(openSqliteFile(file, { pragmas, schema, schemaVersion }));
   } catch (cause) {
-    database?.close();
-    if (cause instanceof OutboxError) throw cause;
-    if (isBusy(cause)) {
-      throw new OutboxError('outbox.in_use', `${file} is in use: another agent runs on it`, { cause });
-    }
-    throw new OutboxError('outbox.storage', `cannot open ${file}: ${String(cause)}`, { cause });
+    if (!(cause instanceof SqliteFileError)) throw cause;
+    throw new OutboxError(errorCodes[cause.code], cause.message, { cause });
   }
-}
-
-function prepareSchema(database: DatabaseSync, file: string): void {
-  database.exec('BEGIN EXCLUSIVE');
-  const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
-  if (version === 0) {
-    database.exec(schema);
-    database.exec(`PRAGMA user_version = ${schemaVersion}`);
-  } else if (version !== schemaVersion) {
-    throw new OutboxError(
-      'outbox.version',
-      `${file} has version ${String(version)}; this agent knows ${schemaVersion}`,
-    );
-  }
-  database.exec('COMMIT');
-}
-
-function isBusy(error: unknown): boolean {
-  const sqliteBusy = 5; // https://sqlite.org/rescode.html#busy
-  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
 }
 
 export class OutboxStore {
@@ -246,7 +225,7 @@ export class OutboxStore {
     return this.#statements.envelopesAfter.all(deviceId, sequence, limit).map((row) => ({
       sequence: Number(row['sequence']),
       topicName: row['topic_name'] === 'snapshots' ? 'snapshots' : 'commands/result',
-      envelope: bufferOf(row['content']),
+      envelope: bytesOf(row['content']),
     }));
   }
 
@@ -282,9 +261,4 @@ export class OutboxStore {
   close(): void {
     this.#database.close();
   }
-}
-
-function bufferOf(value: unknown): Buffer {
-  if (!(value instanceof Uint8Array)) throw new OutboxError('outbox.storage', 'an envelope is not bytes');
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }

@@ -184,7 +184,7 @@ test('Outbox: a commit that fails stores nothing, and the same numbers are given
 test('openOutbox: a second process is refused', (context) => {
   const settings = options(context);
   open(context, settings);
-  assert.throws(() => openOutbox(settings, [device]), { code: 'outbox.in_use', message: /another agent/ });
+  assert.throws(() => openOutbox(settings, [device]), { code: 'outbox.in_use', message: /another process/ });
 });
 
 test('openOutbox: a file of a newer version is refused, and one that is no database', (context) => {

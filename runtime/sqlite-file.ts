@@ -1,0 +1,82 @@
+/** A program's own SQLite file: opened or made with its tables, and every fault with a code. */
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describeSystemError } from './config.ts';
+
+export type SqliteFileErrorCode =
+  | 'sqlite.in_use' // another process has it open, and one of the two wants it alone
+  | 'sqlite.newer' // a later version of the program made it
+  | 'sqlite.failed'; // the disk is full or broken, or the file is no database
+
+export class SqliteFileError extends Error {
+  override readonly name = 'SqliteFileError';
+  readonly code: SqliteFileErrorCode;
+  constructor(code: SqliteFileErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export interface SqliteFileSettings {
+  /** Run in this order before anything is read, for example `journal_mode = WAL`. */
+  readonly pragmas: readonly string[];
+  /** The statements that make the tables in an empty file. */
+  readonly schema: string;
+  /** From 1; kept in the file as its `user_version`. */
+  readonly schemaVersion: number;
+}
+
+/**
+ * Makes the folders and the file if they are not there. With `locking_mode = EXCLUSIVE` the file is locked on return.
+ *
+ * @throws SqliteFileError
+ */
+export function openSqliteFile(file: string, settings: SqliteFileSettings): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+    database = new DatabaseSync(file, { timeout: 0 });
+    database.exec(settings.pragmas.map((pragma) => `PRAGMA ${pragma};`).join('\n'));
+    prepareSchema(database, file, settings);
+    return database;
+  } catch (cause) {
+    database?.close();
+    if (cause instanceof SqliteFileError) throw cause;
+    if (isBusy(cause)) {
+      throw new SqliteFileError('sqlite.in_use', `cannot open ${file}: another process has it open`, {
+        cause,
+      });
+    }
+    throw new SqliteFileError('sqlite.failed', `cannot open ${file}: ${describeSystemError(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** @param column - of a STRICT table, declared BLOB NOT NULL @returns the same memory */
+export function bytesOf(column: unknown): Buffer {
+  assert.ok(column instanceof Uint8Array, 'a column of bytes');
+  return Buffer.from(column.buffer, column.byteOffset, column.byteLength);
+}
+
+function prepareSchema(
+  database: DatabaseSync,
+  file: string,
+  { schema, schemaVersion }: SqliteFileSettings,
+): void {
+  database.exec('BEGIN EXCLUSIVE');
+  const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+  if (version > schemaVersion) {
+    const versions = `it has version ${version}, this program knows ${schemaVersion}`;
+    throw new SqliteFileError('sqlite.newer', `cannot open ${file}: ${versions}`);
+  }
+  if (version === 0) database.exec(`${schema} PRAGMA user_version = ${schemaVersion};`);
+  database.exec('COMMIT');
+}
+
+function isBusy(error: unknown): boolean {
+  const sqliteBusy = 5; // https://sqlite.org/rescode.html#busy
+  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
+}

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { bytesOf, openSqliteFile } from '../../runtime/sqlite-file.ts';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'plombe-sqlite-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+const settings = {
+  pragmas: ['locking_mode = EXCLUSIVE', 'journal_mode = WAL', 'synchronous = FULL'],
+  schema: 'CREATE TABLE thing (content BLOB NOT NULL) STRICT;',
+  schemaVersion: 2,
+};
+
+test('openSqliteFile: makes folders and tables once, and finds them again', () => {
+  const file = path.join(directory, 'a', 'b', 'things.sqlite');
+  const first = openSqliteFile(file, settings);
+  first.prepare('INSERT INTO thing VALUES (?)').run(Buffer.of(1, 2));
+  first.close();
+  const second = openSqliteFile(file, settings);
+  assert.deepEqual(bytesOf(second.prepare('SELECT content FROM thing').get()?.['content']), Buffer.of(1, 2));
+  assert.equal(second.prepare('PRAGMA user_version').get()?.['user_version'], 2);
+  assert.equal(second.prepare('PRAGMA journal_mode').get()?.['journal_mode'], 'wal');
+  second.close();
+});
+
+test('openSqliteFile: an exclusive file is locked at once, before anything is written', () => {
+  const file = path.join(directory, 'locked.sqlite');
+  openSqliteFile(file, settings).close();
+  const holder = openSqliteFile(file, settings);
+  assert.throws(() => openSqliteFile(file, settings), { code: 'sqlite.in_use', message: /another process/ });
+  holder.close();
+  openSqliteFile(file, settings).close();
+});
+
+test('openSqliteFile: a later version, no database, and a place where no file can be', () => {
+  const newer = path.join(directory, 'newer.sqlite');
+  openSqliteFile(newer, { ...settings, schemaVersion: 3 }).close();
+  assert.throws(() => openSqliteFile(newer, settings), {
+    code: 'sqlite.newer',
+    message: /newer\.sqlite: it has version 3, this program knows 2$/,
+  });
+  const text = path.join(directory, 'text');
+  writeFileSync(text, 'this is no database, and long enough to be seen as none'.repeat(20));
+  assert.throws(() => openSqliteFile(text, settings), { code: 'sqlite.failed', message: /not a database/ });
+  assert.throws(() => openSqliteFile(path.join(text, 'x.sqlite'), settings), {
+    code: 'sqlite.failed',
+    message: /x\.sqlite: /,
+  });
+});
+
+test('bytesOf: what is not bytes is an error of ours', () => {
+  for (const column of [null, undefined, 'text', 1])
+    assert.throws(() => bytesOf(column), { code: 'ERR_ASSERTION' });
+});
