@@ -17,7 +17,7 @@ import { intrude } from './intruder.ts';
 import type { DemoSummary } from './summary.ts';
 import type { LogRecord } from './supervisor.ts';
 import { Supervisor } from './supervisor.ts';
-import { askAgent, FleetReader, tallyDevices } from './tally.ts';
+import { askAgent, countRejectedRows, FleetReader, tallyDevices } from './tally.ts';
 import type { AgentState } from './tally.ts';
 import type { DemoPlan } from './topology.ts';
 import { planDemo } from './topology.ts';
@@ -51,11 +51,12 @@ const refusalEvents = new Set(['subscription.denied', 'publish.denied', 'connect
 
 export async function runDemo(options: DemoOptions): Promise<DemoSummary> {
   const directory = options.directory ?? mkdtempSync(path.join(tmpdir(), 'plombe-demo-'));
-  const demo = new Demo(options, await planDemo(directory, options.replay));
+  let demo: Demo | undefined;
   try {
+    demo = new Demo(options, await planDemo(directory, options.replay));
     return await demo.run();
   } finally {
-    await demo.stop();
+    await demo?.stop();
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   }
 }
@@ -69,6 +70,8 @@ class Demo {
   readonly #agents = new Map<string, AgentState>();
   readonly #interactive: boolean;
   #refused = 0;
+  /** Few: of each reason an agent logs no more than its first rows. */
+  readonly #rejectedRows = new Set<string>();
   readonly #finishedAgents = new Set<string>();
   readonly #final = new Map<string, DeviceCounts>();
   #firstStoredSeconds: number | null = null;
@@ -234,7 +237,9 @@ Stop with Ctrl-C
       duplicated: outcome.duplicated,
       redelivered: outcome.redelivered,
       refused: this.#refused,
-      rejected: outcome.deadLetters,
+      rejected:
+        outcome.deadLetters +
+        countRejectedRows([...this.#agents.values()], this.#options.replay !== undefined),
       workflows: outcome.workflows,
       devices: counts.size,
       restarts: this.#supervisor.restarts,
@@ -280,6 +285,8 @@ Stop with Ctrl-C
     if (refusalEvents.has(event)) {
       this.#refused++;
       this.#notice(`${program}: ${refusalText(record)}`);
+    } else if (event === 'sample.rejected' || event === 'collector.failed') {
+      this.#rowRejected(program, record);
     } else if (event === 'agent.stopped') {
       this.#stopped(record['devices']);
     } else if (event === 'collector.finished') {
@@ -287,6 +294,16 @@ Stop with Ctrl-C
     } else if (event.startsWith('program.') && record.level !== 'info') {
       this.#notice(`${program}: ${event}`);
     }
+  }
+
+  /** Every agent that reads a recording reports its bad rows; they are shown once. */
+  #rowRejected(program: string, { reason, line, detail }: LogRecord): void {
+    const where = this.#options.replay === undefined ? program : path.basename(this.#options.replay.file);
+    const place = typeof line === 'number' ? `${where} line ${line}` : where;
+    const text = [place, 'rejected', reason, detail].filter((part) => typeof part === 'string').join(' ');
+    if (this.#rejectedRows.has(text)) return;
+    this.#rejectedRows.add(text);
+    this.#notice(text);
   }
 
   /** An agent's last word: what its outbox counted. */

@@ -25,9 +25,11 @@ const agentStateType = z.object({
           unit: z.string().optional(),
         })
         .optional(),
-      rejected: z.record(z.string(), z.number()).optional(),
+      rejected: z.record(z.string(), z.number()),
     }),
   ),
+  /** Of lines that belong to no device. */
+  rejected: z.record(z.string(), z.number()),
 });
 export type AgentState = z.infer<typeof agentStateType>;
 
@@ -103,6 +105,24 @@ export function tallyDevices(agents: readonly AgentState[], fleet: Fleet): Devic
       state: device.connected ? (stored.get(device.path)?.condition ?? 'unknown') : 'disconnected',
     }))
     .toSorted((a, b) => a.path.localeCompare(b.path));
+}
+
+/**
+ * @param readsOneFile - all agents read the same recording, so each reports the lines that belong to no device
+ * @returns how many rows of the input were no snapshot
+ */
+export function countRejectedRows(agents: readonly AgentState[], readsOneFile: boolean): number {
+  const ofNoDevice = new Map<string, number>();
+  for (const { rejected } of agents) {
+    for (const [reason, count] of Object.entries(rejected)) {
+      const before = ofNoDevice.get(reason) ?? 0;
+      ofNoDevice.set(reason, readsOneFile ? Math.max(before, count) : before + count);
+    }
+  }
+  const ofDevices = agents.flatMap(({ devices }) =>
+    devices.flatMap(({ rejected }) => Object.values(rejected)),
+  );
+  return [...ofNoDevice.values(), ...ofDevices].reduce((total, count) => total + count, 0);
 }
 
 function valueText({

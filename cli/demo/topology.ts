@@ -63,13 +63,14 @@ export async function planDemo(directory: string, replay: ReplayPlan | undefined
     database: 'sqlite:./data/plombe.db',
   };
   const planned = customers.map(({ masterAccount, hasBroker }, customerIndex): CustomerPlan => {
-    const agents = Array.from({ length: agentsPerCustomer }, (_, agentIndex): AgentPlan => {
+    const agents = Array.from({ length: agentsPerCustomer }, (_, agentIndex): AgentPlan[] => {
       const name = `agent-${agentIndex + 1}`;
-      const observe = next();
       const share = devices[customerIndex * agentsPerCustomer + agentIndex] ?? [];
+      if (share.length === 0) return []; // a recording of fewer machines than we have agents
+      const observe = next();
       agentStates.set(`${masterAccount}/${name}`, observe);
-      return { name, devices: share, drainSeconds, observe, ...(replay ? { replay } : {}) };
-    });
+      return [{ name, devices: share, drainSeconds, observe, ...(replay ? { replay } : {}) }];
+    }).flat();
     return { masterAccount, agents, ...(hasBroker ? { broker: listen(), auditor: {} } : {}) };
   });
   return {
