@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
 import type { ZlibOptions } from 'node:zlib';
 import { createGunzip } from 'node:zlib';
+import { describeSystemError } from '../../runtime/config.ts';
 import { CollectorError } from './collector.ts';
 
 const gzipMagic = Buffer.of(0x1f, 0x8b); // RFC 1952 §2.3.1
@@ -19,7 +20,9 @@ export async function* readTextFile(file: string): AsyncGenerator<string, void, 
   try {
     bytes = (await isGzip(file)) ? gunzipped(file) : createReadStream(file);
   } catch (cause) {
-    throw new CollectorError('collector.unreadable', `cannot read ${file}`, { cause });
+    throw new CollectorError('collector.unreadable', `cannot read ${file}: ${describeSystemError(cause)}`, {
+      cause,
+    });
   }
   try {
     for await (const piece of bytes) yield decoder.decode(piece, { stream: true });
@@ -62,5 +65,7 @@ function translated(file: string, cause: unknown): CollectorError {
   if (typeof code === 'string' && code.startsWith('Z_')) {
     return new CollectorError('collector.damaged', `${file} does not decompress`, { cause });
   }
-  return new CollectorError('collector.unreadable', `cannot read ${file}`, { cause });
+  return new CollectorError('collector.unreadable', `cannot read ${file}: ${describeSystemError(cause)}`, {
+    cause,
+  });
 }
