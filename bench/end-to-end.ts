@@ -69,7 +69,8 @@ async function once(): Promise<Figures> {
     const files = writeConfigs(plan);
     const start = (name: string, subcommand: string, file: string): void =>
       supervisor.start({ name, args: [subcommand, '--config', file] });
-    if (process.env['PLOMBE_BENCH_PROFILE']) process.env['NODE_OPTIONS'] = `--cpu-prof --cpu-prof-dir=${process.env['PLOMBE_BENCH_PROFILE']}`;
+    if (process.env['PLOMBE_BENCH_PROFILE'])
+      process.env['NODE_OPTIONS'] = `--cpu-prof --cpu-prof-dir=${process.env['PLOMBE_BENCH_PROFILE']}`;
     start('vendor/broker', 'broker', files.vendorBroker);
     start('vendor/backend', 'backend', files.backend);
     await supervisor.waitFor('vendor/backend', 'backend.listening');
