@@ -182,7 +182,7 @@ function seal({ by, topic, sequence, content, contentType = 'senml+cbor' }: Seal
     content ?? encodeSenmlCbor(by, { timeMs: nowMs, deviceType: 'FM', readings }),
     recipients,
     { topic, sequence, previousDigest: undefined, contentType, signingTimeMs: nowMs },
-  );
+  ).envelope;
 }
 
 async function metric(name: string, labels = ''): Promise<number> {
