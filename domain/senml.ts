@@ -1,5 +1,5 @@
 /** SenML (RFC 8428), as CBOR and as JSON: what an envelope contains. */
-import { decode, encode, rfc8949EncodeOptions, Token, Type } from 'cborg';
+import { decode, encode, Token, Type } from 'cborg';
 import {
   channelNameLengthMax,
   contentBytesMax,
@@ -64,7 +64,8 @@ export function encodeSenmlCbor(device: NamespacePath, snapshot: Snapshot): Uint
     record.set(valueLabel(reading.value), reading.value);
     return record;
   });
-  return encode([base, ...records], { ...rfc8949EncodeOptions, typeEncoders: { number: encodeNumber } });
+  // cborg's own order of keys, shorter first, is RFC 8949's (§4.2.1) for labels of one octet, and takes half the time.
+  return encode([base, ...records], encodeOptions);
 }
 
 function requireReadable({ timeMs, deviceType, readings }: Snapshot): void {
@@ -119,6 +120,8 @@ function valueLabel(value: ChannelValue): number {
 function encodeNumber(value: number): Token | null {
   return Object.is(value, -0) ? new Token(Type.float, value) : null;
 }
+
+const encodeOptions = { typeEncoders: { number: encodeNumber } };
 
 /**
  * Reads what `encodeSenmlCbor` made, or any other SenML of one moment in time.
@@ -190,7 +193,8 @@ type SenmlRecord = ReadonlyMap<string, unknown>;
 function recordFromCbor(item: unknown): SenmlRecord {
   if (!(item instanceof Map))
     throw new SenmlError('senml.malformed', 'a SenML record is a map (RFC 8428 §4)');
-  const record = new Map(Array.from(item, ([key, value]) => [names.get(key) ?? String(key), value] as const));
+  const record = new Map<string, unknown>();
+  for (const [key, value] of item) record.set(names.get(key) ?? String(key), value);
   // A label and the name that it stands for are one field.
   if (record.size < item.size) throw new SenmlError('senml.malformed', 'a record has a field twice');
   return record;
