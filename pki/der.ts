@@ -175,10 +175,14 @@ export function readTime(element: DerElement, what: string): number {
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   date.setUTCHours(hour, minute, second);
-  const canonical = date.toISOString().replaceAll(/[-:T]/g, '').slice(0, 14);
-  if (!canonical.endsWith(match[0].slice(isUtc ? 0 : 2, -1))) {
-    throw new DerFault(`${what}: no such date or time`);
-  }
+  // Whatever is too large or too small carries over into a neighbour.
+  const exists =
+    date.getUTCMonth() === month - 1 &&
+    date.getUTCDate() === day &&
+    date.getUTCHours() === hour &&
+    date.getUTCMinutes() === minute &&
+    date.getUTCSeconds() === second;
+  if (!exists) throw new DerFault(`${what}: no such date or time`);
   return date.getTime();
 }
 
