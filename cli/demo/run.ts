@@ -329,7 +329,15 @@ Stop with Ctrl-C
 }
 
 function refusalText({ event, identity, topic, filter, reason }: LogRecord): string {
-  return [event, identity, topic ?? filter, reason].filter((part) => typeof part === 'string').join(' ');
+  const who = typeof identity === 'string' ? identity : 'an unknown client';
+  switch (event) {
+    case 'subscription.denied':
+      return `refused: ${who} may not subscribe ${String(filter)}`;
+    case 'publish.denied':
+      return `refused: ${who} may not publish ${String(topic)}`;
+    default:
+      return `refused: ${who} may not connect (${String(reason)})`;
+  }
 }
 
 /** The first SIGINT or SIGTERM asks for an orderly end; a second one ends at once. */

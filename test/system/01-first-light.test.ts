@@ -15,5 +15,6 @@ test('demo: stores what was sealed, refuses the intruder, runs every workflow, a
   for (const [kind, count] of Object.entries(summary.workflows))
     assert.ok(count > 0, `no ${kind} workflow ran`);
   assert.match(summary.dashboardUrl, /^http:\/\/127\.0\.0\.1:\d+$/);
-  assert.match(stderr, /subscription\.denied/);
+  assert.match(stderr, /refused: \S+ may not subscribe ms-acc-1/);
+  assert.match(stderr, /refused: \S+ may not publish ms-acc-1/);
 });
