@@ -1,7 +1,7 @@
 /** `plombe init DIR`: writes a ready deployment for a vendor and a first customer. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { parseDevicePath } from '../domain/namespace.ts';
 import { writeFileAtomically } from '../runtime/files.ts';
 import { writeConfigs } from './deployment/configs.ts';
@@ -29,7 +29,12 @@ export function initCommand(): Command {
       "host name or address of the customer's broker, as devices reach it",
       'localhost',
     )
-    .option('--device <path>', 'the first device, masterAccount/account/equipment', 'ms-acc-1/acc-1/dev-1')
+    .option(
+      '--device <path>',
+      'the first device, masterAccount/account/equipment',
+      parseDevice,
+      'ms-acc-1/acc-1/dev-1',
+    )
     .action(init);
 }
 
@@ -38,15 +43,17 @@ async function init(dir: string, options: InitOptions): Promise<void> {
   if (existsSync(directory) && readdirSync(directory).length > 0) {
     throw new Error(`cannot write a deployment to ${directory}: the folder is not empty`);
   }
-  if (parseDevicePath(options.device) === undefined) {
-    throw new Error(`"${options.device}" is no device path; wanted masterAccount/account/equipment`);
-  }
   const plan = firstDeployment(directory, options);
   await makeKeys(plan);
   writeConfigs(plan);
   const guide = guideText(plan, options);
   writeFileAtomically(path.join(directory, 'README.md'), guide);
   process.stdout.write(`${guide}\nWritten to ${directory}\n`);
+}
+
+function parseDevice(text: string): string {
+  if (parseDevicePath(text) !== undefined) return text;
+  throw new InvalidArgumentError('Wanted masterAccount/account/equipment.');
 }
 
 function firstDeployment(

@@ -4,7 +4,8 @@ import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-const script = path.resolve(import.meta.dirname, '../../cli/main.ts');
+/** What `plombe` runs in a checkout. */
+export const script = path.resolve(import.meta.dirname, '../../cli/main.ts');
 
 export interface Finished {
   readonly status: number | null;
