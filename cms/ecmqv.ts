@@ -23,7 +23,7 @@ import type { Suite } from './suite.ts';
 
 /** A recipient costs about 1 KiB. */
 const recipientsKept = 4096;
-/** An originator costs 37 KiB on P-256 and 58 KiB on P-521 (see `comb.ts`), so all of them at most 120 MiB. */
+/** An originator costs 37 KiB on P-256 and 57 KiB on P-521 (see `comb.ts`), so all of them at most 114 MiB. */
 const originatorsKept = 2048;
 
 // Both hold public values only, by certificate, so all sealers and openers of a process share them.

@@ -27,7 +27,7 @@ export interface Curve {
 
 export const infinity: JacobianPoint = { x: 1n, y: 1n, z: 0n };
 
-/** dbl-2001-b where a = -3, otherwise dbl-1998-cmo-2; infinity stays infinity, and nothing else becomes it. */
+/** dbl-1998-cmo-2, with α as in dbl-2001-b where a = −3; infinity stays infinity, and nothing else becomes it. */
 export function double({ p, a }: Curve, { x, y, z }: JacobianPoint): JacobianPoint {
   const yy = (y * y) % p;
   const zz = (z * z) % p;
@@ -66,11 +66,7 @@ export function toAffine(curve: Curve, point: JacobianPoint): AffinePoint | unde
 
 /** The same for many, none of which is infinity, with one inversion in all. */
 export function allToAffine(curve: Curve, points: readonly JacobianPoint[]): readonly AffinePoint[] {
-  const inverses = invertAll(
-    curve,
-    points.map(({ z }) => z),
-  );
-  return points.map((point, index) => scaled(curve, point, inverses[index] ?? 0n));
+  return withInverses(curve, points, ({ z }) => z).map(({ item, inverse }) => scaled(curve, item, inverse));
 }
 
 /**
@@ -85,13 +81,9 @@ export function differencesAndSums(
   other: AffinePoint,
 ): readonly AffinePoint[] {
   const { p } = curve;
-  const inverses = invertAll(
-    curve,
-    points.map(({ x }) => x - other.x),
-  );
-  return points.flatMap(({ x, y }, index) =>
+  return withInverses(curve, points, ({ x }) => x - other.x).flatMap(({ item: { x, y }, inverse }) =>
     [-other.y, other.y].map((otherY) => {
-      const slope = ((y - otherY) * (inverses[index] ?? 0n)) % p;
+      const slope = ((y - otherY) * inverse) % p;
       const sumX = mod(slope * slope - x - other.x, p);
       return { x: sumX, y: mod(slope * (x - sumX) - y, p) };
     }),
@@ -104,19 +96,23 @@ function scaled({ p }: Curve, { x, y }: JacobianPoint, inverseZ: bigint): Affine
 }
 
 /** Montgomery's trick: the inverse of the product, and from it, going back, that of each factor. */
-function invertAll({ p }: Curve, values: readonly bigint[]): readonly bigint[] {
+function withInverses<Item>(
+  { p }: Curve,
+  items: readonly Item[],
+  valueOf: (item: Item) => bigint,
+): readonly { readonly item: Item; readonly inverse: bigint }[] {
   let product = 1n;
-  const before = values.map((value) => {
-    const productBefore = product;
+  const factors = items.map((item) => {
+    const [value, before] = [valueOf(item), product];
     product = (product * value) % p;
-    return productBefore;
+    return { item, value, before };
   });
   assert.notEqual(product, 0n, 'a point that has no inverse');
-  let inverse = invert(product, p);
-  const inverses = before.slice();
-  for (let index = values.length - 1; index >= 0; index--) {
-    inverses[index] = (inverse * (before[index] ?? 0n)) % p;
-    inverse = (inverse * (values[index] ?? 0n)) % p;
-  }
-  return inverses;
+  let rest = invert(product, p);
+  const inverted = factors.toReversed().map(({ item, value, before }) => {
+    const inverse = (rest * before) % p;
+    rest = (rest * value) % p;
+    return { item, inverse };
+  });
+  return inverted.toReversed();
 }
