@@ -1,6 +1,7 @@
 /** A BPMN 2.0 file read into the graph that the engine runs. What the engine cannot run is refused here, by name. */
 import { createHash } from 'node:crypto';
 import { BpmnModdle } from 'bpmn-moddle';
+import type { NotificationChannel } from '../domain/view.ts';
 import { parseDurationMs } from './duration.ts';
 import type { Expression } from './expression.ts';
 import { parseExpression, variablesOf } from './expression.ts';
@@ -37,8 +38,6 @@ export type Behaviour =
       readonly interrupting: boolean;
     };
 
-/** `webhook`: what a service task does, a POST to the one address of the configuration. */
-export type NotificationChannel = 'mail' | 'sms' | 'webhook';
 /** `list`: the addresses of the configuration's `mail.to`; `technician`: the technician in charge; `webhook`: its address. */
 export type RecipientRole = 'list' | 'technician' | 'webhook';
 /** All that a service task can do; a file picks one by name, and can't bring its own. */

@@ -5,7 +5,8 @@
  * database always waits (for a person, for time, for its siblings); a token that can move moves within
  * the step, so a crash leaves either the whole step or nothing of it.
  */
-import type { Definition, Element, Flow, NotificationChannel, RecipientRole } from './definition.ts';
+import type { NotificationChannel } from '../domain/view.ts';
+import type { Definition, Element, Flow, RecipientRole } from './definition.ts';
 import type { Variables } from './expression.ts';
 import { evaluate } from './expression.ts';
 import { ProcessError } from './process-error.ts';

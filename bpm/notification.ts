@@ -7,12 +7,12 @@
  */
 import { createTransport } from 'nodemailer';
 import type { Clock } from '../domain/clock.ts';
+import type { NotificationChannel } from '../domain/view.ts';
 import type { Log } from '../runtime/log.ts';
 import { backoffMs } from '../runtime/retry.ts';
 import type { Database } from '../database/connect.ts';
 import type { NotificationRow } from '../database/processes-notifications.ts';
 import { claimNotifications, settleNotification } from '../database/processes-notifications.ts';
-import type { NotificationChannel } from './definition.ts';
 
 /** One way out. */
 export interface Transport {

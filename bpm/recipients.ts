@@ -1,5 +1,5 @@
 /** Who a message goes to, and by what way. */
-import type { NotificationChannel } from './definition.ts';
+import type { NotificationChannel } from '../domain/view.ts';
 import type { Message } from './engine.ts';
 
 export interface Recipients {

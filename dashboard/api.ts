@@ -1,51 +1,22 @@
 /** The HTTP API of the backend, as the pages call it. */
+import type {
+  ConditionItem,
+  FleetRow,
+  Gap,
+  LatestValue,
+  Notification,
+  Series,
+  Task,
+  Totals,
+  Workflow,
+} from '../domain/view.ts';
 
-export type Condition = 'normal' | 'abnormal' | 'overdue' | 'unknown';
 export type Role = 'operator' | 'technician' | 'viewer';
 
 export interface User {
   readonly user: string;
   readonly role: Role;
   readonly scope: string;
-}
-
-export interface Totals {
-  readonly devices: number;
-  readonly stored: number;
-  readonly redelivered: number;
-  readonly gapsOpen: number;
-  readonly deadLetters: number;
-  readonly alarmsOpen: number;
-  readonly tasksOpen: number;
-}
-
-export interface FleetRow {
-  readonly path: string;
-  readonly deviceType: string;
-  readonly connection: 'online' | 'offline' | 'unknown';
-  readonly agentVersion: string;
-  readonly lastSequence: number;
-  readonly stored: number;
-  readonly lastSnapshotMs: number | null;
-  readonly receivedMs: number | null;
-  readonly condition: Condition;
-  readonly gapsOpen: number;
-}
-
-export type ChannelValue = number | boolean | string;
-
-export interface LatestValue {
-  readonly channel: string;
-  readonly group: string;
-  readonly unit: string | null;
-  readonly value: ChannelValue;
-  readonly timeMs: number;
-}
-
-export interface Gap {
-  readonly fromSequence: number;
-  readonly toSequence: number;
-  readonly openedMs: number;
 }
 
 export interface Alarm {
@@ -72,15 +43,6 @@ export interface Device extends FleetRow {
   readonly alarms: readonly Alarm[];
 }
 
-export interface Series {
-  readonly channel: string;
-  readonly unit: string | null;
-  readonly timesMs: readonly number[];
-  readonly min: readonly (number | null)[];
-  readonly max: readonly (number | null)[];
-  readonly mean: readonly (number | null)[];
-}
-
 export interface CommandItem {
   readonly id: string;
   readonly name: string;
@@ -95,52 +57,6 @@ export interface DeadLetter {
   readonly reason: string;
   readonly detail: string;
   readonly receivedMs: number;
-}
-
-export interface Task {
-  readonly id: string;
-  readonly instanceId: string;
-  readonly path: string;
-  readonly deviceType: string;
-  readonly classification: Condition;
-  readonly title: string;
-  readonly instructions: string;
-  readonly assignee: string;
-  readonly state: 'open' | 'completed' | 'cancelled';
-  readonly createdMs: number;
-  readonly completedMs: number | null;
-  readonly completedBy: string;
-  readonly comment: string;
-}
-
-export interface Notification {
-  readonly id: string;
-  readonly instanceId: string;
-  readonly path: string;
-  readonly channel: string;
-  readonly recipients: string;
-  readonly subject: string;
-  readonly body: string;
-  readonly state: 'pending' | 'sending' | 'sent' | 'failed' | 'listed';
-  readonly attempts: number;
-  readonly createdMs: number;
-  readonly sentMs: number | null;
-  readonly detail: string;
-}
-
-export interface Workflow {
-  readonly id: string;
-  readonly definition: string;
-  readonly digest: string;
-  readonly path: string;
-  readonly classification: Condition;
-  readonly state: 'running' | 'completed' | 'failed';
-  readonly reason: string;
-  readonly detail: string;
-  readonly startedMs: number;
-  readonly endedMs: number | null;
-  readonly visited: readonly string[];
-  readonly waitingAt: readonly string[];
 }
 
 export interface WorkflowCounts {
@@ -162,12 +78,6 @@ export interface DeviceTypeRules {
   readonly title: string;
   readonly gauges: readonly GaugeRule[];
   readonly figures: readonly { readonly label: string; readonly channel: string }[];
-}
-
-export interface ConditionItem {
-  readonly condition: Condition;
-  readonly sinceMs: number | null;
-  readonly reason: string;
 }
 
 /** The server's answer was not the one that was asked for. */

@@ -1,6 +1,6 @@
 /** A line chart of one channel: the mean as a line, the least and the greatest value as a band around it. */
 import Plot from 'uplot/dist/uPlot.esm.js';
-import type { Series } from './api.ts';
+import type { Series } from '../domain/view.ts';
 import { colourOf } from './colours.ts';
 import { channelTail, formatUnit, formatValue } from './format.ts';
 

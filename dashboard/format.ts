@@ -1,5 +1,5 @@
 /** Numbers, times and names as people read them. */
-import type { ChannelValue } from './api.ts';
+import type { ChannelValue } from '../domain/snapshot.ts';
 
 const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });

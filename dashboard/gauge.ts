@@ -1,7 +1,8 @@
 /** A gauge for what is left of a component's life: an arc of three quarters of a circle. */
 import type { TemplateResult } from 'lit-html';
 import { html, svg } from 'lit-html';
-import type { GaugeRule, LatestValue } from './api.ts';
+import type { LatestValue } from '../domain/view.ts';
+import type { GaugeRule } from './api.ts';
 import { formatUnit, formatValue } from './format.ts';
 
 export interface GaugeReading {

@@ -1,7 +1,7 @@
 /** Small marks that several pages use: conditions, connections, states, empty lists. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
-import type { Condition } from './api.ts';
+import type { Condition } from '../domain/view.ts';
 
 export const conditionNames: Readonly<Record<Condition, string>> = {
   normal: 'Normal',

@@ -1,24 +1,10 @@
 /** The devices that a person sees, and how each of them is. */
 import { sql } from 'kysely';
+import type { FleetRow } from '../domain/view.ts';
 import type { DeviceStatus } from '../domain/device-status.ts';
 import type { Database } from './connect.ts';
-import type { Condition, Connection } from './schema.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
-
-export interface FleetRow {
-  readonly path: string;
-  /** Empty until the first snapshot. */
-  readonly deviceType: string;
-  readonly connection: Connection;
-  readonly agentVersion: string;
-  readonly lastSequence: number;
-  readonly stored: number;
-  readonly lastSnapshotMs: number | null;
-  readonly receivedMs: number | null;
-  readonly condition: Condition;
-  readonly gapsOpen: number;
-}
 
 export interface DeviceRow extends FleetRow {
   readonly owner: string;

@@ -1,19 +1,13 @@
 /** Snapshots that devices sent and that never came. */
+import type { Gap } from '../domain/view.ts';
 import type { Database } from './connect.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
 
-export interface OpenGap {
-  readonly fromSequence: number;
-  /** Inclusive. */
-  readonly toSequence: number;
-  readonly openedMs: number;
-}
-
 const gapsShownMax = 1000;
 
 /** @returns the oldest sequences first, at most 1,000 */
-export async function readOpenGaps(database: Database, scope: Scope, path: string): Promise<OpenGap[]> {
+export async function readOpenGaps(database: Database, scope: Scope, path: string): Promise<Gap[]> {
   return database.kysely
     .selectFrom('gap')
     .innerJoin('device', 'device.id', 'gap.device_id')

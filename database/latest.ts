@@ -1,4 +1,5 @@
 /** The latest value of every channel of one device. */
+import type { LatestValue } from '../domain/view.ts';
 import { channelGroup } from '../domain/snapshot.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { Database } from './connect.ts';
@@ -6,15 +7,6 @@ import { decodePairs } from './head.ts';
 import { inflatePayload } from './payload.ts';
 import { inSnapshot } from './statements.ts';
 import type { Statements } from './statements.ts';
-
-export interface LatestValue {
-  readonly channel: string;
-  readonly group: string;
-  /** Null where the device states none. */
-  readonly unit: string | null;
-  readonly value: ChannelValue;
-  readonly timeMs: number;
-}
 
 interface Channel {
   readonly id: number;

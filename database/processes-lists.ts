@@ -1,31 +1,14 @@
 /** What the dashboard reads of workflows, and the one thing that it writes: a task is completed. */
 import { sql } from 'kysely';
+import type { Condition, ConditionItem, Notification, Task, Workflow } from '../domain/view.ts';
 import { noteChange } from './changes.ts';
 import type { Database } from './connect.ts';
 import { inProcessTransaction, processTables } from './processes.ts';
-import type { InstanceState, NotificationChannel, NotificationState, TaskState } from './processes-tables.ts';
-import type { Condition } from './schema.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
 
-export interface TaskItem {
-  readonly id: string;
-  readonly instanceId: string;
-  readonly path: string;
-  readonly deviceType: string;
-  readonly classification: Condition;
-  readonly title: string;
-  readonly instructions: string;
-  readonly assignee: string;
-  readonly state: TaskState;
-  readonly createdMs: number;
-  readonly completedMs: number | null;
-  readonly completedBy: string;
-  readonly comment: string;
-}
-
 /** @returns open tasks first, oldest first; then closed ones, newest first */
-export async function listTasks(database: Database, scope: Scope, limit: number): Promise<TaskItem[]> {
+export async function listTasks(database: Database, scope: Scope, limit: number): Promise<Task[]> {
   const tasks = (open: boolean) =>
     processTables(database)
       .selectFrom('task as t')
@@ -88,27 +71,12 @@ export async function completeTask(
   });
 }
 
-export interface NotificationItem {
-  readonly id: string;
-  readonly instanceId: string;
-  readonly path: string;
-  readonly channel: NotificationChannel;
-  readonly recipients: string;
-  readonly subject: string;
-  readonly body: string;
-  readonly state: NotificationState;
-  readonly attempts: number;
-  readonly createdMs: number;
-  readonly sentMs: number | null;
-  readonly detail: string;
-}
-
 /** @returns newest first */
 export async function listNotifications(
   database: Database,
   scope: Scope,
   limit: number,
-): Promise<NotificationItem[]> {
+): Promise<Notification[]> {
   return processTables(database)
     .selectFrom('notification as n')
     .innerJoin('device as d', 'd.id', 'n.device_id')
@@ -129,25 +97,6 @@ export async function listNotifications(
     .execute();
 }
 
-export interface WorkflowItem {
-  readonly id: string;
-  readonly definition: string;
-  readonly digest: string;
-  readonly path: string;
-  readonly classification: Condition;
-  readonly state: InstanceState;
-  /** Why the condition was what it was. */
-  readonly reason: string;
-  /** Why it failed. */
-  readonly detail: string;
-  readonly startedMs: number;
-  readonly endedMs: number | null;
-  /** Ids of elements and flows, in order. */
-  readonly visited: readonly string[];
-  /** Ids of the elements where it waits. */
-  readonly waitingAt: readonly string[];
-}
-
 /**
  * @param select - a device's path, or an instance's id, or neither for all
  * @returns newest first
@@ -157,7 +106,7 @@ export async function listWorkflows(
   scope: Scope,
   select: { readonly path?: string | undefined; readonly id?: string | undefined },
   limit: number,
-): Promise<WorkflowItem[]> {
+): Promise<Workflow[]> {
   const tables = processTables(database);
   let query = tables
     .selectFrom('process_instance as i')
@@ -238,12 +187,6 @@ export async function readDeviceTypeRules(database: Database, deviceType: string
     .execute();
   const row = rows.find((candidate) => candidate.device_type === deviceType) ?? rows[0];
   return row === undefined ? undefined : JSON.parse(row.rules);
-}
-
-export interface ConditionItem {
-  readonly condition: Condition;
-  readonly sinceMs: number | null;
-  readonly reason: string;
 }
 
 /** @returns undefined for a device that is not there, or not in the scope: nobody learns which */

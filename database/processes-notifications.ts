@@ -1,8 +1,9 @@
 /** The outbox of mails and text messages. */
+import type { NotificationChannel, NotificationState } from '../domain/view.ts';
 import type { Database } from './connect.ts';
 import { noteChange } from './changes.ts';
 import { inProcessTransaction, processTables } from './processes.ts';
-import type { NotificationChannel, NotificationState, NotificationTable } from './processes-tables.ts';
+import type { NotificationTable } from './processes-tables.ts';
 
 export type NotificationRow = Readonly<NotificationTable>;
 

@@ -2,7 +2,13 @@
  * The tables of workflows as Kysely sees them; `migrations/002-processes.ts` says what each means.
  * Type aliases, because `withTables` wants an index signature, which an interface has not.
  */
-import type { Condition } from './schema.ts';
+import type {
+  Condition,
+  InstanceState,
+  NotificationChannel,
+  NotificationState,
+  TaskState,
+} from '../domain/view.ts';
 
 export type ProcessTables = {
   process_definition: ProcessDefinitionTable;
@@ -15,11 +21,7 @@ export type ProcessTables = {
   notification: NotificationTable;
 };
 
-export type InstanceState = 'running' | 'completed' | 'failed';
 export type TokenWait = 'task' | 'timer' | 'join';
-export type TaskState = 'open' | 'completed' | 'cancelled';
-export type NotificationState = 'pending' | 'sending' | 'sent' | 'failed' | 'listed';
-export type NotificationChannel = 'mail' | 'sms' | 'webhook';
 
 type ProcessDefinitionTable = {
   /** SHA-256 of the file, hex. */

@@ -1,5 +1,6 @@
 /** What bpm writes: definitions, conditions, instances and their tokens. */
 import type { Insertable, Kysely, Transaction } from 'kysely';
+import type { Condition } from '../domain/view.ts';
 import { noteChange } from './changes.ts';
 import type { Database } from './connect.ts';
 import type {
@@ -10,7 +11,7 @@ import type {
   ProcessTokenTable,
   TaskTable,
 } from './processes-tables.ts';
-import type { Condition, Schema } from './schema.ts';
+import type { Schema } from './schema.ts';
 
 /** A transaction that sees the tables of workflows too. */
 export type ProcessTransaction = Transaction<Schema & ProcessTables>;

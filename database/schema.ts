@@ -1,5 +1,6 @@
 /** The tables as Kysely sees them. Times are milliseconds since 1970 in UTC; `…/migrations/` says what each means. */
 import type { Generated } from 'kysely';
+import type { Condition, Connection } from '../domain/view.ts';
 
 export interface Schema {
   device_type: DeviceTypeTable;
@@ -26,9 +27,6 @@ export interface Schema {
   v_value: ValueView;
 }
 
-export type Connection = 'online' | 'offline' | 'unknown';
-/** The state of a device as the vendor's rules judge it; written by bpm. */
-export type Condition = 'normal' | 'abnormal' | 'overdue' | 'unknown';
 export type ValueKind = 'number' | 'boolean' | 'string';
 export type AlarmKind = 'equivocation' | 'chain_broken';
 export type CertificateKind = 'sig' | 'enc';

@@ -1,4 +1,5 @@
 /** One channel over a range of time in at most N points, so that no spike disappears. */
+import type { Series } from '../domain/view.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { Database } from './connect.ts';
 import { decodePairs, measurable } from './head.ts';
@@ -7,16 +8,6 @@ import { inSnapshot } from './statements.ts';
 import type { Statements } from './statements.ts';
 import { addToStatistics, decodeZone } from './zone.ts';
 import type { Statistics } from './zone.ts';
-
-export interface Series {
-  readonly channel: string;
-  readonly unit: string | null;
-  /** When the first value of each point was measured; rising. The other lists have the same length. */
-  readonly timesMs: readonly number[];
-  readonly min: readonly number[];
-  readonly max: readonly number[];
-  readonly mean: readonly number[];
-}
 
 export interface SeriesRange {
   readonly fromMs: number;

@@ -1,21 +1,10 @@
 /** How much there is, in a handful of numbers. */
 import { sql } from 'kysely';
+import type { Totals } from '../domain/view.ts';
 import type { Database } from './connect.ts';
 import type { ProcessTables } from './processes-tables.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
-
-export interface Totals {
-  readonly devices: number;
-  /** Snapshots, each counted once. */
-  readonly stored: number;
-  /** Envelopes that came again and were not stored again. */
-  readonly redelivered: number;
-  readonly gapsOpen: number;
-  readonly deadLetters: number;
-  readonly alarmsOpen: number;
-  readonly tasksOpen: number;
-}
 
 /** Reads counters and indexes, never the snapshots. */
 export async function readTotals(database: Database, scope: Scope): Promise<Totals> {

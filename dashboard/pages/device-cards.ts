@@ -1,7 +1,8 @@
 /** The tables of the device page. */
 import type { TemplateResult } from 'lit-html';
 import { html } from 'lit-html';
-import type { CommandItem, Device, LatestValue } from '../api.ts';
+import type { LatestValue } from '../../domain/view.ts';
+import type { CommandItem, Device } from '../api.ts';
 import {
   channelTail,
   formatAgo,

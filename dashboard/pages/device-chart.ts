@@ -2,7 +2,8 @@
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import { ref } from 'lit-html/directives/ref.js';
-import type { Device, Series } from '../api.ts';
+import type { Series } from '../../domain/view.ts';
+import type { Device } from '../api.ts';
 import { api, ApiError } from '../api.ts';
 import type { Chart } from '../chart.ts';
 import { createChart } from '../chart.ts';

@@ -1,15 +1,8 @@
 /** One device: how it is, what is left of its parts, and what it measured. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
-import type {
-  Alarm,
-  CommandItem,
-  ConditionItem,
-  Device,
-  DeviceTypeRules,
-  LatestValue,
-  Workflow,
-} from '../api.ts';
+import type { ConditionItem, LatestValue, Workflow } from '../../domain/view.ts';
+import type { Alarm, CommandItem, Device, DeviceTypeRules } from '../api.ts';
 import { api, ApiError } from '../api.ts';
 import { formatAgo, formatCount, formatDateTime, formatUnit, formatValue } from '../format.ts';
 import { gauge, lowPercent, readGauges } from '../gauge.ts';

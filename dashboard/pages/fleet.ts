@@ -2,7 +2,7 @@
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
-import type { Condition, FleetRow, Totals } from '../api.ts';
+import type { Condition, FleetRow, Totals } from '../../domain/view.ts';
 import { api } from '../api.ts';
 import { formatAgo, formatCount, formatDateTime } from '../format.ts';
 import { conditionMark, conditionNames, connectionMark, deviceLink, emptyList, heading } from '../marks.ts';

@@ -1,7 +1,7 @@
 /** Mails, text messages and service calls, and what became of them. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
-import type { Notification } from '../api.ts';
+import type { Notification } from '../../domain/view.ts';
 import { api } from '../api.ts';
 import { formatAgo, formatDateTime } from '../format.ts';
 import { emptyList, heading, stateMark } from '../marks.ts';

@@ -2,7 +2,7 @@
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
-import type { Task } from '../api.ts';
+import type { Task } from '../../domain/view.ts';
 import { api } from '../api.ts';
 import { formatAgo, formatDateTime } from '../format.ts';
 import { conditionMark, deviceLink, emptyList, heading, stateMark } from '../marks.ts';

@@ -1,7 +1,7 @@
 /** One workflow: its diagram, with the way that it took. */
 import { html, nothing } from 'lit-html';
 import { createRef, ref } from 'lit-html/directives/ref.js';
-import type { Workflow } from '../api.ts';
+import type { Workflow } from '../../domain/view.ts';
 import { api } from '../api.ts';
 import type { Diagram } from '../diagram.ts';
 import { drawDiagram } from '../diagram.ts';

@@ -2,7 +2,8 @@
 import type { TemplateResult } from 'lit-html';
 import { html } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
-import type { Workflow, WorkflowCounts } from '../api.ts';
+import type { Workflow } from '../../domain/view.ts';
+import type { WorkflowCounts } from '../api.ts';
 import { api } from '../api.ts';
 import { formatAgo, formatCount, formatDateTime } from '../format.ts';
 import { conditionMark, conditionNames, deviceLink, emptyList, heading, stateMark } from '../marks.ts';
