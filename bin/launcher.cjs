@@ -80,7 +80,10 @@ exports.launch = function (script, args) {
     );
     process.exit(1);
   }
-  var child = childProcess.spawn(binary, nodeOptions.concat(script, args), { stdio: 'inherit' });
+  var child = childProcess.spawn(binary, nodeOptions.concat(script, args), {
+    // The channel says when we are gone, also after SIGKILL: a program of ours then stops.
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  });
   // A terminal sends Ctrl-C to the whole group, so the child has it already; `kill` reaches only us.
   ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach(function (signal) {
     process.on(signal, function () {

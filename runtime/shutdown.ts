@@ -8,6 +8,8 @@ export interface RunningProgram {
 }
 
 const stopDeadlineMsDefault = 20_000;
+/** Without its supervisor a program's peers are most likely gone too: what it waits for does not come. */
+const abandonedDeadlineMs = 3_000;
 
 /**
  * Runs a program until SIGINT or SIGTERM, then stops it and exits 0.
@@ -23,6 +25,7 @@ export async function runUntilSignal(
   start: () => Promise<RunningProgram>,
   stopDeadlineMs = stopDeadlineMsDefault,
 ): Promise<never> {
+  const hasSupervisor = process.channel !== undefined;
   let program: RunningProgram;
   try {
     program = await start();
@@ -37,12 +40,14 @@ export async function runUntilSignal(
     // A supervisor that started us over a channel and is gone, however it ended, takes us with it.
     process.once('disconnect', () => resolve('disconnect'));
     process.channel?.unref();
+    if (hasSupervisor && !process.connected) resolve('disconnect'); // it was gone before we had started
   });
   log.info({ signal }, 'program.stopping');
+  const deadlineMs = signal === 'disconnect' ? Math.min(abandonedDeadlineMs, stopDeadlineMs) : stopDeadlineMs;
   const deadline = setTimeout(() => {
-    log.error({ stopDeadlineMs }, 'program.stop_timed_out');
+    log.error({ stopDeadlineMs: deadlineMs }, 'program.stop_timed_out');
     process.exit(1);
-  }, stopDeadlineMs);
+  }, deadlineMs);
   deadline.unref();
   await program.stop();
   log.info({}, 'program.stopped');
