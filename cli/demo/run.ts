@@ -35,6 +35,7 @@ export interface DemoOptions {
 
 const refreshMs = 500;
 const noticesKept = 50;
+const sameKeypressMs = 1000;
 /** How long the rest may take to arrive while nothing more arrives. */
 const drainIdleMs = 30_000;
 const stoppedType = z.record(
@@ -340,16 +341,21 @@ function refusalText({ event, identity, topic, filter, reason }: LogRecord): str
   }
 }
 
-/** The first SIGINT or SIGTERM asks for an orderly end; a second one ends at once. */
+/**
+ * The first SIGINT or SIGTERM asks for an orderly end, and so does the end of whoever started us over a channel.
+ * A second signal ends at once, unless it is the same keypress: npm passes on what the terminal sent us already.
+ */
 function signalled(): Promise<void> {
   return new Promise((resolve) => {
-    let asked = false;
+    let askedMs: number | undefined;
     const ask = (): void => {
-      if (asked) process.exit(130);
-      asked = true;
+      if (askedMs !== undefined && performance.now() - askedMs > sameKeypressMs) process.exit(130);
+      askedMs ??= performance.now();
       resolve();
     };
     process.on('SIGINT', ask);
     process.on('SIGTERM', ask);
+    process.once('disconnect', resolve);
+    process.channel?.unref();
   });
 }
