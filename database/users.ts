@@ -1,7 +1,8 @@
 /** The people who may look at the dashboard, and their sessions. */
+import type { Transaction } from 'kysely';
 import type { Database } from './connect.ts';
 import { DatabaseError, isConflict } from './errors.ts';
-import type { Role } from './schema.ts';
+import type { Role, Schema } from './schema.ts';
 import type { Scope } from './scope.ts';
 
 export interface User {
@@ -53,35 +54,15 @@ export async function findUser(database: Database, name: string): Promise<UserWi
 
 /** Also ends every session of the user. @returns whether there was such a user */
 export async function setPassword(database: Database, name: string, passwordHash: string): Promise<boolean> {
-  return database.transaction(async (transaction) => {
-    const user = await transaction
-      .selectFrom('user')
-      .select('id')
-      .where('name', '=', name)
-      .executeTakeFirst();
-    if (user === undefined) return false;
-    await transaction
-      .updateTable('user')
-      .set({ password_hash: passwordHash })
-      .where('id', '=', user.id)
-      .execute();
-    await transaction.deleteFrom('user_session').where('user_id', '=', user.id).execute();
-    return true;
+  return endingSessions(database, name, async (transaction, id) => {
+    await transaction.updateTable('user').set({ password_hash: passwordHash }).where('id', '=', id).execute();
   });
 }
 
 /** Also ends every session of the user. @returns whether there was such a user */
 export async function removeUser(database: Database, name: string): Promise<boolean> {
-  return database.transaction(async (transaction) => {
-    const user = await transaction
-      .selectFrom('user')
-      .select('id')
-      .where('name', '=', name)
-      .executeTakeFirst();
-    if (user === undefined) return false;
-    await transaction.deleteFrom('user_session').where('user_id', '=', user.id).execute();
-    await transaction.deleteFrom('user').where('id', '=', user.id).execute();
-    return true;
+  return endingSessions(database, name, async (transaction, id) => {
+    await transaction.deleteFrom('user').where('id', '=', id).execute();
   });
 }
 
@@ -117,4 +98,22 @@ export async function findSession(
 
 export async function endSession(database: Database, tokenHash: Uint8Array): Promise<void> {
   await database.kysely.deleteFrom('user_session').where('token_hash', '=', tokenHash).execute();
+}
+
+async function endingSessions(
+  database: Database,
+  name: string,
+  change: (transaction: Transaction<Schema>, id: number) => Promise<void>,
+): Promise<boolean> {
+  return database.transaction(async (transaction) => {
+    const user = await transaction
+      .selectFrom('user')
+      .select('id')
+      .where('name', '=', name)
+      .executeTakeFirst();
+    if (user === undefined) return false;
+    await transaction.deleteFrom('user_session').where('user_id', '=', user.id).execute();
+    await change(transaction, user.id);
+    return true;
+  });
 }
