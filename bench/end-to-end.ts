@@ -69,8 +69,6 @@ async function once(): Promise<Figures> {
     const files = writeConfigs(plan);
     const start = (name: string, subcommand: string, file: string): void =>
       supervisor.start({ name, args: [subcommand, '--config', file] });
-    if (process.env['PLOMBE_BENCH_PROFILE'])
-      process.env['NODE_OPTIONS'] = `--cpu-prof --cpu-prof-dir=${process.env['PLOMBE_BENCH_PROFILE']}`;
     start('vendor/broker', 'broker', files.vendorBroker);
     start('vendor/backend', 'backend', files.backend);
     await supervisor.waitFor('vendor/backend', 'backend.listening');
@@ -81,10 +79,15 @@ async function once(): Promise<Figures> {
     const database = await connectDatabase(demoDatabaseUrl(plan));
     try {
       return await play(supervisor, database, () => {
+        const names: string[] = [];
         for (const { masterAccount, agents } of files.customers) {
-          for (const agent of agents)
-            start(`${masterAccount}/${path.basename(agent, '.yaml')}`, 'agent', agent);
+          for (const agent of agents) {
+            const name = `${masterAccount}/${path.basename(agent, '.yaml')}`;
+            start(name, 'agent', agent);
+            names.push(name);
+          }
         }
+        return names;
       });
     } finally {
       await database.close();
@@ -95,10 +98,15 @@ async function once(): Promise<Figures> {
   }
 }
 
-/** The clock runs from the first agent's start, its process included, to the last row. */
-async function play(supervisor: Supervisor, database: Database, startAgents: () => void): Promise<Figures> {
+/** The clock runs from when the first agent is up and takes its first snapshot, to the last row. */
+async function play(
+  supervisor: Supervisor,
+  database: Database,
+  startAgents: () => readonly string[],
+): Promise<Figures> {
+  const agents = startAgents();
+  await Promise.race(agents.map((agent) => supervisor.waitFor(agent, 'agent.started')));
   const startedMs = performance.now();
-  startAgents();
   while ((await readTotals(database, everyone)).stored < snapshots) {
     if (performance.now() - startedMs > timeoutMs) throw new Error(`not all stored within ${timeoutMs} ms`);
     await sleep(100);
