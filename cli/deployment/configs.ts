@@ -10,6 +10,9 @@ import {
   vendorBrokerName,
 } from './plan.ts';
 
+const revocationLines = `# Revocation lists, read at the start; one that is published at vendor/crl/tls is applied at once.
+# crls: [./crl.pem]
+`;
 /** JSON is YAML, so a quoted value means the same whatever is in it. */
 const quote = (value: string): string => JSON.stringify(value);
 const observeLines = (endpoint: string | undefined): string =>
@@ -73,7 +76,7 @@ identity: ./identities/${vendorBrokerName}
 data: ./data/broker
 # Acknowledge when the message is on the disk (\`disk\`), or when the operating system has it (\`os\`).
 durability: disk
-# Sessions that exist from the start: what arrives before the backend has ever connected waits for it.
+${revocationLines}# Sessions that exist from the start: what arrives before the backend has ever connected waits for it.
 expectedSessions:
   - identity: ${snapshotServiceName}
     clientId: backend
@@ -97,7 +100,7 @@ listen: ${broker.listen}
 identity: ./identities/broker
 data: ./data/broker
 durability: disk
-# One outbound connection to the vendor; no inbound port is needed there or here.
+${revocationLines}# One outbound connection to the vendor; no inbound port is needed there or here.
 cascade:
   upstream: ${vendor.broker.address}
   # The certificate of the broker up there must carry this name.
