@@ -5,6 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { createLog } from '../../runtime/log.ts';
+import { startErrorText } from '../../runtime/shutdown.ts';
 import { writeConfigs } from '../deployment/configs.ts';
 import type { DeploymentFiles } from '../deployment/configs.ts';
 import { makeKeys } from '../deployment/keys.ts';
@@ -100,7 +101,7 @@ class Demo {
       interrupted.then(() => Promise.reject(new Error('interrupted'))),
     ]);
     this.#introduce(users);
-    void this.#intrude();
+    this.#intrude().catch((error: unknown) => this.#notice(`the intruder failed: ${startErrorText(error)}`));
     const reader = new FleetReader(`http://${plan.vendor.http}`, users.operator);
     await this.#watch(reader, interrupted);
     return this.#finish();

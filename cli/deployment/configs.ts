@@ -114,7 +114,10 @@ ${
 expectedSessions:
   - identity: ${masterAccount}
     clientId: auditor
-    subscriptions: ["${masterAccount}/+/+/snapshots", "${masterAccount}/+/+/certificates"]
+    subscriptions:
+      - "${masterAccount}/+/+/snapshots"
+      - "${masterAccount}/+/+/commands/result"
+      - "${masterAccount}/+/+/certificates"
 `
     : ''
 }${observeLines(broker.observe)}`;
