@@ -77,7 +77,9 @@ export function loadConfig<T>(file: string, schema: (types: ConfigTypes) => z.Zo
       }),
     );
   }
-  const result = schema(typesRelativeTo(path.dirname(path.resolve(file)))).safeParse(document.toJS() ?? {});
+  const result = schema(typesRelativeTo(path.dirname(path.resolve(file)))).safeParse(document.toJS() ?? {}, {
+    error: missingText,
+  });
   if (!result.success) throw new ConfigError(file, result.error.issues.flatMap(faultsOf));
   return result.data;
 }
@@ -93,6 +95,11 @@ function typesRelativeTo(directory: string): ConfigTypes {
       error: (issue) => `no such file: ${String(issue.input)}`,
     }),
   };
+}
+
+/** Whoever wrote the file thinks of a setting that is not there, not of a type `undefined`. */
+function missingText(issue: z.core.$ZodRawIssue): string | undefined {
+  return issue.code === 'invalid_type' && issue.input === undefined ? 'is missing' : undefined;
 }
 
 function faultsOf(issue: z.core.$ZodIssue): ConfigFault[] {

@@ -67,6 +67,10 @@ devices:
   assert.equal(faults.find((fault) => fault.path === 'lisen')?.message, 'no such setting');
 });
 
+test('loadConfig: a setting that is not there is missing', () => {
+  assert.deepEqual(faultsOf('listen: a:1\n'), [{ path: 'keys', message: 'is missing' }]);
+});
+
 test('loadConfig: a fault of YAML has its line and column', () => {
   const [fault] = faultsOf('listen: "127.0.0.1:1\nkeys: x\n');
   assert.match(fault?.path ?? '', /^line \d+, column \d+$/);
