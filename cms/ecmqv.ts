@@ -10,11 +10,23 @@
  * On the left, the point depends on the recipient only and is kept, and one scalar serves all recipients. On the right,
  * the scalar depends on the recipient only and is kept, and what remains, E + avf(E)·Q, is half as long and public.
  */
+import assert from 'node:assert/strict';
 import type { KeyObject } from 'node:crypto';
 import type { Certificate } from '../pki/certificate.ts';
 import { combTimesPlus, makeComb } from './comb.ts';
 import type { Comb } from './comb.ts';
-import { agree, decodePoint, encodePoint, privateKeyOf, publicKeyOf, readScalar, scalarOf } from './ecdh.ts';
+import {
+  agree,
+  basePointTimes,
+  decodePoint,
+  encodePoint,
+  privateKeyOf,
+  publicKeyOf,
+  randomScalar,
+  readScalar,
+  scalarOf,
+} from './ecdh.ts';
+import type { Random } from './ecdh.ts';
 import { CmsError, rejected } from './errors.ts';
 import type { AffinePoint } from './jacobian.ts';
 import { Recent } from './recent.ts';
@@ -63,13 +75,65 @@ export function associateValue(suite: Suite, point: Uint8Array): bigint {
   return (x & (top - 1n)) | top;
 }
 
-/**
- * The sender's scalar for one envelope, (e + avf(E)·d) mod n.
- *
- * @param ephemeralPoint - E, SEC 1 uncompressed
- * @returns undefined if it is 0: take another ephemeral key (chance 1/n)
- */
-export function senderScalar(
+/** Party U of SP 800-56A: it draws one ephemeral key, and agrees with any number of recipients by it. */
+export interface MqvSender {
+  /**
+   * @param recipients - on the sender's curve
+   * @param random - gives the ephemeral key
+   * @returns E, SEC 1 uncompressed, and Z for each recipient, as long as the field; the caller erases them
+   */
+  agree(
+    recipients: readonly AgreementKey[],
+    random: Random,
+  ): { readonly ephemeralPoint: Buffer; readonly secrets: readonly Buffer[] };
+}
+
+/** Party V, which has a static key alone. */
+export interface MqvRecipient {
+  /**
+   * @param originator - on the recipient's curve
+   * @param ephemeralPoint - E, as it came
+   * @returns Z, as long as the field; the caller erases it
+   * @throws CmsError `cms.rejected` if E is no point of the curve, or the shared point is infinity
+   */
+  agree(originator: AgreementKey, ephemeralPoint: Uint8Array): Buffer;
+}
+
+/** @throws CmsError `cms.unsupported` if the private key is not on the certificate's curve */
+export function createMqvSender({ suite }: AgreementKey, key: KeyObject): MqvSender {
+  const staticScalar = scalarOf(suite, key);
+  return {
+    agree(recipients, random) {
+      const ephemeralScalar = randomScalar(suite, random);
+      const ephemeralPoint = basePointTimes(suite, ephemeralScalar);
+      const scalar = senderScalar(suite, staticScalar, ephemeralScalar, ephemeralPoint);
+      // One chance in n, so whoever sees it has a broken random source or knows the static key.
+      assert.ok(scalar !== undefined, 'the ephemeral key cancels the static one');
+      return {
+        ephemeralPoint,
+        secrets: recipients.map((recipient) => agree(scalar, recipientPoint(recipient))),
+      };
+    },
+  };
+}
+
+/** @throws CmsError `cms.unsupported` if the private key is not on the certificate's curve */
+export function createMqvRecipient({ suite, point }: AgreementKey, key: KeyObject): MqvRecipient {
+  // d'·(1 + avf(Q')) mod n: avf is shorter than n by far, so neither factor is 0 modulo n, nor is their product.
+  const product = scalarOf(suite, key) * (1n + associateValue(suite, point));
+  const scalar = privateKeyOf(suite, product % suite.order);
+  return {
+    agree(originator, ephemeralPoint) {
+      const sum = implicitPoint(originator, decodePoint(suite, ephemeralPoint).toAffine());
+      // SP 800-56A §5.7.2.3 step 3: infinity is an error. The secret scalar is prime to n, so it shows here already.
+      if (sum === undefined) throw rejected();
+      return agree(scalar, publicKeyOf(suite, encodePoint(suite, sum)));
+    },
+  };
+}
+
+/** (e + avf(E)·d) mod n, or undefined if it is 0. */
+function senderScalar(
   suite: Suite,
   staticScalar: bigint,
   ephemeralScalar: bigint,
@@ -77,40 +141,6 @@ export function senderScalar(
 ): KeyObject | undefined {
   const scalar = (ephemeralScalar + associateValue(suite, ephemeralPoint) * staticScalar) % suite.order;
   return scalar === 0n ? undefined : privateKeyOf(suite, scalar);
-}
-
-/** @returns Z, as long as the field; the caller erases it */
-export function agreeAsSender(scalar: KeyObject, recipient: AgreementKey): Buffer {
-  return agree(scalar, recipientPoint(recipient));
-}
-
-/**
- * The recipient's constant scalar, d'·(1 + avf(Q')) mod n.
- *
- * @throws CmsError `cms.unsupported` if the private key does not fit the certificate
- */
-export function recipientScalar(recipient: AgreementKey, key: KeyObject): KeyObject {
-  const { suite, point } = recipient;
-  // avf is shorter than n by far, so neither factor is 0 modulo n, nor is their product.
-  return privateKeyOf(suite, (scalarOf(suite, key) * (1n + associateValue(suite, point))) % suite.order);
-}
-
-/**
- * @param scalar - from `recipientScalar`
- * @param ephemeralPoint - E, as it came
- * @returns Z, as long as the field; the caller erases it
- * @throws CmsError `cms.rejected` if E is no point of the curve, or the shared point is infinity
- */
-export function agreeAsRecipient(
-  scalar: KeyObject,
-  originator: AgreementKey,
-  ephemeralPoint: Uint8Array,
-): Buffer {
-  const { suite } = originator;
-  const sum = implicitPoint(originator, decodePoint(suite, ephemeralPoint).toAffine());
-  // SP 800-56A §5.7.2.3 step 3: infinity is an error. The secret scalar is prime to n, so it is visible here already.
-  if (sum === undefined) throw rejected();
-  return agree(scalar, publicKeyOf(suite, encodePoint(suite, sum)));
 }
 
 /** E + avf(E)·Q, or undefined if that is infinity. */

@@ -3,11 +3,10 @@ import type { Certificate } from '../pki/certificate.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import { timingSafeEqual } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { isCommitted } from './commitment.ts';
 import { decodeContent } from './content-encoding.ts';
-import { agreeAsRecipient, agreementKey, recipientScalar } from './ecmqv.ts';
-import type { AgreementKey } from './ecmqv.ts';
+import { agreementKey, createMqvRecipient } from './ecmqv.ts';
+import type { AgreementKey, MqvRecipient } from './ecmqv.ts';
 import type { ContentType } from './envelope-info.ts';
 import { digestOf, readEnvelope, strictly } from './envelope.ts';
 import type { Envelope } from './envelope.ts';
@@ -72,7 +71,7 @@ export interface Opener {
 interface Reader {
   readonly settings: OpenerSettings;
   readonly agreement: AgreementKey;
-  readonly scalar: KeyObject;
+  readonly mqv: MqvRecipient;
   readonly flavours: readonly SharedInfoFlavour[];
 }
 
@@ -82,7 +81,7 @@ export function createOpener(settings: OpenerSettings): Opener {
   const reader: Reader = {
     settings,
     agreement,
-    scalar: recipientScalar(agreement, settings.recipient.key),
+    mqv: createMqvRecipient(agreement, settings.recipient.key),
     flavours: settings.policy?.kdfFlavours ?? ['rfc5753'],
   };
   return { open: (bytes, options = {}) => open(reader, bytes, options) };
@@ -179,11 +178,7 @@ function decryptFor(
     throw rejected();
   const material = strictly(() => readMqvMaterial(addressed.agreement.userKeyingMaterial));
   requireCurve(material.ephemeral, reader.agreement.suite);
-  const secret = agreeAsRecipient(
-    reader.scalar,
-    agreementKey(originator.keyAgreement),
-    material.ephemeral.point,
-  );
+  const secret = reader.mqv.agree(agreementKey(originator.keyAgreement), material.ephemeral.point);
   const key = unwrapContentKey(addressed, secret, material.added, reader.flavours, algorithm.keyBytes);
   if (key === undefined) throw rejected();
   try {

@@ -10,10 +10,9 @@ import { writeAuthEnvelopedData } from './auth-enveloped.ts';
 import { commitTo } from './commitment.ts';
 import { encodeContent } from './content-encoding.ts';
 import { derSetOf } from './der-writer.ts';
-import { basePointTimes, randomScalar, scalarOf } from './ecdh.ts';
 import type { Random } from './ecdh.ts';
-import { agreeAsSender, agreementKey, senderScalar } from './ecmqv.ts';
-import type { AgreementKey } from './ecmqv.ts';
+import { agreementKey, createMqvSender } from './ecmqv.ts';
+import type { AgreementKey, MqvSender } from './ecmqv.ts';
 import { writeEnvelopeInfo } from './envelope-info.ts';
 import type { ContentType } from './envelope-info.ts';
 import { digestOf, writeContentInfo } from './envelope.ts';
@@ -28,7 +27,6 @@ import { writeKeyAgreement } from './recipient-info.ts';
 import { writeSignedData } from './signed-data.ts';
 import { checkSignatureKey, makeSignerInfo } from './signer-info.ts';
 import type { SignatureKey } from './signer-info.ts';
-import type { Suite } from './suite.ts';
 
 /** The originator's keys. Both certificates have its common name. */
 export interface SealKeys {
@@ -78,7 +76,7 @@ const keyInfo = sharedInfo('rfc5753', aes256WrapIdentifier, undefined, aes256Key
 interface Originator {
   readonly agreement: AgreementKey;
   readonly keyIdentifier: Buffer;
-  readonly scalar: bigint;
+  readonly sender: MqvSender;
   readonly signature: SignatureKey | undefined;
   readonly random: Random;
 }
@@ -99,7 +97,7 @@ export function createSealer(keys: SealKeys, options: SealOptions = {}): Sealer 
   const originator: Originator = {
     agreement,
     keyIdentifier: keyIdentifierOf(certificate),
-    scalar: scalarOf(agreement.suite, key),
+    sender: createMqvSender(agreement, key),
     signature: keys.signature,
     random: options.random ?? randomBytes,
   };
@@ -175,26 +173,18 @@ function envelop(
 
 /** @returns one RecipientInfo with one ephemeral key for all readers */
 function wrapFor(originator: Originator, readers: readonly AgreementKey[], contentKey: Buffer): Buffer {
-  const { suite } = originator.agreement;
-  const { scalar, ephemeralPoint } = drawEphemeral(suite, originator);
-  const encryptedKeys = readers.map((reader) => {
-    const secret = agreeAsSender(scalar, reader);
-    const kek = deriveKey(suite.hash, secret, keyInfo, aes256KeyBytes);
+  const { agreement, sender, random } = originator;
+  const { ephemeralPoint, secrets } = sender.agree(readers, random);
+  const encryptedKeys = readers.map((reader, index) => {
+    const secret = secrets[index];
+    assert.ok(secret !== undefined);
+    const kek = deriveKey(agreement.suite.hash, secret, keyInfo, aes256KeyBytes);
     const wrapped = wrapKey(kek, contentKey);
     secret.fill(0);
     kek.fill(0);
     return { keyIdentifier: keyIdentifierOf(reader.certificate), wrapped };
   });
-  return writeKeyAgreement(suite.mqvOid, originator.keyIdentifier, ephemeralPoint, encryptedKeys);
-}
-
-function drawEphemeral(suite: Suite, originator: Originator): { scalar: KeyObject; ephemeralPoint: Buffer } {
-  const ephemeralScalar = randomScalar(suite, originator.random);
-  const ephemeralPoint = basePointTimes(suite, ephemeralScalar);
-  const scalar = senderScalar(suite, originator.scalar, ephemeralScalar, ephemeralPoint);
-  // One chance in n, so whoever sees it has a broken random source or knows the static key.
-  assert.ok(scalar !== undefined, 'the ephemeral key cancels the static one');
-  return { scalar, ephemeralPoint };
+  return writeKeyAgreement(agreement.suite.mqvOid, originator.keyIdentifier, ephemeralPoint, encryptedKeys);
 }
 
 function requireRecipients(

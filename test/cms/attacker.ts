@@ -1,5 +1,5 @@
 /** What a dishonest recipient or sender can do with the same building blocks. Never part of the product. */
-import { agreeAsRecipient, agreementKey, recipientScalar } from '../../cms/ecmqv.ts';
+import { agreementKey, createMqvRecipient } from '../../cms/ecmqv.ts';
 import { readEnvelope } from '../../cms/envelope.ts';
 import { encrypt } from '../../cms/gcm.ts';
 import { findAddressed, unwrapContentKey } from '../../cms/recipient.ts';
@@ -12,8 +12,8 @@ export function contentKeyOf(envelope: Uint8Array, recipient: RecipientKey, orig
   const { authEnveloped } = readEnvelope(envelope);
   const addressed = findAddressed(authEnveloped, recipient.certificate);
   const material = readMqvMaterial(addressed.agreement.userKeyingMaterial);
-  const scalar = recipientScalar(agreementKey(recipient.certificate), recipient.key);
-  const secret = agreeAsRecipient(scalar, agreementKey(originator), material.ephemeral.point);
+  const mqv = createMqvRecipient(agreementKey(recipient.certificate), recipient.key);
+  const secret = mqv.agree(agreementKey(originator), material.ephemeral.point);
   const key = unwrapContentKey(addressed, secret, material.added, ['rfc5753'], 32);
   if (key === undefined) throw new Error('not a recipient');
   return key;

@@ -13,14 +13,7 @@ import {
   scalarOf,
   writeScalar,
 } from '../../cms/ecdh.ts';
-import {
-  agreeAsRecipient,
-  agreeAsSender,
-  agreementKey,
-  associateValue,
-  recipientScalar,
-  senderScalar,
-} from '../../cms/ecmqv.ts';
+import { agreementKey, associateValue, createMqvRecipient, createMqvSender } from '../../cms/ecmqv.ts';
 import type { AgreementKey } from '../../cms/ecmqv.ts';
 import { suiteOf } from '../../cms/suite.ts';
 import type { Suite } from '../../cms/suite.ts';
@@ -66,14 +59,16 @@ for (const [index, vector] of agreed.entries()) {
     const recipient = keyOf(suite, pointOf(suite, vector.V_static_pub));
     const expected = writeScalar(suite, BigInt(`0x${vector.Z}`));
     if (vector.V_static_priv !== null) {
-      const scalar = recipientScalar(recipient, privateKeyOf(suite, BigInt(`0x${vector.V_static_priv}`)));
-      assert.deepEqual(agreeAsRecipient(scalar, sender, ephemeral), expected);
+      const mqv = createMqvRecipient(recipient, privateKeyOf(suite, BigInt(`0x${vector.V_static_priv}`)));
+      assert.deepEqual(mqv.agree(sender, ephemeral), expected);
     }
     if (vector.U_static_priv !== null && vector.U_ephemeral_priv !== null) {
       const [d, e] = [BigInt(`0x${vector.U_static_priv}`), BigInt(`0x${vector.U_ephemeral_priv}`)];
-      const scalar = senderScalar(suite, d, e, ephemeral);
-      assert.ok(scalar);
-      assert.deepEqual(agreeAsSender(scalar, recipient), expected);
+      const mqv = createMqvSender(sender, privateKeyOf(suite, d));
+      assert.deepEqual(mqv.agree([recipient], drawing(suite, e)), {
+        ephemeralPoint: ephemeral,
+        secrets: [expected],
+      });
     }
   });
 }
@@ -83,10 +78,10 @@ for (const [index, vector] of offCurve.entries()) {
     assert.ok(vector.V_static_priv);
     const suite = suiteOf(vector.curve as CurveName);
     const recipient = keyOf(suite, pointOf(suite, vector.V_static_pub));
-    const scalar = recipientScalar(recipient, privateKeyOf(suite, BigInt(`0x${vector.V_static_priv}`)));
+    const mqv = createMqvRecipient(recipient, privateKeyOf(suite, BigInt(`0x${vector.V_static_priv}`)));
     const sender = keyOf(suite, pointOf(suite, vector.U_static_pub));
     const ephemeral = pointOf(suite, vector.U_ephemeral_pub);
-    assert.throws(() => agreeAsRecipient(scalar, sender, ephemeral), { code: 'cms.rejected' });
+    assert.throws(() => mqv.agree(sender, ephemeral), { code: 'cms.rejected' });
   });
 }
 
@@ -97,16 +92,15 @@ for (const curve of curveNames) {
     const senderKey = agreementKey(sender.recipient.certificate);
     const recipientKey = agreementKey(recipient.recipient.certificate);
     const d = scalarOf(suite, sender.recipient.key);
-    const constant = recipientScalar(recipientKey, recipient.recipient.key);
+    const mqv = createMqvRecipient(recipientKey, recipient.recipient.key);
     const rounds = suite.coordinateBytes === 32 ? 60 : 10;
     for (let round = 0; round < rounds; round++) {
       const e = randomScalar(suite, randomBytes);
       const ephemeral = basePointTimes(suite, e);
       const expected = textbook(suite, d, e, ephemeral, recipientKey.point);
-      const scalar = senderScalar(suite, d, e, ephemeral);
-      assert.ok(scalar);
-      assert.deepEqual(agreeAsSender(scalar, recipientKey), expected);
-      assert.deepEqual(agreeAsRecipient(constant, senderKey, ephemeral), expected);
+      const sealing = createMqvSender(senderKey, sender.recipient.key);
+      assert.deepEqual(sealing.agree([recipientKey], drawing(suite, e)).secrets, [expected]);
+      assert.deepEqual(mqv.agree(senderKey, ephemeral), expected);
     }
   });
 
@@ -114,7 +108,7 @@ for (const curve of curveNames) {
     const suite = suiteOf(curve);
     const recipient = makeIdentity('recipient', curve);
     const recipientKey = agreementKey(recipient.recipient.certificate);
-    const constant = recipientScalar(recipientKey, recipient.recipient.key);
+    const mqv = createMqvRecipient(recipientKey, recipient.recipient.key);
     for (const multiple of [1n, 2n, 3n, suite.order - 1n, suite.order - 2n]) {
       const sender = makeIdentity('sender', curve);
       const senderKey = agreementKey(sender.recipient.certificate);
@@ -122,22 +116,23 @@ for (const curve of curveNames) {
       const e = (multiple * d) % suite.order;
       const ephemeral = basePointTimes(suite, e);
       const expected = textbook(suite, d, e, ephemeral, recipientKey.point);
-      assert.deepEqual(agreeAsRecipient(constant, senderKey, ephemeral), expected);
+      assert.deepEqual(mqv.agree(senderKey, ephemeral), expected);
     }
   });
 
   test(`ecmqv: a shared point at infinity is refused, ${curve}`, () => {
     const suite = suiteOf(curve);
     const recipient = makeIdentity('recipient', curve);
-    const constant = recipientScalar(agreementKey(recipient.recipient.certificate), recipient.recipient.key);
+    const mqv = createMqvRecipient(agreementKey(recipient.recipient.certificate), recipient.recipient.key);
     // Whoever chooses E first can have a static key that cancels it: d = -e / avf(E).
     const e = randomScalar(suite, randomBytes);
     const ephemeral = basePointTimes(suite, e);
     const { Fn } = suite.Point;
     const d = Fn.mul(Fn.neg(e), Fn.inv(associateValue(suite, ephemeral)));
-    assert.equal(senderScalar(suite, d, e, ephemeral), undefined);
     const sender = keyOf(suite, basePointTimes(suite, d));
-    assert.throws(() => agreeAsRecipient(constant, sender, ephemeral), { code: 'cms.rejected' });
+    const sealing = createMqvSender(sender, privateKeyOf(suite, d));
+    assert.throws(() => sealing.agree([sender], drawing(suite, e)), /cancels/);
+    assert.throws(() => mqv.agree(sender, ephemeral), { code: 'cms.rejected' });
   });
 
   test(`comb: equals noble's multiplication and addition, ${curve}`, () => {
@@ -205,6 +200,12 @@ test('randomScalar: draws again until the scalar is from 1 to n - 1', () => {
   );
   assert.throws(() => randomScalar(suite, (bytes) => Buffer.alloc(bytes)), /no scalar/);
 });
+
+/** A random source that gives the octets of one scalar (P-521's are drawn with 7 bits that are thrown away). */
+function drawing(suite: Suite, scalar: bigint): (bytes: number) => Buffer {
+  const excess = BigInt(8 * suite.coordinateBytes - suite.order.toString(2).length);
+  return () => writeScalar(suite, scalar << excess);
+}
 
 /** (e + avf(E)·d)·(Q' + avf(Q')·Q'), all of it by noble. */
 function textbook(suite: Suite, d: bigint, e: bigint, ephemeral: Buffer, recipientPoint: Buffer): Buffer {

@@ -7,8 +7,7 @@ import { attribute, contentTypeAttribute, signingTimeAttribute } from '../../cms
 import { writeAuthEnvelopedData } from '../../cms/auth-enveloped.ts';
 import { commitTo } from '../../cms/commitment.ts';
 import { derSetOf } from '../../cms/der-writer.ts';
-import { basePointTimes, randomScalar, scalarOf } from '../../cms/ecdh.ts';
-import { agreeAsSender, agreementKey, senderScalar } from '../../cms/ecmqv.ts';
+import { agreementKey, createMqvSender } from '../../cms/ecmqv.ts';
 import { writeEnvelopeInfo } from '../../cms/envelope-info.ts';
 import { readEnvelope, writeContentInfo } from '../../cms/envelope.ts';
 import { CmsError } from '../../cms/errors.ts';
@@ -251,13 +250,14 @@ function sealTwoFaced({ commitment, attributes, auditorKey }: TwoFaced): Buffer 
     ]);
   const keys = [backendKey, auditorKey ?? backendKey];
   const sealed = fitTwoKeys(keys, nonce, authenticated);
-  const { suite } = agreementKey(device.recipient.certificate);
-  const ephemeral = randomScalar(suite, randomBytes);
-  const point = basePointTimes(suite, ephemeral);
-  const scalar = senderScalar(suite, scalarOf(suite, device.recipient.key), ephemeral, point);
-  assert.ok(scalar);
+  const sender = agreementKey(device.recipient.certificate);
+  const { ephemeralPoint, secrets } = createMqvSender(sender, device.recipient.key).agree(
+    certificates.map(agreementKey),
+    randomBytes,
+  );
   const encryptedKeys = certificates.map((certificate, index) => {
-    const secret = agreeAsSender(scalar, agreementKey(certificate));
+    const secret = secrets[index];
+    assert.ok(secret);
     const kek = deriveKey('sha256', secret, sharedInfo('rfc5753', aes256WrapIdentifier, undefined, 32), 32);
     const [keyIdentifier, key] = [certificate.subjectKeyIdentifier, keys[index]];
     assert.ok(keyIdentifier && key);
@@ -265,7 +265,7 @@ function sealTwoFaced({ commitment, attributes, auditorKey }: TwoFaced): Buffer 
   });
   const own = device.recipient.certificate.subjectKeyIdentifier;
   assert.ok(own);
-  const agreement = writeKeyAgreement(suite.mqvOid, own, point, encryptedKeys);
+  const agreement = writeKeyAgreement(sender.suite.mqvOid, own, ephemeralPoint, encryptedKeys);
   const enveloped = writeAuthEnvelopedData([], agreement, nonce, sealed, authenticated);
   const signers = [makeSignerInfo(enveloped, device.signatureKey, signingTimeMs)];
   return writeContentInfo(
