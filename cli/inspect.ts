@@ -1,11 +1,12 @@
 /** `plombe inspect`: shows what the envelope on standard input says about itself; no key is needed. */
-import { buffer } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { CmsError } from '../cms/errors.ts';
 import type { CertificateIdentifier } from '../cms/identifier.ts';
 import { inspect } from '../cms/inspect.ts';
 import type { EnvelopeSummary } from '../cms/inspect.ts';
+import { fileEnvelopeBytesMax } from '../cms/limits.ts';
 import type { OriginatorIdentifier } from '../cms/recipient-info.ts';
+import { readEnvelopeBytes } from './envelope-input.ts';
 
 /** As `plombe open` has it. */
 const malformedStatus = 3;
@@ -18,9 +19,9 @@ export function inspectCommand(): Command {
 }
 
 async function show(options: { readonly json?: true }): Promise<void> {
-  const envelope = await buffer(process.stdin);
+  const envelope = await readEnvelopeBytes();
   try {
-    const summary = inspect(envelope);
+    const summary = inspect(envelope, { envelopeBytesMax: fileEnvelopeBytesMax });
     process.stdout.write(
       options.json === true ? `${JSON.stringify(plainOf(summary), null, 2)}\n` : textOf(summary),
     );
@@ -48,11 +49,15 @@ function textOf(summary: EnvelopeSummary): string {
     ['sequence', info?.sequence],
     ['previous', info === undefined ? undefined : (info.previousDigest?.toString('hex') ?? 'none')],
     ['content', info && `${info.contentType}, ${info.encoding}`],
-    ['originator certificate', info?.originatorHash.toString('hex')],
+    ...(info?.originatorHashes ?? []).map((hash): [string, string] => [
+      'originator certificate',
+      hash.toString('hex'),
+    ]),
     ...summary.agreements.flatMap(({ originator, keyAgreement, keyWrap, recipients }): [string, string][] => [
       ['originator', `${identifierText(originator)} by ${keyAgreement}, ${keyWrap}`],
       ...recipients.map((recipient): [string, string] => ['recipient', identifierText(recipient)]),
     ]),
+    ['other recipients', summary.otherRecipients || undefined],
     ...summary.signers.map(({ signer, algorithm, signingTimeMs }): [string, string] => [
       'signer',
       `${identifierText(signer)} by ${algorithm}, ${timeText(signingTimeMs) ?? 'undated'}`,

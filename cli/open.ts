@@ -5,6 +5,7 @@ import { chainVerifier } from '../cms/chain.ts';
 import { CmsError } from '../cms/errors.ts';
 import type { CmsErrorCode } from '../cms/errors.ts';
 import { inspect } from '../cms/inspect.ts';
+import { fileEnvelopeBytesMax } from '../cms/limits.ts';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
 import { openAnonymous } from '../cms/open-anonymous.ts';
 import { createOpener } from '../cms/open.ts';
@@ -13,11 +14,11 @@ import { originatorsOf, pairCertificates } from '../cms/originator.ts';
 import type { VerifyChain } from '../cms/originator.ts';
 import type { RecipientKey } from '../cms/recipient.ts';
 import { systemClock } from '../domain/clock.ts';
-import { envelopeBytesMax } from '../domain/limits.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import type { PkiError } from '../pki/errors.ts';
 import { readPassphrase } from '../pki/identity.ts';
 import { readPrivateKey } from '../pki/private-key.ts';
+import { readEnvelopeBytes } from './envelope-input.ts';
 
 interface OpenOptions {
   readonly encKey: string;
@@ -30,6 +31,8 @@ interface OpenOptions {
   readonly kdfFlavour: SharedInfoFlavour | 'any';
   readonly topic?: string;
 }
+
+const bound = { envelopeBytesMax: fileEnvelopeBytesMax };
 
 /** Zero is an envelope that was opened; 1 and 2 are failures of ours and wrong use, as in every subcommand. */
 const exitStatuses: Readonly<Record<CmsErrorCode, number>> = {
@@ -78,7 +81,7 @@ async function open(options: OpenOptions): Promise<void> {
   try {
     const envelope = await readEnvelopeBytes();
     if (options.allowAnonymous === true && isAnonymous(envelope)) {
-      process.stdout.write(openAnonymous(envelope, recipient));
+      process.stdout.write(openAnonymous(envelope, recipient, bound));
       return;
     }
     const expected = options.topic === undefined ? {} : { expectedTopic: options.topic };
@@ -109,6 +112,7 @@ function settingsOf(
   const verifyChain =
     roots.length === 0 ? undefined : chainVerifier({ roots, clock: systemClock, onRefused });
   return {
+    ...bound,
     recipient,
     originators: originatorsOf(readOriginators(options.originator ?? [], verifyChain)),
     ...(verifyChain === undefined ? {} : { verifyChain }),
@@ -126,18 +130,6 @@ function readOriginators(files: readonly string[], verifyChain: VerifyChain | un
   return pairs.flatMap(({ keyAgreement, signature }) => verifyChain({ keyAgreement, signature, all }) ?? []);
 }
 
-/** Reads no more than the largest envelope and one byte, so that a larger one is refused and not stored. */
-async function readEnvelopeBytes(): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > envelopeBytesMax) break;
-  }
-  return Buffer.concat(chunks);
-}
-
 function isAnonymous(envelope: Buffer): boolean {
-  return inspect(envelope).agreements.some(({ keyAgreement }) => keyAgreement.startsWith('stdDh'));
+  return inspect(envelope, bound).agreements.some(({ keyAgreement }) => keyAgreement.startsWith('stdDh'));
 }

@@ -5,10 +5,10 @@ import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derOid } from './der-writer.ts';
 import { CmsError, rejected } from './errors.ts';
 import { nonceBytes, tagBytes } from './gcm.ts';
-import type { GcmKeyBytes } from './gcm.ts';
+import type { KeyBytes } from './key-wrap.ts';
 import { oidName, oids, oidText } from './oid.ts';
 import type { OidName } from './oid.ts';
-import type { HashName } from './suite.ts';
+import type { HashName, Suite } from './suite.ts';
 
 export interface AgreementAlgorithm {
   /** `ecdh` is ephemeral-static and names no originator. */
@@ -17,14 +17,14 @@ export interface AgreementAlgorithm {
 }
 
 export interface KeyWrapAlgorithm {
-  readonly keyBytes: 16 | 24 | 32;
+  readonly keyBytes: KeyBytes;
   /** The AlgorithmIdentifier as it came, for SharedInfo. */
   readonly der: Buffer;
 }
 
 export interface ContentAlgorithm {
   readonly name: string;
-  readonly keyBytes: GcmKeyBytes;
+  readonly keyBytes: KeyBytes;
   readonly nonce: Buffer;
 }
 
@@ -40,20 +40,34 @@ const agreements: Partial<Readonly<Record<OidName, AgreementAlgorithm>>> = {
   stdDhSha384: { scheme: 'ecdh', hash: 'sha384' },
   stdDhSha512: { scheme: 'ecdh', hash: 'sha512' },
 };
-const keyWraps: Partial<Readonly<Record<OidName, KeyWrapAlgorithm['keyBytes']>>> = {
+const keyWraps: Partial<Readonly<Record<OidName, KeyBytes>>> = {
   aes128Wrap: 16,
   aes192Wrap: 24,
   aes256Wrap: 32,
 };
-const contents: Partial<Readonly<Record<OidName, { name: string; keyBytes: GcmKeyBytes }>>> = {
+const contents: Partial<Readonly<Record<OidName, { name: string; keyBytes: KeyBytes }>>> = {
   aes128Gcm: { name: 'AES-128-GCM', keyBytes: 16 },
   aes192Gcm: { name: 'AES-192-GCM', keyBytes: 24 },
   aes256Gcm: { name: 'AES-256-GCM', keyBytes: 32 },
 };
 
 /** RFC 3565 §4.1: the parameters of an AES key wrap are absent. */
-export const aes256WrapIdentifier = derSequence(derOid(oids.aes256Wrap));
-export const aes256KeyBytes = 32;
+export const keyWrapIdentifiers: Readonly<Record<KeyBytes, Buffer>> = {
+  16: derSequence(derOid(oids.aes128Wrap)),
+  24: derSequence(derOid(oids.aes192Wrap)),
+  32: derSequence(derOid(oids.aes256Wrap)),
+};
+/** ECMQV with the X9.63 key derivation over a hash (RFC 5753 §7.1.4). */
+export const mqvOids: Readonly<Record<Suite['hash'], Buffer>> = {
+  sha256: oids.mqvSha256,
+  sha384: oids.mqvSha384,
+  sha512: oids.mqvSha512,
+};
+const contentOids: Readonly<Record<KeyBytes, Buffer>> = {
+  16: oids.aes128Gcm,
+  24: oids.aes192Gcm,
+  32: oids.aes256Gcm,
+};
 
 /**
  * @param found - `keyEncryptionAlgorithm`, whose parameter is the key wrap (RFC 5753 §7.1.5)
@@ -72,8 +86,8 @@ export function readKeyEncryption(found: DerElement): [AgreementAlgorithm, KeyWr
   return [agreement, { keyBytes, der: wrap.der }];
 }
 
-export function writeKeyEncryption(agreementOid: Buffer): Buffer {
-  return derSequence(derOid(agreementOid), aes256WrapIdentifier);
+export function writeKeyEncryption(agreementOid: Buffer, keyWrapIdentifier: Buffer): Buffer {
+  return derSequence(derOid(agreementOid), keyWrapIdentifier);
 }
 
 /**
@@ -95,12 +109,10 @@ export function readContentAlgorithm(found: DerElement): ContentAlgorithm {
   return { ...algorithm, nonce };
 }
 
-export function writeContentAlgorithm(nonce: Buffer): Buffer {
-  return derSequence(derOid(oids.aes256Gcm), derSequence(derOctetString(nonce), derInteger(tagBytes)));
+export function writeContentAlgorithm(keyBytes: KeyBytes, nonce: Buffer): Buffer {
+  const parameters = derSequence(derOctetString(nonce), derInteger(tagBytes));
+  return derSequence(derOid(contentOids[keyBytes]), parameters);
 }
-
-/** `OriginatorPublicKey`'s algorithm, with the curve left to the recipient's key (RFC 5753 §3.1.1). */
-export const bareEcPublicKey = derSequence(derOid(oids.ecPublicKey));
 
 function lookUp<Value>(table: Partial<Readonly<Record<OidName, Value>>>, oid: Buffer, what: string): Value {
   const name = oidName(oid);

@@ -12,6 +12,7 @@
  *       unauthAttrs [2] IMPLICIT UnauthAttributes OPTIONAL }
  *     OriginatorInfo ::= SEQUENCE { certs [0] IMPLICIT CertificateSet OPTIONAL, crls [1] IMPLICIT … OPTIONAL }
  */
+import { recipientsMax } from '../domain/limits.ts';
 import { DerFault, DerReader, derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { readContentAlgorithm, writeContentAlgorithm } from './algorithms.ts';
@@ -24,7 +25,7 @@ import type { EnvelopeInfo } from './envelope-info.ts';
 import { CmsError, rejected } from './errors.ts';
 import { tagBytes } from './gcm.ts';
 import type { Sealed } from './gcm.ts';
-import { certificatesMax, recipientInfosMax } from './limits.ts';
+import { certificatesMax } from './limits.ts';
 import { oids, oidText } from './oid.ts';
 import { keyAgreementTag, readKeyAgreement } from './recipient-info.ts';
 import type { KeyAgreement } from './recipient-info.ts';
@@ -34,6 +35,8 @@ export interface AuthEnvelopedData {
   /** DER, unverified: anybody on the way may have put them in. */
   readonly certificates: readonly Buffer[];
   readonly keyAgreements: readonly KeyAgreement[];
+  /** How many recipients there are of kinds that we do not know. */
+  readonly otherRecipients: number;
   readonly algorithm: ContentAlgorithm;
   readonly sealed: Sealed;
   /** What the tag covers besides the content: the attributes as SET OF, or nothing (RFC 5083 §2.2). */
@@ -59,7 +62,7 @@ export function readAuthEnvelopedData(shell: ShellReader): AuthEnvelopedData {
   const found = readSmallInteger(shell.take(derTag.integer, 'version'), 'version');
   if (found !== version) throw new DerFault(`${what}: version ${found}, not ${version}`);
   const originatorInfo = shell.takeOptional(originatorInfoTag, 'originator info');
-  const keyAgreements = readRecipientInfos(shell);
+  const recipientInfos = readRecipientInfos(shell);
   shell.enter(derTag.sequence, 'encrypted content info');
   const contentType = shell.take(derTag.objectIdentifier, 'content type').content;
   const algorithm = readContentAlgorithm(shell.take(derTag.sequence, 'content encryption'));
@@ -77,7 +80,7 @@ export function readAuthEnvelopedData(shell: ShellReader): AuthEnvelopedData {
   if (tag.length !== tagBytes) throw rejected();
   return {
     certificates: originatorInfo === undefined ? [] : readOriginatorInfo(originatorInfo),
-    keyAgreements,
+    ...recipientInfos,
     algorithm,
     sealed: { ciphertext, tag },
     ...(attributes === undefined ? noAttributes : readAuthenticated(attributes)),
@@ -90,14 +93,14 @@ export function readAuthEnvelopedData(shell: ShellReader): AuthEnvelopedData {
  */
 export function writeAuthEnvelopedData(
   certificates: readonly Buffer[],
-  keyAgreement: Buffer,
-  nonce: Buffer,
+  recipientInfos: readonly Buffer[],
+  algorithm: Pick<ContentAlgorithm, 'keyBytes' | 'nonce'>,
   sealed: Sealed,
   attributes: Buffer,
 ): Buffer {
   const contentInfo = derSequence(
     derOid(oids.data),
-    writeContentAlgorithm(nonce),
+    writeContentAlgorithm(algorithm.keyBytes, algorithm.nonce),
     derElement(encryptedContentTag, sealed.ciphertext),
   );
   return derSequence(
@@ -105,7 +108,7 @@ export function writeAuthEnvelopedData(
     ...(certificates.length === 0
       ? []
       : [derExplicit(0, derExplicit(0, ...certificates.toSorted(compareEncodings)))]),
-    derSetOf([keyAgreement]),
+    derSetOf(recipientInfos),
     contentInfo,
     derRetagged(authAttributesTag, attributes),
     derOctetString(sealed.tag),
@@ -132,19 +135,28 @@ function readOriginatorInfo(found: DerElement): readonly Buffer[] {
   return certificates === undefined ? [] : readCertificateSet(certificates);
 }
 
-function readRecipientInfos(shell: ShellReader): readonly KeyAgreement[] {
+function readRecipientInfos(
+  shell: ShellReader,
+): Pick<AuthEnvelopedData, 'keyAgreements' | 'otherRecipients'> {
   const what = 'recipient infos';
   const keyAgreements: KeyAgreement[] = [];
+  let otherRecipients = 0;
+  let recipients = 0;
   shell.enter(derTag.set, what);
-  let count = 0;
   for (let tag = shell.nextTag; tag !== undefined; tag = shell.nextTag) {
     const info = shell.take(tag, what);
-    // RFC 5652 §6.2: what is not key agreement is for somebody else.
-    if (tag === keyAgreementTag) keyAgreements.push(readKeyAgreement(info));
-    if (++count > recipientInfosMax) throw new DerFault(`${what}: more than ${recipientInfosMax}`);
+    if (tag === keyAgreementTag) {
+      const keyAgreement = readKeyAgreement(info);
+      keyAgreements.push(keyAgreement);
+      recipients += Math.max(keyAgreement.encryptedKeys.length, 1);
+    } else {
+      otherRecipients += 1; // RFC 5652 §6.2: what is not key agreement is for somebody else
+      recipients += 1;
+    }
+    if (recipients > recipientsMax) throw new DerFault(`${what}: more than ${recipientsMax} recipients`);
   }
   shell.leave(what);
-  return keyAgreements;
+  return { keyAgreements, otherRecipients };
 }
 
 function readAuthenticated(

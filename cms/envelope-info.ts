@@ -6,12 +6,14 @@
  *       topic        UTF8String (SIZE (1..256)),
  *       sequence     INTEGER (0..9007199254740991),
  *       previous     [0] IMPLICIT OCTET STRING (SIZE (32)) OPTIONAL,  -- SHA-256 of the envelope before
- *       originator   OCTET STRING (SIZE (32)),          -- SHA-256 of the originator's ENC certificate
+ *       originator   OCTET STRING (SIZE (32 | 64 | 96 | 128 | 160 | 192)),
+ *                    -- SHA-256 of each ENC certificate that the originator used, ascending
  *       contentType  INTEGER { octets(0), senml-cbor(1), senml-json(2), command-cbor(3) },
  *       encoding     INTEGER { identity(0), deflate(1) },
  *       commitment   OCTET STRING (SIZE (32)) }         -- see commitment.ts
  */
 import { topicBytesMax } from '../domain/limits.ts';
+import { curveNames } from '../pki/certificate.ts';
 import { DerFault, DerReader, derTag, readNaturalOctets, readOnly, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { commitmentBytes } from './commitment.ts';
@@ -26,7 +28,8 @@ export interface EnvelopeInfo {
   readonly topic: string;
   readonly sequence: number;
   readonly previousDigest: Buffer | undefined;
-  readonly originatorHash: Buffer;
+  /** One for each curve that the envelope's recipients are on; ascending. */
+  readonly originatorHashes: readonly Buffer[];
   readonly contentType: ContentType;
   readonly encoding: ContentEncoding;
   readonly commitment: Buffer;
@@ -34,6 +37,8 @@ export interface EnvelopeInfo {
 
 const version = 1;
 const hashBytes = 32;
+// One certificate for each curve.
+const originatorsMax = curveNames.length;
 const previousTag = 0x80;
 // The position in each list is the number on the wire: append only.
 const contentTypes: readonly ContentType[] = ['octets', 'senml+cbor', 'senml+json', 'command+cbor'];
@@ -47,7 +52,7 @@ export function writeEnvelopeInfo(info: EnvelopeInfo): Buffer {
     derUtf8String(info.topic),
     derSafeInteger(info.sequence),
     ...(info.previousDigest === undefined ? [] : [derElement(previousTag, info.previousDigest)]),
-    derOctetString(info.originatorHash),
+    derOctetString(Buffer.concat(info.originatorHashes.toSorted((a, b) => a.compare(b)))),
     derInteger(contentTypes.indexOf(info.contentType)),
     derInteger(encodings.indexOf(info.encoding)),
     derOctetString(info.commitment),
@@ -67,7 +72,7 @@ export function readEnvelopeInfo(value: DerElement): EnvelopeInfo {
     topic,
     sequence: sequenceNumber,
     previousDigest: previous === undefined ? undefined : readOctets(previous, hashBytes, 'previous envelope'),
-    originatorHash: readOctets(fields.take(derTag.octetString, 'originator'), hashBytes, 'originator'),
+    originatorHashes: readHashes(fields.take(derTag.octetString, 'originator').content, 'originator'),
     contentType: readCode(fields.take(derTag.integer, 'content type'), contentTypes, 'content type'),
     encoding: readCode(fields.take(derTag.integer, 'encoding'), encodings, 'encoding'),
     commitment: readOctets(fields.take(derTag.octetString, 'commitment'), commitmentBytes, 'commitment'),
@@ -98,6 +103,23 @@ function readOctets(found: DerElement, bytes: number, what: string): Buffer {
   if (found.content.length !== bytes)
     throw new DerFault(`${what}: ${found.content.length} octets, not ${bytes}`);
   return found.content;
+}
+
+/** Each of them once, in one order, so that there is one way to write them. */
+function readHashes(octets: Buffer, what: string): readonly Buffer[] {
+  const count = octets.length / hashBytes;
+  if (!Number.isInteger(count) || count < 1 || count > originatorsMax) {
+    throw new DerFault(`${what}: ${octets.length} octets, not 1 to ${originatorsMax} hashes`);
+  }
+  const hashes = Array.from({ length: count }, (_, index) =>
+    octets.subarray(index * hashBytes, (index + 1) * hashBytes),
+  );
+  const isAscending = hashes.every((hash, index) => {
+    const next = hashes[index + 1];
+    return next === undefined || hash.compare(next) < 0;
+  });
+  if (!isAscending) throw new DerFault(`${what}: hashes that are not in order`);
+  return hashes;
 }
 
 function readCode<Name>(found: DerElement, list: readonly Name[], what: string): Name {

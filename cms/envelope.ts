@@ -1,4 +1,5 @@
 /** Reads an envelope's structure, without any key: the first step of opening, inspecting and countersigning. */
+import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { envelopeBytesMax } from '../domain/limits.ts';
 import { DerFault, derTag } from '../pki/der.ts';
@@ -7,6 +8,7 @@ import type { AuthEnvelopedData } from './auth-enveloped.ts';
 import { derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
 import { CmsError } from './errors.ts';
+import { fileEnvelopeBytesMax } from './limits.ts';
 import { oids } from './oid.ts';
 import { ShellReader } from './shell.ts';
 import { readSignedData } from './signed-data.ts';
@@ -20,6 +22,11 @@ export interface Envelope {
   readonly encoded: Buffer;
 }
 
+export interface EnvelopeBound {
+  /** Default: what brokers carry, as in `domain/limits.ts`; `fileEnvelopeBytesMax` at most. */
+  readonly envelopeBytesMax?: number;
+}
+
 const contentTag = 0xa0;
 
 /**
@@ -27,9 +34,10 @@ const contentTag = 0xa0;
  *   the result refers to them, so they must not change
  * @throws CmsError `cms.malformed`, `cms.unsupported`; `cms.rejected` for a nonce or tag of another length than ours
  */
-export function readEnvelope(bytes: Uint8Array): Envelope {
-  if (bytes.length > envelopeBytesMax) {
-    throw new CmsError('cms.malformed', `an envelope of ${bytes.length} bytes; at most ${envelopeBytesMax}`);
+export function readEnvelope(bytes: Uint8Array, bound: EnvelopeBound = {}): Envelope {
+  const bytesMax = bytesMaxOf(bound);
+  if (bytes.length > bytesMax) {
+    throw new CmsError('cms.malformed', `an envelope of ${bytes.length} bytes; at most ${bytesMax}`);
   }
   return strictly(() => readContentInfo(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)));
 }
@@ -40,8 +48,14 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
  * @returns SHA-256 of the AuthEnvelopedData as transmitted, which stays the same when a signature is added
  * @throws CmsError as `readEnvelope`
  */
-export function envelopeDigest(bytes: Uint8Array): Buffer {
-  return digestOf(readEnvelope(bytes));
+export function envelopeDigest(bytes: Uint8Array, bound: EnvelopeBound = {}): Buffer {
+  return digestOf(readEnvelope(bytes, bound));
+}
+
+/** The bound that `bound` means. */
+export function bytesMaxOf({ envelopeBytesMax: bytesMax = envelopeBytesMax }: EnvelopeBound): number {
+  assert.ok(bytesMax <= fileEnvelopeBytesMax, `a bound of ${bytesMax} bytes`);
+  return bytesMax;
 }
 
 export function digestOf({ encoded }: Pick<Envelope, 'encoded'>): Buffer {

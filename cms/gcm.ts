@@ -2,12 +2,12 @@
 import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto';
 import type { CipherGCMTypes } from 'node:crypto';
 import assert from 'node:assert/strict';
+import type { KeyBytes } from './key-wrap.ts';
 
 export const nonceBytes = 12;
 export const tagBytes = 16;
 
-export type GcmKeyBytes = 16 | 24 | 32;
-const cipherNames: Readonly<Record<GcmKeyBytes, CipherGCMTypes>> = {
+const cipherNames: Readonly<Record<KeyBytes, CipherGCMTypes>> = {
   16: 'aes-128-gcm',
   24: 'aes-192-gcm',
   32: 'aes-256-gcm',

@@ -7,12 +7,15 @@
 import type { Certificate } from '../pki/certificate.ts';
 import { DerFault, DerReader, derTag, readNaturalOctets } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
+import { derElement, derSequence } from '../pki/der-writer.ts';
 import { CmsError } from './errors.ts';
 import { keyIdentifierBytesMax } from './limits.ts';
 
 export type CertificateIdentifier =
   | { readonly kind: 'keyIdentifier'; readonly keyIdentifier: Buffer }
   | { readonly kind: 'issuerAndSerial'; readonly issuerDer: Buffer; readonly serialNumber: Buffer };
+
+export type IdentifierKind = CertificateIdentifier['kind'];
 
 const serialNumberBytesMax = 20; // RFC 5280 §4.1.2.2
 
@@ -24,6 +27,10 @@ export function readIssuerAndSerial(element: DerElement, what: string): Certific
   fields.end(what);
   if (serialNumber.length > serialNumberBytesMax) throw new DerFault(`${what}: too long a serial number`);
   return { kind: 'issuerAndSerial', issuerDer, serialNumber };
+}
+
+export function writeIssuerAndSerial(issuerDer: Buffer, serialNumber: Buffer): Buffer {
+  return derSequence(issuerDer, derElement(derTag.integer, serialNumber));
 }
 
 /** @param octets - the content of the OCTET STRING */
@@ -44,7 +51,13 @@ export function identifies(identifier: CertificateIdentifier, certificate: Certi
   );
 }
 
-/** @throws CmsError `cms.unsupported` if the certificate has none: we name certificates in no other way */
+/** @throws CmsError `cms.unsupported` as `keyIdentifierOf` */
+export function identifierOf(certificate: Certificate, kind: IdentifierKind): CertificateIdentifier {
+  if (kind === 'keyIdentifier') return { kind, keyIdentifier: keyIdentifierOf(certificate) };
+  return { kind, issuerDer: certificate.issuerDer, serialNumber: certificate.serialNumber };
+}
+
+/** @throws CmsError `cms.unsupported` if the certificate has none */
 export function keyIdentifierOf(certificate: Certificate): Buffer {
   const { subjectKeyIdentifier, commonName } = certificate;
   if (subjectKeyIdentifier === undefined) {

@@ -5,6 +5,7 @@ import { DerReader, derTag } from '../pki/der.ts';
 import type { ContentEncoding } from './content-encoding.ts';
 import type { ContentType } from './envelope-info.ts';
 import { digestOf, readEnvelope, strictly } from './envelope.ts';
+import type { EnvelopeBound } from './envelope.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import { oidName, oidText } from './oid.ts';
 
@@ -29,7 +30,7 @@ export interface InfoSummary {
   readonly topic: string;
   readonly sequence: number;
   readonly previousDigest: Buffer | undefined;
-  readonly originatorHash: Buffer;
+  readonly originatorHashes: readonly Buffer[];
   readonly contentType: ContentType;
   readonly encoding: ContentEncoding;
 }
@@ -41,6 +42,8 @@ export interface EnvelopeSummary {
   readonly digest: Buffer;
   readonly signers: readonly SignerSummary[];
   readonly agreements: readonly AgreementSummary[];
+  /** How many recipients there are that CMS knows and we do not, so that nobody overlooks them. */
+  readonly otherRecipients: number;
   /** For example `AES-256-GCM`. */
   readonly contentEncryption: string;
   /** Of the content as encrypted, after compression. */
@@ -52,8 +55,8 @@ export interface EnvelopeSummary {
 }
 
 /** @throws CmsError `cms.malformed`, `cms.unsupported`, `cms.rejected`, as `readEnvelope` */
-export function inspect(bytes: Uint8Array): EnvelopeSummary {
-  const envelope = readEnvelope(bytes);
+export function inspect(bytes: Uint8Array, bound: EnvelopeBound = {}): EnvelopeSummary {
+  const envelope = readEnvelope(bytes, bound);
   const { authEnveloped, signedData } = envelope;
   const { info } = authEnveloped;
   return {
@@ -66,6 +69,7 @@ export function inspect(bytes: Uint8Array): EnvelopeSummary {
       signingTimeMs,
     })),
     agreements: strictly(() => authEnveloped.keyAgreements.map(summarise)),
+    otherRecipients: authEnveloped.otherRecipients,
     contentEncryption: authEnveloped.algorithm.name,
     contentBytes: authEnveloped.sealed.ciphertext.length,
     signingTimeMs: authEnveloped.signingTimeMs,
@@ -73,7 +77,7 @@ export function inspect(bytes: Uint8Array): EnvelopeSummary {
       topic: info.topic,
       sequence: info.sequence,
       previousDigest: info.previousDigest,
-      originatorHash: info.originatorHash,
+      originatorHashes: info.originatorHashes,
       contentType: info.contentType,
       encoding: info.encoding,
     },

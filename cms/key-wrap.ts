@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 
 const initialValue = Buffer.alloc(8, 0xa6); // RFC 3394 §2.2.3.1
 
-type KeyBytes = 16 | 24 | 32;
+/** Of AES, which all keys here are for. */
+export type KeyBytes = 16 | 24 | 32;
 const cipherNames: Readonly<Record<KeyBytes, string>> = {
   16: 'id-aes128-wrap',
   24: 'id-aes192-wrap',

@@ -7,15 +7,21 @@
 import { requireCurve } from './originator.ts';
 import { agree, decodePoint, encodePoint, publicKeyOf } from './ecdh.ts';
 import { readEnvelope, strictly } from './envelope.ts';
+import type { EnvelopeBound } from './envelope.ts';
 import { CmsError, rejected } from './errors.ts';
 import { decrypt } from './gcm.ts';
-import { findAddressed, requireRecipientKey, unwrapContentKey } from './recipient.ts';
-import type { RecipientKey } from './recipient.ts';
+import { requireKeyAgreementKey } from './key-agreement-key.ts';
+import type { KeyAgreementKey } from './key-agreement-key.ts';
+import { findAddressed, unwrapContentKey } from './recipient.ts';
 
 /** @throws CmsError `cms.malformed`, `cms.unsupported`, `cms.not_a_recipient`, `cms.rejected` */
-export function openAnonymous(bytes: Uint8Array, recipient: RecipientKey): Buffer {
-  const { suite, certificate } = requireRecipientKey(recipient);
-  const { authEnveloped, signedData } = readEnvelope(bytes);
+export function openAnonymous(
+  bytes: Uint8Array,
+  recipient: KeyAgreementKey,
+  bound: EnvelopeBound = {},
+): Buffer {
+  const { suite, certificate } = requireKeyAgreementKey(recipient);
+  const { authEnveloped, signedData } = readEnvelope(bytes, bound);
   const addressed = strictly(() => findAddressed(authEnveloped, certificate));
   const { originator, userKeyingMaterial } = addressed.agreement;
   // RFC 5753 §3.1.1: the originator's key is the ephemeral one, so it comes without a certificate.

@@ -9,14 +9,15 @@ import { agreementKey, createMqvRecipient } from './ecmqv.ts';
 import type { AgreementKey, MqvRecipient } from './ecmqv.ts';
 import type { ContentType } from './envelope-info.ts';
 import { digestOf, readEnvelope, strictly } from './envelope.ts';
-import type { Envelope } from './envelope.ts';
+import type { Envelope, EnvelopeBound } from './envelope.ts';
 import { CmsError, rejected } from './errors.ts';
 import { decrypt } from './gcm.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import type { SharedInfoFlavour } from './kdf.ts';
+import { requireKeyAgreementKey } from './key-agreement-key.ts';
 import { findOriginator, offerOf, requireCurve, requireOneIdentity } from './originator.ts';
 import type { Originator, Originators, VerifyChain } from './originator.ts';
-import { findAddressed, requireRecipientKey, unwrapContentKey } from './recipient.ts';
+import { findAddressed, unwrapContentKey } from './recipient.ts';
 import type { Addressed, RecipientKey } from './recipient.ts';
 import { readMqvMaterial } from './recipient-info.ts';
 import { verifySigners } from './verify.ts';
@@ -29,7 +30,7 @@ export interface OpenPolicy {
   readonly kdfFlavours?: readonly SharedInfoFlavour[];
 }
 
-export interface OpenerSettings {
+export interface OpenerSettings extends EnvelopeBound {
   readonly recipient: RecipientKey;
   readonly originators: Originators;
   /** Asked for an originator that `originators` does not know, if the envelope brings certificates. */
@@ -49,6 +50,8 @@ export interface OpenedEnvelope {
   readonly signers: readonly Signer[];
   /** Everyone who can read it, as the envelope names them. */
   readonly recipients: readonly CertificateIdentifier[];
+  /** How many more there are, of kinds that we cannot read. */
+  readonly otherRecipients: number;
   /** What the next envelope refers to as its `previousDigest`: SHA-256 of the AuthEnvelopedData. */
   readonly digest: Buffer;
   readonly signingTimeMs: number | undefined;
@@ -77,7 +80,7 @@ interface Reader {
 
 /** @throws CmsError `cms.unsupported` if the recipient's key and certificate do not fit each other */
 export function createOpener(settings: OpenerSettings): Opener {
-  const agreement = requireRecipientKey(settings.recipient);
+  const agreement = requireKeyAgreementKey(settings.recipient);
   const reader: Reader = {
     settings,
     agreement,
@@ -89,7 +92,7 @@ export function createOpener(settings: OpenerSettings): Opener {
 
 function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEnvelope {
   const { settings, agreement } = reader;
-  const envelope = readEnvelope(bytes);
+  const envelope = readEnvelope(bytes, settings);
   const { authEnveloped, signedData } = envelope;
   if (signedData === undefined && settings.policy?.allowUnsigned !== true) {
     throw new CmsError('cms.unsigned', 'the envelope is not signed, and policy wants a signature');
@@ -112,6 +115,7 @@ function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEn
     recipients: authEnveloped.keyAgreements.flatMap(({ encryptedKeys }) =>
       encryptedKeys.map(({ recipient }) => recipient),
     ),
+    otherRecipients: authEnveloped.otherRecipients,
     digest: digestOf(envelope),
     signingTimeMs,
     topic: info?.topic,
@@ -174,8 +178,7 @@ function decryptFor(
   const { algorithm, sealed, associatedData, info } = envelope.authEnveloped;
   // An envelope without our attribute commits to no key (see commitment.ts): only a bare one may come without.
   if (info === undefined && envelope.signedData !== undefined) throw rejected();
-  if (info !== undefined && !timingSafeEqual(info.originatorHash, originator.keyAgreement.sha256))
-    throw rejected();
+  if (info !== undefined && !isAmong(info.originatorHashes, originator.keyAgreement.sha256)) throw rejected();
   const material = strictly(() => readMqvMaterial(addressed.agreement.userKeyingMaterial));
   requireCurve(material.ephemeral, reader.agreement.suite);
   const secret = reader.mqv.agree(agreementKey(originator.keyAgreement), material.ephemeral.point);
@@ -190,4 +193,9 @@ function decryptFor(
   } finally {
     key.fill(0);
   }
+}
+
+/** Compares with every one of them, so that time does not tell which it was. */
+function isAmong(hashes: readonly Buffer[], hash: Buffer): boolean {
+  return hashes.map((candidate) => timingSafeEqual(candidate, hash)).includes(true);
 }

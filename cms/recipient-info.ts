@@ -20,10 +20,9 @@
 import { recipientsMax } from '../domain/limits.ts';
 import { DerFault, DerReader, derTag, readBitString, readOnly, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
-import { bareEcPublicKey, writeKeyEncryption } from './algorithms.ts';
 import { derBitString, derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
-import { derExplicit } from './der-writer.ts';
-import { readIssuerAndSerial, readKeyIdentifier } from './identifier.ts';
+import { derExplicit, derOid } from './der-writer.ts';
+import { readIssuerAndSerial, readKeyIdentifier, writeIssuerAndSerial } from './identifier.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import { userKeyingMaterialBytesMax } from './limits.ts';
 import { oids } from './oid.ts';
@@ -55,6 +54,17 @@ export interface KeyAgreement {
 export interface MqvMaterial {
   readonly ephemeral: OriginatorPublicKey;
   readonly added: Buffer | undefined;
+}
+
+/** What a sender has encoded of it. */
+export interface WrittenKeyAgreement {
+  /** By `writeOriginator`. */
+  readonly originator: Buffer;
+  /** SEC 1 uncompressed. */
+  readonly ephemeralPoint: Buffer;
+  readonly keyEncryption: Buffer;
+  /** Each recipient by `writeRecipient`. */
+  readonly encryptedKeys: readonly { readonly recipient: Buffer; readonly wrapped: Buffer }[];
 }
 
 /** The tag of `kari` within a RecipientInfo. */
@@ -100,29 +110,47 @@ export function readMqvMaterial(octets: Buffer | undefined): MqvMaterial {
   return { ephemeral, added: added === undefined ? undefined : readMaterial(added.content) };
 }
 
-/**
- * @param originatorKeyIdentifier - of the ENC certificate
- * @param ephemeralPoint - SEC 1 uncompressed
- * @returns a whole RecipientInfo
- */
-export function writeKeyAgreement(
-  agreementOid: Buffer,
-  originatorKeyIdentifier: Buffer,
-  ephemeralPoint: Buffer,
-  encryptedKeys: readonly { keyIdentifier: Buffer; wrapped: Buffer }[],
-): Buffer {
-  const material = derSequence(derSequence(bareEcPublicKey, derBitString(ephemeralPoint)));
-  const keys = encryptedKeys.map(({ keyIdentifier, wrapped }) =>
-    derSequence(derExplicit(0, derOctetString(keyIdentifier)), derOctetString(wrapped)),
+/** @returns a whole RecipientInfo */
+export function writeKeyAgreement(written: WrittenKeyAgreement): Buffer {
+  const keys = written.encryptedKeys.map(({ recipient, wrapped }) =>
+    derSequence(recipient, derOctetString(wrapped)),
   );
   return derElement(
     keyAgreementTag,
     derInteger(kariVersion),
-    derExplicit(0, derElement(implicitKeyIdentifierTag, originatorKeyIdentifier)),
-    derExplicit(1, derOctetString(material)),
-    writeKeyEncryption(agreementOid),
+    derExplicit(0, written.originator),
+    derExplicit(1, derOctetString(writeMqvMaterial(written.ephemeralPoint))),
+    written.keyEncryption,
     derSequence(...keys),
   );
+}
+
+/** @param ephemeralPoint - SEC 1 uncompressed, on the recipient's curve, which the parameters therefore need not name */
+function writeMqvMaterial(ephemeralPoint: Buffer): Buffer {
+  return derSequence(derSequence(...publicKeyFields(ephemeralPoint, undefined)));
+}
+
+/** @returns an OriginatorIdentifierOrKey */
+export function writeOriginator(originator: OriginatorIdentifier): Buffer {
+  if (originator.kind === 'publicKey') {
+    return derExplicit(1, ...publicKeyFields(originator.point, originator.curveOid));
+  }
+  return originator.kind === 'keyIdentifier'
+    ? derElement(implicitKeyIdentifierTag, originator.keyIdentifier)
+    : writeIssuerAndSerial(originator.issuerDer, originator.serialNumber);
+}
+
+/** @returns a KeyAgreeRecipientIdentifier */
+export function writeRecipient(recipient: CertificateIdentifier): Buffer {
+  return recipient.kind === 'keyIdentifier'
+    ? derExplicit(0, derOctetString(recipient.keyIdentifier))
+    : writeIssuerAndSerial(recipient.issuerDer, recipient.serialNumber);
+}
+
+/** Of an OriginatorPublicKey, whose tag depends on where it stands. */
+function publicKeyFields(point: Buffer, curveOid: Buffer | undefined): readonly Buffer[] {
+  const parameters = curveOid === undefined ? [] : [derOid(curveOid)];
+  return [derSequence(derOid(oids.ecPublicKey), ...parameters), derBitString(point)];
 }
 
 function readOriginator(found: DerElement): OriginatorIdentifier {

@@ -1,24 +1,18 @@
 /** The reader's side of the key agreement: which encrypted key is ours, and what is in it. */
-import type { KeyObject } from 'node:crypto';
 import type { Certificate } from '../pki/certificate.ts';
 import { DerFault } from '../pki/der.ts';
 import { readKeyEncryption } from './algorithms.ts';
 import type { AgreementAlgorithm, KeyWrapAlgorithm } from './algorithms.ts';
 import type { AuthEnvelopedData } from './auth-enveloped.ts';
-import { agreementKey } from './ecmqv.ts';
-import type { AgreementKey } from './ecmqv.ts';
 import { CmsError } from './errors.ts';
 import { identifies } from './identifier.ts';
 import { deriveKey, sharedInfo } from './kdf.ts';
 import type { SharedInfoFlavour } from './kdf.ts';
+import type { KeyAgreementKey } from './key-agreement-key.ts';
 import { unwrapKey } from './key-wrap.ts';
 import type { EncryptedKey, KeyAgreement } from './recipient-info.ts';
 
-/** A reader's certified ENC key. */
-export interface RecipientKey {
-  readonly key: KeyObject;
-  readonly certificate: Certificate;
-}
+export type RecipientKey = KeyAgreementKey;
 
 /** The encrypted key that is for us, and how it was made. */
 export interface Addressed {
@@ -26,15 +20,6 @@ export interface Addressed {
   readonly algorithm: AgreementAlgorithm;
   readonly keyWrap: KeyWrapAlgorithm;
   readonly wrapped: Buffer;
-}
-
-/** @throws CmsError `cms.unsupported` if the key is not the certificate's, or not for key agreement */
-export function requireRecipientKey({ key, certificate }: RecipientKey): AgreementKey {
-  const agreement = agreementKey(certificate);
-  if (!certificate.x509.checkPrivateKey(key)) {
-    throw new CmsError('cms.unsupported', `the key-agreement key is not that of ${certificate.commonName}`);
-  }
-  return agreement;
 }
 
 /**

@@ -1,38 +1,40 @@
 /** Seals content for several recipients: AuthEnvelopedData, and SignedData around it (DESIGN §5). */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-import { contentBytesMax, envelopeBytesMax, recipientsMax, topicBytesMax } from '../domain/limits.ts';
-import type { Certificate } from '../pki/certificate.ts';
-import { aes256KeyBytes, aes256WrapIdentifier } from './algorithms.ts';
+import { contentBytesMax, recipientsMax, topicBytesMax } from '../domain/limits.ts';
+import type { Certificate, CurveName } from '../pki/certificate.ts';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from './attributes.ts';
 import { writeAuthEnvelopedData } from './auth-enveloped.ts';
 import { commitTo } from './commitment.ts';
 import { encodeContent } from './content-encoding.ts';
+import type { ContentEncoding, EncodedContent } from './content-encoding.ts';
 import { derSetOf } from './der-writer.ts';
 import type { Random } from './ecdh.ts';
-import { agreementKey, createMqvSender } from './ecmqv.ts';
-import type { AgreementKey, MqvSender } from './ecmqv.ts';
+import { agreementKey } from './ecmqv.ts';
+import type { AgreementKey } from './ecmqv.ts';
 import { writeEnvelopeInfo } from './envelope-info.ts';
 import type { ContentType } from './envelope-info.ts';
-import { digestOf, writeContentInfo } from './envelope.ts';
+import { bytesMaxOf, digestOf, writeContentInfo } from './envelope.ts';
+import type { EnvelopeBound } from './envelope.ts';
 import { CmsError } from './errors.ts';
 import { encrypt, nonceBytes } from './gcm.ts';
-import { keyIdentifierOf } from './identifier.ts';
-import { deriveKey, sharedInfo } from './kdf.ts';
-import { wrapKey } from './key-wrap.ts';
+import type { KeyAgreementKey } from './key-agreement-key.ts';
 import { certificatesMax } from './limits.ts';
 import { oids } from './oid.ts';
-import { writeKeyAgreement } from './recipient-info.ts';
+import { fullFormat } from './seal-format.ts';
+import type { FullFormat, SealFormat } from './seal-format.ts';
+import { createSender, wrapFor } from './sender.ts';
+import type { Sender } from './sender.ts';
 import { writeSignedData } from './signed-data.ts';
 import { checkSignatureKey, makeSignerInfo } from './signer-info.ts';
 import type { SignatureKey } from './signer-info.ts';
 
-/** The originator's keys. Both certificates have its common name. */
+/** The originator's keys. All certificates have its common name. */
 export interface SealKeys {
   /** Absent: envelopes are bare, and accepted only where a policy says so. */
   readonly signature?: SignatureKey;
-  readonly keyAgreement: { readonly key: KeyObject; readonly certificate: Certificate };
+  /** Its ENC keys: one, or one on each curve that recipients are on. */
+  readonly keyAgreement: KeyAgreementKey | readonly KeyAgreementKey[];
 }
 
 export interface SealContext {
@@ -44,13 +46,14 @@ export interface SealContext {
   readonly previousDigest: Uint8Array | undefined;
   readonly contentType: ContentType;
   readonly signingTimeMs: number;
-  /** Puts the originator's two certificates and these CAs into the envelope. */
+  /** Puts the originator's certificates and these CAs into the envelope. */
   readonly embedChain?: readonly Certificate[];
 }
 
-export interface SealOptions {
+export interface SealOptions extends EnvelopeBound {
   /** Where content keys, nonces and ephemeral keys come from. Only tests set it. */
   readonly random?: Random;
+  readonly format?: SealFormat;
 }
 
 export interface SealedEnvelope {
@@ -63,43 +66,54 @@ export interface SealedEnvelope {
 export interface Sealer {
   /**
    * @param content - at most `contentBytesMax` octets
-   * @param recipients - ENC certificates on the originator's curve, 1 to `recipientsMax`, trusted by the caller; one that
-   *   is there twice counts once
+   * @param recipients - ENC certificates on curves that the originator has keys on, 1 to `recipientsMax`, trusted by the
+   *   caller; one that is there twice counts once
    * @throws CmsError `cms.unsupported` for a recipient on another curve or what exceeds a bound
    */
   seal(content: Uint8Array, recipients: readonly Certificate[], context: SealContext): SealedEnvelope;
 }
 
-/** The same for every envelope that we make. */
-const keyInfo = sharedInfo('rfc5753', aes256WrapIdentifier, undefined, aes256KeyBytes);
-
 interface Originator {
-  readonly agreement: AgreementKey;
-  readonly keyIdentifier: Buffer;
-  readonly sender: MqvSender;
+  /** In the order of its keys. */
+  readonly senders: ReadonlyMap<CurveName, Sender>;
   readonly signature: SignatureKey | undefined;
+  readonly format: FullFormat;
   readonly random: Random;
+  readonly envelopeBytesMax: number;
 }
 
-/** @throws CmsError `cms.unsupported` if keys and certificates do not fit each other */
+/** Those recipients of an envelope who are on one curve. */
+interface Readers {
+  readonly sender: Sender;
+  readonly keys: readonly AgreementKey[];
+}
+
+const dataAttribute = contentTypeAttribute(oids.data);
+
+/** @throws CmsError `cms.unsupported` if keys, certificates and format do not fit each other */
 export function createSealer(keys: SealKeys, options: SealOptions = {}): Sealer {
-  const { key, certificate } = keys.keyAgreement;
-  const agreement = agreementKey(certificate);
-  if (!certificate.x509.checkPrivateKey(key)) {
-    throw new CmsError('cms.unsupported', `the key-agreement key is not that of ${certificate.commonName}`);
+  const { signature } = keys;
+  if (signature !== undefined) checkSignatureKey(signature);
+  const format = fullFormat(options.format ?? {}, signature !== undefined);
+  const own = 'key' in keys.keyAgreement ? [keys.keyAgreement] : keys.keyAgreement;
+  const senders = own.map((key) => createSender(key, format));
+  const byCurve = new Map(senders.map((sender) => [sender.agreement.suite.curve, sender]));
+  if (senders.length === 0 || byCurve.size < senders.length) {
+    throw new CmsError(
+      'cms.unsupported',
+      'an originator has at least one key-agreement key, and one on a curve',
+    );
   }
-  if (keys.signature !== undefined) {
-    checkSignatureKey(keys.signature);
-    if (keys.signature.certificate.commonName !== certificate.commonName) {
-      throw new CmsError('cms.unsupported', 'the two certificates of an originator have one common name');
-    }
+  const all = signature === undefined ? own : [signature, ...own];
+  if (new Set(all.map(({ certificate }) => certificate.commonName)).size > 1) {
+    throw new CmsError('cms.unsupported', 'the certificates of an originator have one common name');
   }
   const originator: Originator = {
-    agreement,
-    keyIdentifier: keyIdentifierOf(certificate),
-    sender: createMqvSender(agreement, key),
-    signature: keys.signature,
+    senders: byCurve,
+    signature,
+    format,
     random: options.random ?? randomBytes,
+    envelopeBytesMax: bytesMaxOf(options),
   };
   return { seal: (content, recipients, context) => seal(originator, content, recipients, context) };
 }
@@ -110,12 +124,12 @@ function seal(
   recipients: readonly Certificate[],
   context: SealContext,
 ): SealedEnvelope {
-  const readers = requireRecipients(originator, recipients);
+  const readers = requireReaders(originator, recipients);
   if (content.length > contentBytesMax) {
     throw new CmsError('cms.unsupported', `content of ${content.length} octets; at most ${contentBytesMax}`);
   }
-  const { signature } = originator;
-  const embedded = embeddedCertificates(originator, context);
+  const { signature, envelopeBytesMax } = originator;
+  const embedded = embeddedCertificates(signature, readers, context);
   const enveloped = envelop(originator, content, readers, context, signature === undefined ? embedded : []);
   const envelope =
     signature === undefined
@@ -139,58 +153,52 @@ function seal(
 
 /** @returns an encoded AuthEnvelopedData */
 function envelop(
-  originator: Originator,
+  { format, random }: Originator,
   content: Uint8Array,
-  readers: readonly AgreementKey[],
+  readers: readonly Readers[],
   context: SealContext,
   certificates: readonly Buffer[],
 ): Buffer {
-  const { encoding, octets } = encodeContent(content);
-  const nonce = originator.random(nonceBytes);
-  const contentKey = originator.random(aes256KeyBytes);
+  const encoded: EncodedContent = format.compress
+    ? encodeContent(content)
+    : { encoding: 'identity', octets: content };
+  const nonce = random(nonceBytes);
+  const contentKey = random(format.contentKeyBytes);
   try {
     const attributes = derSetOf([
-      contentTypeAttribute(oids.data),
+      dataAttribute,
       signingTimeAttribute(context.signingTimeMs),
-      attribute(
-        oids.envelopeInfo,
-        writeEnvelopeInfo({
-          ...requireContext(context),
-          originatorHash: originator.agreement.certificate.sha256,
-          contentType: context.contentType,
-          encoding,
-          commitment: commitTo(contentKey, nonce),
-        }),
-      ),
+      ...(format.attributes === 'plain'
+        ? []
+        : [infoAttribute(readers, context, encoded.encoding, commitTo(contentKey, nonce))]),
     ]);
-    const keyAgreement = wrapFor(originator, readers, contentKey);
-    const sealed = encrypt(contentKey, nonce, octets, attributes);
-    return writeAuthEnvelopedData(certificates, keyAgreement, nonce, sealed, attributes);
+    const recipientInfos = readers.map(({ sender, keys }) => wrapFor(sender, keys, contentKey, random));
+    const sealed = encrypt(contentKey, nonce, encoded.octets, attributes);
+    const algorithm = { keyBytes: format.contentKeyBytes, nonce };
+    return writeAuthEnvelopedData(certificates, recipientInfos, algorithm, sealed, attributes);
   } finally {
     contentKey.fill(0);
   }
 }
 
-/** @returns one RecipientInfo with one ephemeral key for all readers */
-function wrapFor(originator: Originator, readers: readonly AgreementKey[], contentKey: Buffer): Buffer {
-  const { agreement, sender, random } = originator;
-  const { ephemeralPoint, secrets } = sender.agree(readers, random);
-  const encryptedKeys = readers.map((reader, index) => {
-    const secret = secrets[index];
-    assert.ok(secret !== undefined);
-    const kek = deriveKey(agreement.suite.hash, secret, keyInfo, aes256KeyBytes);
-    const wrapped = wrapKey(kek, contentKey);
-    secret.fill(0);
-    kek.fill(0);
-    return { keyIdentifier: keyIdentifierOf(reader.certificate), wrapped };
-  });
-  return writeKeyAgreement(agreement.suite.mqvOid, originator.keyIdentifier, ephemeralPoint, encryptedKeys);
+function infoAttribute(
+  readers: readonly Readers[],
+  context: SealContext,
+  encoding: ContentEncoding,
+  commitment: Buffer,
+): Buffer {
+  const info = {
+    ...requireContext(context),
+    originatorHashes: readers.map(({ sender }) => sender.agreement.certificate.sha256),
+    contentType: context.contentType,
+    encoding,
+    commitment,
+  };
+  return attribute(oids.envelopeInfo, writeEnvelopeInfo(info));
 }
 
-function requireRecipients(
-  originator: Originator,
-  recipients: readonly Certificate[],
-): readonly AgreementKey[] {
+/** @returns the recipients by curve, each once */
+function requireReaders({ senders }: Originator, recipients: readonly Certificate[]): readonly Readers[] {
   const distinct = new Map(
     recipients.map((certificate) => [certificate.sha256.toString('latin1'), certificate]),
   );
@@ -200,15 +208,14 @@ function requireRecipients(
       `${distinct.size} recipients; from 1 to ${recipientsMax} are possible`,
     );
   }
-  const { curve } = originator.agreement.suite;
-  return [...distinct.values()].map((certificate) => {
-    const reader = agreementKey(certificate);
-    if (reader.suite.curve === curve) return reader;
+  const byCurve = Map.groupBy([...distinct.values()].map(agreementKey), ({ suite }) => suite.curve);
+  return Array.from(byCurve, ([curve, keys]) => {
+    const sender = senders.get(curve);
+    if (sender !== undefined) return { sender, keys };
     // ECMQV combines keys of both sides, so they are on one curve (SP 800-56A §5.7.2.3).
-    throw new CmsError(
-      'cms.unsupported',
-      `recipient ${certificate.commonName} has a key on ${reader.suite.curve}, the originator on ${curve}`,
-    );
+    const names = keys.map(({ certificate }) => certificate.commonName).join(', ');
+    const own = [...senders.keys()].join(', ');
+    throw new CmsError('cms.unsupported', `${names}: on ${curve}, and the originator on ${own} only`);
   });
 }
 
@@ -233,9 +240,13 @@ function requireContext(context: SealContext): {
   };
 }
 
-function embeddedCertificates(originator: Originator, context: SealContext): readonly Buffer[] {
+function embeddedCertificates(
+  signature: SignatureKey | undefined,
+  readers: readonly Readers[],
+  context: SealContext,
+): readonly Buffer[] {
   if (context.embedChain === undefined) return [];
-  const own = [originator.signature?.certificate, originator.agreement.certificate];
+  const own = [signature?.certificate, ...readers.map(({ sender }) => sender.agreement.certificate)];
   const all = [...own, ...context.embedChain].filter((certificate) => certificate !== undefined);
   const distinct = new Map(all.map(({ sha256, der }) => [sha256.toString('latin1'), der]));
   if (distinct.size > certificatesMax) {

@@ -1,5 +1,6 @@
 /** Adds a signature to an envelope, without opening it: how an auditor releases one (DESIGN §7). */
 import { readEnvelope, writeContentInfo } from './envelope.ts';
+import type { EnvelopeBound } from './envelope.ts';
 import { CmsError } from './errors.ts';
 import { identifies } from './identifier.ts';
 import { signersMax } from './limits.ts';
@@ -16,9 +17,14 @@ import type { SignatureKey } from './signer-info.ts';
  * @returns the envelope with one signature more, all of it DER
  * @throws CmsError `cms.unsigned` for a bare envelope, and as `readEnvelope`
  */
-export function addSignature(envelope: Uint8Array, signer: SignatureKey, signingTimeMs: number): Buffer {
+export function addSignature(
+  envelope: Uint8Array,
+  signer: SignatureKey,
+  signingTimeMs: number,
+  bound: EnvelopeBound = {},
+): Buffer {
   checkSignatureKey(signer);
-  const { signedData } = readEnvelope(envelope);
+  const { signedData } = readEnvelope(envelope, bound);
   if (signedData === undefined)
     throw new CmsError('cms.unsigned', 'cannot add a signature: the envelope has none');
   const { content, certificates, signers } = signedData;

@@ -91,7 +91,7 @@ test('open: a callback that vouches for another certificate than the one offered
 });
 
 test('seal: not more certificates than a reader takes', () => {
-  const many = Array.from({ length: 7 }, (_, index) => makeIdentity(`ca-${index}`).signatureKey.certificate);
+  const many = Array.from({ length: 11 }, (_, index) => makeIdentity(`ca-${index}`).signatureKey.certificate);
   assert.throws(() => seal(device, many), { code: 'cms.unsupported' });
 });
 
@@ -121,7 +121,8 @@ test('inspect: shows what is outside and what is authenticated', () => {
   assert.equal(summary.info?.topic, 'ms-acc-1/acc-1/dev-1/snapshots');
   assert.equal(summary.info?.sequence, 7);
   assert.equal(summary.info?.encoding, 'identity');
-  assert.deepEqual(summary.info?.originatorHash, device.recipient.certificate.sha256);
+  assert.deepEqual(summary.info?.originatorHashes, [device.recipient.certificate.sha256]);
+  assert.equal(summary.otherRecipients, 0);
   assert.deepEqual(
     summary.agreements.map(({ keyAgreement, keyWrap }) => [keyAgreement, keyWrap]),
     [['mqvSha256', 'aes256Wrap']],

@@ -1,6 +1,7 @@
 /** `plombe seal`, `plombe open` and `plombe inspect`, as processes. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { hash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -15,10 +16,14 @@ import type { Identity } from './identities.ts';
 const directory = mkdtempSync(path.join(os.tmpdir(), 'plombe-seal-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
+const outputBytesMax = 8 * 1024 * 1024;
 const plombe = path.resolve(import.meta.dirname, '../../bin/plombe.cjs');
 
 function run(args: readonly string[], input: Buffer) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [plombe, ...args], { input });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [plombe, ...args], {
+    input,
+    maxBuffer: outputBytesMax,
+  });
   return { status, stdout, stderr: stderr.toString() };
 }
 
@@ -109,6 +114,50 @@ test('plombe open: a key that is encrypted opens with its passphrase', () => {
   const args = [...openArgs({ ...backend, encKey }), '--originator', device.encCert, device.sigCert];
   assert.equal(run(args, envelope).status, 1);
   assert.deepEqual(run([...args, '--key-passphrase-file', passphraseFile], envelope).stdout, content);
+});
+
+test('plombe seal: several keys, and every choice of format', () => {
+  const [name, curve] = ['ms-acc-1/acc-1/dev-1', 'P-384'] as const;
+  const second = keyFiles('device-p384', makeIdentity(name, curve, account));
+  const reader = keyFiles('reader-p384', makeIdentity('ms-acc-1', curve));
+  const keys = ['--enc-key', second.encKey, '--enc-cert', device.encCert, '--enc-cert', second.encCert];
+  const envelope = run([...sealArgs, ...keys, '--to', backend.encCert, reader.encCert], content);
+  assert.equal(envelope.status, 0, envelope.stderr);
+  const originator = ['--originator', device.encCert, second.encCert, device.sigCert];
+  for (const one of [backend, reader]) {
+    assert.deepEqual(run([...openArgs(one), ...originator], envelope.stdout).stdout, content);
+  }
+  const format =
+    '--kdf-flavour bc --kdf-hash sha512 --content-key-bits 128 --key-wrap-bits 192 --originator-by public-key ' +
+    '--recipient-by issuer-and-serial --unsigned';
+  const bare = run([...sealArgs, ...toBoth, ...format.split(' '), '--plain'], content).stdout;
+  const summary = run(['inspect'], bare).stdout.toString();
+  for (const pattern of [
+    /AES-128-GCM/,
+    /public key 04.* by mqvSha512, aes192Wrap/,
+    /recipient +serial number/,
+  ]) {
+    assert.match(summary, pattern);
+  }
+  assert.doesNotMatch(summary, /sequence/);
+  const opened = run([...openArgs(backend), ...originator, '--allow-unsigned'], bare);
+  assert.deepEqual(opened.stdout, content, opened.stderr);
+  const repetitive = Buffer.alloc(1000, 7);
+  const whole = run([...sealArgs, ...toBoth, '--no-compress'], repetitive).stdout;
+  assert.match(run(['inspect'], whole).stdout.toString(), /octets, identity/);
+  for (const wrong of [['--plain'], ['--enc-key', second.encKey], ['--kdf-hash', 'sha1']]) {
+    assert.equal(run([...sealArgs, ...toBoth, ...wrong], content).status, 2, wrong.join(' '));
+  }
+});
+
+test('plombe: an envelope larger than a broker carries is for files', () => {
+  const noise = Buffer.concat(
+    Array.from({ length: 2 ** 15 }, (_, index) => hash('sha256', String(index), 'buffer')),
+  );
+  const envelope = run([...sealArgs, ...toBoth], noise).stdout;
+  assert.ok(envelope.length > 1024 * 1024);
+  const opened = run([...openArgs(backend), '--originator', device.encCert, device.sigCert], envelope);
+  assert.ok(opened.stdout.equals(noise), opened.stderr);
 });
 
 test('plombe: wrong use is status 2, a missing file 1', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { aes256WrapIdentifier } from '../../cms/algorithms.ts';
+import { keyWrapIdentifiers, mqvOids, writeKeyEncryption } from '../../cms/algorithms.ts';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from '../../cms/attributes.ts';
 import { writeAuthEnvelopedData } from '../../cms/auth-enveloped.ts';
 import { commitTo } from '../../cms/commitment.ts';
@@ -18,7 +18,8 @@ import { oids } from '../../cms/oid.ts';
 import { createOpener } from '../../cms/open.ts';
 import type { OpenedEnvelope } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
-import { writeKeyAgreement } from '../../cms/recipient-info.ts';
+import { identifierOf } from '../../cms/identifier.ts';
+import { writeKeyAgreement, writeOriginator, writeRecipient } from '../../cms/recipient-info.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { addSignature } from '../../cms/sign.ts';
 import { writeSignedData } from '../../cms/signed-data.ts';
@@ -241,7 +242,7 @@ function sealTwoFaced({ commitment, attributes, auditorKey }: TwoFaced): Buffer 
           topic: 'ms-acc-1/acc-1/dev-1/snapshots',
           sequence: 7,
           previousDigest: undefined,
-          originatorHash: device.recipient.certificate.sha256,
+          originatorHashes: [device.recipient.certificate.sha256],
           contentType: 'octets',
           encoding: 'identity',
           commitment: commitment ?? commitTo(backendKey, nonce),
@@ -258,15 +259,20 @@ function sealTwoFaced({ commitment, attributes, auditorKey }: TwoFaced): Buffer 
   const encryptedKeys = certificates.map((certificate, index) => {
     const secret = secrets[index];
     assert.ok(secret);
-    const kek = deriveKey('sha256', secret, sharedInfo('rfc5753', aes256WrapIdentifier, undefined, 32), 32);
-    const [keyIdentifier, key] = [certificate.subjectKeyIdentifier, keys[index]];
-    assert.ok(keyIdentifier && key);
-    return { keyIdentifier, wrapped: wrapKey(kek, key) };
+    const kek = deriveKey('sha256', secret, sharedInfo('rfc5753', keyWrapIdentifiers[32], undefined, 32), 32);
+    const key = keys[index];
+    assert.ok(key);
+    const recipient = writeRecipient(identifierOf(certificate, 'keyIdentifier'));
+    return { recipient, wrapped: wrapKey(kek, key) };
   });
-  const own = device.recipient.certificate.subjectKeyIdentifier;
-  assert.ok(own);
-  const agreement = writeKeyAgreement(sender.suite.mqvOid, own, ephemeralPoint, encryptedKeys);
-  const enveloped = writeAuthEnvelopedData([], agreement, nonce, sealed, authenticated);
+  const agreement = writeKeyAgreement({
+    originator: writeOriginator(identifierOf(device.recipient.certificate, 'keyIdentifier')),
+    keyEncryption: writeKeyEncryption(mqvOids.sha256, keyWrapIdentifiers[32]),
+    ephemeralPoint,
+    encryptedKeys,
+  });
+  const algorithm = { keyBytes: 32, nonce } as const;
+  const enveloped = writeAuthEnvelopedData([], [agreement], algorithm, sealed, authenticated);
   const signers = [makeSignerInfo(enveloped, device.signatureKey, signingTimeMs)];
   return writeContentInfo(
     oids.signedData,

@@ -1,7 +1,8 @@
 /** Identities with real certificates, in memory. */
 import type { Originator } from '../../cms/originator.ts';
+import type { KeyAgreementKey } from '../../cms/key-agreement-key.ts';
 import type { RecipientKey } from '../../cms/recipient.ts';
-import type { SealContext, SealKeys } from '../../cms/seal.ts';
+import type { SealContext } from '../../cms/seal.ts';
 import type { SignatureKey } from '../../cms/signer-info.ts';
 import type { CurveName } from '../../pki/certificate.ts';
 import { rogueCertificate } from '../pki/rogue-authority.ts';
@@ -10,7 +11,7 @@ import type { Rogue } from '../pki/rogue-authority.ts';
 export interface Identity {
   readonly signatureKey: SignatureKey;
   readonly recipient: RecipientKey;
-  readonly sealKeys: SealKeys;
+  readonly sealKeys: { readonly signature?: SignatureKey; readonly keyAgreement: KeyAgreementKey };
   readonly originator: Originator;
 }
 

@@ -109,7 +109,7 @@ test('seal: any content, context and number of recipients comes back', () => {
 });
 
 test('seal: two envelopes of the same content have nothing secret in common', () => {
-  const [first, second] = [seal(), seal()].map(readEnvelope);
+  const [first, second] = [seal(), seal()].map((envelope) => readEnvelope(envelope));
   assert.ok(first && second);
   assert.notDeepEqual(first.authEnveloped.algorithm.nonce, second.authEnveloped.algorithm.nonce);
   assert.notDeepEqual(
