@@ -12,7 +12,10 @@ const requirements: readonly Requirement[] = [
   { file: '/usr/sbin/mariadbd', package: 'mariadb-server', why: 'the database by URL' },
   { file: '/usr/bin/mosquitto_pub', package: 'mosquitto-clients', why: 'MQTT clients not of our making' },
   { file: '/usr/bin/chromium', package: 'chromium', why: 'a browser for the dashboard' },
-  { file: '/usr/bin/openssl', package: 'openssl', why: 'a verifier of certificates not of our making' },
+  { file: '/usr/bin/openssl', package: 'openssl', why: 'certificates and envelopes not of our making' },
+  { file: '/usr/bin/javac', package: 'default-jdk-headless', why: 'Java for BouncyCastle' },
+  { file: '/usr/share/java/bcprov.jar', package: 'libbcprov-java', why: 'envelopes not of our making' },
+  { file: '/usr/share/java/bcpkix.jar', package: 'libbcpkix-java', why: 'their CMS' },
 ];
 
 /**
