@@ -1,10 +1,23 @@
 /** What a dishonest recipient or sender can do with the same building blocks. Never part of the product. */
+import { keyWrapIdentifiers, mqvOids, writeKeyEncryption } from '../../cms/algorithms.ts';
+import { writeAuthEnvelopedData } from '../../cms/auth-enveloped.ts';
 import { agreementKey, createMqvRecipient } from '../../cms/ecmqv.ts';
 import { readEnvelope } from '../../cms/envelope.ts';
 import { encrypt } from '../../cms/gcm.ts';
+import type { Sealed } from '../../cms/gcm.ts';
+import { identifierOf } from '../../cms/identifier.ts';
+import { deriveKey, sharedInfo } from '../../cms/kdf.ts';
+import type { SharedInfoFlavour } from '../../cms/kdf.ts';
+import { wrapKey } from '../../cms/key-wrap.ts';
 import { findAddressed, unwrapContentKey } from '../../cms/recipient.ts';
 import type { RecipientKey } from '../../cms/recipient.ts';
-import { readMqvMaterial } from '../../cms/recipient-info.ts';
+import {
+  readMqvMaterial,
+  writeKeyAgreement,
+  writeOriginator,
+  writeRecipient,
+} from '../../cms/recipient-info.ts';
+import type { OriginatorIdentifier } from '../../cms/recipient-info.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 
 /** The content key, as any recipient learns it. */
@@ -14,9 +27,44 @@ export function contentKeyOf(envelope: Uint8Array, recipient: RecipientKey, orig
   const material = readMqvMaterial(addressed.agreement.userKeyingMaterial);
   const mqv = createMqvRecipient(agreementKey(recipient.certificate), recipient.key);
   const secret = mqv.agree(agreementKey(originator), material.ephemeral.point);
-  const key = unwrapContentKey(addressed, secret, material.added, ['rfc5753'], 32);
+  const key = unwrapContentKey(addressed, secret, material.added, ['rfc5753', 'bc'], 32);
   if (key === undefined) throw new Error('not a recipient');
   return key;
+}
+
+/** What an attacker chose or computed. */
+export interface Parts {
+  readonly flavour: SharedInfoFlavour;
+  /** Whoever the message shall seem to be from. */
+  readonly originator: OriginatorIdentifier;
+  readonly ephemeralPoint: Buffer;
+  /** Z, and a content key of each one's own, if need be. */
+  readonly readers: readonly {
+    readonly certificate: Certificate;
+    readonly secret: Buffer;
+    readonly contentKey: Buffer;
+  }[];
+  readonly nonce: Buffer;
+  readonly sealed: Sealed;
+  readonly attributes: Buffer;
+}
+
+/** @returns an AuthEnvelopedData of 256-bit keys and SHA-256, whether or not it is what it says */
+export function assemble(parts: Parts): Buffer {
+  const { flavour, originator, ephemeralPoint, readers, nonce, sealed, attributes } = parts;
+  const keyWrap = keyWrapIdentifiers[32];
+  const encryptedKeys = readers.map(({ certificate, secret, contentKey }) => {
+    const kek = deriveKey('sha256', secret, sharedInfo(flavour, keyWrap, undefined, 32), 32);
+    const recipient = writeRecipient(identifierOf(certificate, 'keyIdentifier'));
+    return { recipient, wrapped: wrapKey(kek, contentKey) };
+  });
+  const agreement = writeKeyAgreement({
+    originator: writeOriginator(originator),
+    keyEncryption: writeKeyEncryption(mqvOids.sha256, keyWrap),
+    ephemeralPoint,
+    encryptedKeys,
+  });
+  return writeAuthEnvelopedData([], [agreement], { keyBytes: 32, nonce }, sealed, attributes);
 }
 
 /** Puts other content of the same length in, under the same content key and attributes. */

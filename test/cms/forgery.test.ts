@@ -2,30 +2,25 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { keyWrapIdentifiers, mqvOids, writeKeyEncryption } from '../../cms/algorithms.ts';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from '../../cms/attributes.ts';
-import { writeAuthEnvelopedData } from '../../cms/auth-enveloped.ts';
 import { commitTo } from '../../cms/commitment.ts';
 import { derSetOf } from '../../cms/der-writer.ts';
 import { agreementKey, createMqvSender } from '../../cms/ecmqv.ts';
 import { writeEnvelopeInfo } from '../../cms/envelope-info.ts';
 import { readEnvelope, writeContentInfo } from '../../cms/envelope.ts';
 import { CmsError } from '../../cms/errors.ts';
-import { decrypt, encrypt } from '../../cms/gcm.ts';
-import { deriveKey, sharedInfo } from '../../cms/kdf.ts';
-import { wrapKey } from '../../cms/key-wrap.ts';
+import { decrypt } from '../../cms/gcm.ts';
 import { oids } from '../../cms/oid.ts';
 import { createOpener } from '../../cms/open.ts';
 import type { OpenedEnvelope } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
 import { identifierOf } from '../../cms/identifier.ts';
-import { writeKeyAgreement, writeOriginator, writeRecipient } from '../../cms/recipient-info.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { addSignature } from '../../cms/sign.ts';
 import { writeSignedData } from '../../cms/signed-data.ts';
 import { makeSignerInfo } from '../../cms/signer-info.ts';
-import { contentKeyOf, replaced, withOtherContent } from './attacker.ts';
-import { blocksOf, bytesOf, ghash, invert, lengthBlock, multiply, tagKeys } from './ghash.ts';
+import { assemble, contentKeyOf, replaced, withOtherContent } from './attacker.ts';
+import { fitTwoKeys } from './ghash.ts';
 import { contextOf, makeIdentity, signingTimeMs } from './identities.ts';
 import type { Identity } from './identities.ts';
 
@@ -256,45 +251,22 @@ function sealTwoFaced({ commitment, attributes, auditorKey }: TwoFaced): Buffer 
     certificates.map(agreementKey),
     randomBytes,
   );
-  const encryptedKeys = certificates.map((certificate, index) => {
-    const secret = secrets[index];
-    assert.ok(secret);
-    const kek = deriveKey('sha256', secret, sharedInfo('rfc5753', keyWrapIdentifiers[32], undefined, 32), 32);
-    const key = keys[index];
-    assert.ok(key);
-    const recipient = writeRecipient(identifierOf(certificate, 'keyIdentifier'));
-    return { recipient, wrapped: wrapKey(kek, key) };
-  });
-  const agreement = writeKeyAgreement({
-    originator: writeOriginator(identifierOf(device.recipient.certificate, 'keyIdentifier')),
-    keyEncryption: writeKeyEncryption(mqvOids.sha256, keyWrapIdentifiers[32]),
+  const enveloped = assemble({
+    flavour: 'rfc5753',
+    originator: identifierOf(device.recipient.certificate, 'keyIdentifier'),
     ephemeralPoint,
-    encryptedKeys,
+    readers: certificates.map((certificate, index) => {
+      const [secret, contentKey] = [secrets[index], keys[index]];
+      assert.ok(secret && contentKey);
+      return { certificate, secret, contentKey };
+    }),
+    nonce,
+    sealed,
+    attributes: authenticated,
   });
-  const algorithm = { keyBytes: 32, nonce } as const;
-  const enveloped = writeAuthEnvelopedData([], [agreement], algorithm, sealed, authenticated);
   const signers = [makeSignerInfo(enveloped, device.signatureKey, signingTimeMs)];
   return writeContentInfo(
     oids.signedData,
     writeSignedData({ content: enveloped, certificates: [], signers }),
   );
-}
-
-/** Solves tag(key 1) = tag(key 2) for the last of four blocks: the "invisible salamander" of Dodis et al., CRYPTO 2018. */
-function fitTwoKeys(keys: readonly Buffer[], nonce: Buffer, associatedData: Buffer) {
-  const [first, second] = keys;
-  assert.ok(first && second);
-  const start = encrypt(first, nonce, Buffer.alloc(64, 0x41), associatedData);
-  if (first.equals(second)) return start;
-  const free = start.ciphertext.subarray(0, 48);
-  const length = lengthBlock(associatedData.length, 64);
-  const blocks = [...blocksOf(associatedData), ...blocksOf(free), 0n, length];
-  const [one, two] = [tagKeys(first, nonce), tagKeys(second, nonce)];
-  const difference = ghash(one.h, blocks) ^ one.pad ^ ghash(two.h, blocks) ^ two.pad;
-  // The last block counts h², once for itself and once for the length block after it.
-  const factor = multiply(one.h, one.h) ^ multiply(two.h, two.h);
-  const last = multiply(difference, invert(factor));
-  const ciphertext = Buffer.concat([free, bytesOf(last)]);
-  const tag = bytesOf(ghash(one.h, [...blocks.slice(0, -2), last, length]) ^ one.pad);
-  return { ciphertext, tag };
 }
