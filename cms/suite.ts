@@ -27,6 +27,8 @@ export interface Suite {
   /** ECMQV with X9.63 over `hash` (RFC 5753 §7.1.4). */
   readonly mqvOid: Buffer;
   readonly Point: WeierstrassPointCons<bigint>;
+  /** Whether OpenSSL has assembly for the curve; without, it is slower than our WebAssembly. */
+  readonly hasNativeAssembly: boolean;
 }
 
 interface Strength {
@@ -88,5 +90,16 @@ function row(
 ): Suite {
   const order = Point.Fn.ORDER;
   const halfBits = Math.ceil(order.toString(2).length / 2);
-  return { curve, nativeName, curveOid, coordinateBytes, order, halfBits, ...strengthOfCurve, Point };
+  const hasNativeAssembly = curve === 'P-256';
+  return {
+    curve,
+    nativeName,
+    curveOid,
+    coordinateBytes,
+    order,
+    halfBits,
+    ...strengthOfCurve,
+    Point,
+    hasNativeAssembly,
+  };
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { agree, decodePoint, encodePoint, privateKeyOf, publicKeyOf } from '../../cms/ecdh.ts';
+import { agree, decodePoint, encodePoint, privateKeyOf, publicKeyOf, writeScalar } from '../../cms/ecdh.ts';
 import { decrypt, encrypt } from '../../cms/gcm.ts';
 import { unwrapKey, wrapKey } from '../../cms/key-wrap.ts';
 import { suiteOf } from '../../cms/suite.ts';
@@ -82,7 +82,7 @@ for (const [curve, file] of pointFiles) {
     for (const vector of chosen) {
       const exchange = () => {
         const point = encodePoint(suite, decodePoint(suite, octets(vector['public'])));
-        const scalar = BigInt(`0x${String(vector['private'])}`);
+        const scalar = writeScalar(suite, BigInt(`0x${String(vector['private'])}`));
         return agree(privateKeyOf(suite, scalar), publicKeyOf(suite, point));
       };
       if (vector.result === 'invalid') {
