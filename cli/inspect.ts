@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { CmsError } from '../cms/errors.ts';
 import type { CertificateIdentifier } from '../cms/identifier.ts';
 import { inspect } from '../cms/inspect.ts';
-import type { EnvelopeSummary } from '../cms/inspect.ts';
+import type { AgreementSummary, EnvelopeSummary } from '../cms/inspect.ts';
 import { fileEnvelopeBytesMax } from '../cms/limits.ts';
 import type { OriginatorIdentifier } from '../cms/recipient-info.ts';
 import { readEnvelopeBytes } from './envelope-input.ts';
@@ -53,10 +53,7 @@ function textOf(summary: EnvelopeSummary): string {
       'originator certificate',
       hash.toString('hex'),
     ]),
-    ...summary.agreements.flatMap(({ originator, keyAgreement, keyWrap, recipients }): [string, string][] => [
-      ['originator', `${identifierText(originator)} by ${keyAgreement}, ${keyWrap}`],
-      ...recipients.map((recipient): [string, string] => ['recipient', identifierText(recipient)]),
-    ]),
+    ...summary.agreements.flatMap(agreementLines),
     ['other recipients', summary.otherRecipients || undefined],
     ...summary.signers.map(({ signer, algorithm, signingTimeMs }): [string, string] => [
       'signer',
@@ -68,6 +65,15 @@ function textOf(summary: EnvelopeSummary): string {
   const width = Math.max(...shown.map(([name]) => name.length)) + 2;
   // What comes from the envelope may hold control characters, which a terminal would obey.
   return shown.map(([name, value]) => `${name.padEnd(width)}${printable(String(value))}\n`).join('');
+}
+
+function agreementLines(agreement: AgreementSummary): [string, string][] {
+  const { originator, keyAgreement, keyWrap, recipients, kemRecipient } = agreement;
+  const both = kemRecipient === undefined ? '' : ` and, by ML-KEM, ${identifierText(kemRecipient)}`;
+  return [
+    ['originator', `${identifierText(originator)} by ${keyAgreement}, ${keyWrap}`],
+    ...recipients.map((recipient): [string, string] => ['recipient', `${identifierText(recipient)}${both}`]),
+  ];
 }
 
 function identifierText(identifier: CertificateIdentifier | OriginatorIdentifier): string {

@@ -6,7 +6,9 @@ import { CmsError } from '../cms/errors.ts';
 import type { CmsErrorCode } from '../cms/errors.ts';
 import { inspect } from '../cms/inspect.ts';
 import { fileEnvelopeBytesMax } from '../cms/limits.ts';
+import type { KemKey } from '../cms/hybrid.ts';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
+import type { KeyAgreementKey } from '../cms/key-agreement-key.ts';
 import { openAnonymous } from '../cms/open-anonymous.ts';
 import { createOpener } from '../cms/open.ts';
 import type { OpenerSettings } from '../cms/open.ts';
@@ -23,6 +25,8 @@ import { readEnvelopeBytes } from './envelope-input.ts';
 interface OpenOptions {
   readonly encKey: string;
   readonly encCert: string;
+  readonly kemKey?: string;
+  readonly kemCert?: string;
   readonly keyPassphraseFile?: string;
   readonly trust?: string;
   readonly originator?: readonly string[];
@@ -53,7 +57,9 @@ export function openCommand(): Command {
     )
     .requiredOption('--enc-key <file>', "the recipient's key-agreement key, PEM")
     .requiredOption('--enc-cert <file>', 'its certificate, PEM')
-    .option('--key-passphrase-file <file>', 'its first line decrypts the key')
+    .option('--kem-key <file>', "the recipient's ML-KEM-768 key, PEM, if it has one")
+    .option('--kem-cert <file>', 'its certificate, PEM')
+    .option('--key-passphrase-file <file>', 'its first line decrypts the keys')
     .option('--trust <file>', "pinned roots, PEM: the originator's certificates must lead to one of them")
     .option(
       '--originator <file...>',
@@ -70,7 +76,10 @@ export function openCommand(): Command {
     .action(open);
 }
 
-async function open(options: OpenOptions): Promise<void> {
+async function open(options: OpenOptions, command: Command): Promise<void> {
+  if ((options.kemKey === undefined) !== (options.kemCert === undefined)) {
+    command.error('error: --kem-key and --kem-cert go together');
+  }
   const recipient = readRecipient(options);
   let refusal: PkiError | undefined;
   const opener = createOpener(
@@ -94,13 +103,21 @@ async function open(options: OpenOptions): Promise<void> {
   }
 }
 
-function readRecipient(options: OpenOptions): RecipientKey {
-  const [certificate] = certificatesFromPem(readFileSync(options.encCert));
-  if (certificate === undefined) throw new Error(`no certificate in ${options.encCert}`);
-  return {
-    key: readPrivateKey(readFileSync(options.encKey), readPassphrase(options.keyPassphraseFile)),
-    certificate,
-  };
+function readRecipient({ encKey, encCert, kemKey, kemCert, ...options }: OpenOptions): RecipientKey {
+  const passphrase = readPassphrase(options.keyPassphraseFile);
+  const own = readKey(encKey, encCert, passphrase);
+  if (kemKey === undefined || kemCert === undefined) return own;
+  return { ...own, kem: readKey(kemKey, kemCert, passphrase) };
+}
+
+function readKey(
+  keyFile: string,
+  certificateFile: string,
+  passphrase: string | undefined,
+): KeyAgreementKey & KemKey {
+  const [certificate] = certificatesFromPem(readFileSync(certificateFile));
+  if (certificate === undefined) throw new Error(`no certificate in ${certificateFile}`);
+  return { key: readPrivateKey(readFileSync(keyFile), passphrase), certificate };
 }
 
 function settingsOf(

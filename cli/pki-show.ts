@@ -1,4 +1,5 @@
 /** Certificates and CRLs as text for people. */
+import { kemKeyType } from '../pki/certificate.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { Crl } from '../pki/crl.ts';
 
@@ -6,6 +7,7 @@ const revokedShownMax = 20;
 
 export function certificateText(certificate: Certificate): string {
   const { isAuthority, pathLength, extendedKeyUsage } = certificate;
+  const isKem = certificate.publicKey.asymmetricKeyType === kemKeyType;
   const bound = pathLength === undefined ? 'any number of' : String(pathLength);
   return block('certificate', [
     ['common name', nameText(certificate.commonName)],
@@ -13,7 +15,7 @@ export function certificateText(certificate: Certificate): string {
     ['serial', certificate.serialNumber.toString('hex')],
     ['valid from', timeText(certificate.notBeforeMs)],
     ['valid until', timeText(certificate.notAfterMs)],
-    ['key', certificate.curve ?? 'none on a curve of ours'],
+    ['key', certificate.curve ?? (isKem ? 'ML-KEM-768' : 'none on a curve of ours')],
     ['use', [...(certificate.keyUsage ?? ['not said'])].join(', ')],
     ['extended use', extendedKeyUsage?.map((oid) => purposeNames.get(oid) ?? oid).join(', ')],
     ['hosts', certificate.x509.subjectAltName],

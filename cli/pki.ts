@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { createAuthority, openAuthority } from '../pki/authority/authority.ts';
 import type { Authority, RevocationRequest } from '../pki/authority/authority.ts';
 import type { LedgerKind } from '../pki/authority/ledger.ts';
-import { certificateKinds } from '../pki/authority/profiles.ts';
+import { certificateKinds, usualKinds } from '../pki/authority/profiles.ts';
 import type { CertificateKind } from '../pki/authority/profiles.ts';
 import { certificatesFromPem, curveNames } from '../pki/certificate.ts';
 import type { CurveName } from '../pki/certificate.ts';
@@ -70,9 +70,9 @@ function issueCommand(): Command {
     .description('Makes keys and certificates for an identity, and the CAs above it where they are missing.')
     .argument('<path>', 'ms-acc-1, ms-acc-1/acc-1, ms-acc-1/acc-1/dev-1, or a service such as vendor-broker')
     .addOption(
-      new Option('--kind <kinds>', 'comma-separated: tls, sig, enc')
+      new Option('--kind <kinds>', 'comma-separated: tls, sig, enc, and kem for ML-KEM-768')
         .argParser(parseKinds)
-        .default([...certificateKinds], 'tls,sig,enc'),
+        .default([...usualKinds], usualKinds.join(',')),
     )
     .addOption(
       new Option(
@@ -125,9 +125,9 @@ function revokeCommand(): Command {
         .default('unspecified'),
     )
     .addOption(
-      new Option('--kind <kinds>', 'with a path: tls, sig, enc; or ca, for the CA and all below it')
+      new Option('--kind <kinds>', 'with a path: tls, sig, enc, kem; or ca, for the CA and all below it')
         .argParser(parseLedgerKinds)
-        .default([...certificateKinds], 'tls,sig,enc'),
+        .default([...certificateKinds], certificateKinds.join(',')),
     )
     .action(
       async (
@@ -225,7 +225,7 @@ function passphraseOf(options: DirectoryOptions): { passphrase?: string } {
 function parseKinds(text: string): CertificateKind[] {
   const kinds = parseLedgerKinds(text).filter((kind) => kind !== 'ca');
   if (kinds.length !== text.split(',').length)
-    throw new InvalidArgumentError('One or more of tls, sig, enc.');
+    throw new InvalidArgumentError(`One or more of ${certificateKinds.join(', ')}.`);
   return kinds;
 }
 

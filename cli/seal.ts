@@ -4,11 +4,13 @@ import { readFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ContentType } from '../cms/envelope-info.ts';
+import type { HybridRecipient } from '../cms/hybrid.ts';
 import type { IdentifierKind } from '../cms/identifier.ts';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
 import { fileEnvelopeBytesMax } from '../cms/limits.ts';
 import type { SealFormat } from '../cms/seal-format.ts';
 import { createSealer } from '../cms/seal.ts';
+import type { Recipient } from '../cms/seal.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { readPassphrase } from '../pki/identity.ts';
@@ -21,6 +23,7 @@ interface SealOptions {
   readonly encCert: readonly string[];
   readonly keyPassphraseFile?: string;
   readonly to: readonly string[];
+  readonly toKem?: readonly string[];
   readonly topic?: string;
   readonly sequence: number;
   readonly contentType: ContentType;
@@ -65,6 +68,10 @@ export function sealCommand(): Command {
     .option('--sig-cert <file>', 'its certificate, PEM; may be followed by its CAs')
     .option('--key-passphrase-file <file>', 'its first line decrypts the keys')
     .requiredOption('--to <file...>', "a recipient's ENC certificate, PEM; once for each recipient")
+    .option(
+      '--to-kem <file...>',
+      'an ML-KEM-768 certificate of one of them, by its common name: both of its keys are then needed',
+    )
     .option('--topic <topic>', 'where it will be published (default: <common name>/snapshots)')
     .option('--sequence <number>', "its number in the originator's sequence", parseSequence, 0)
     .addOption(new Option('--content-type <type>', 'what it is').choices(contentTypes).default('octets'))
@@ -134,19 +141,32 @@ async function seal(options: SealOptions, command: Command): Promise<void> {
   const authorities = [...agreements, ...(signature === undefined ? [] : [signature])].flatMap(
     (own) => own.authorities,
   );
-  const { envelope } = sealer.seal(
-    await buffer(process.stdin),
-    options.to.map((file) => readCertificates(file)[0]),
-    {
-      topic: options.topic ?? `${commonName}/snapshots`,
-      sequence: options.sequence,
-      previousDigest: undefined,
-      contentType: options.contentType,
-      signingTimeMs: Date.now(),
-      ...(options.embedChain === true ? { embedChain: authorities } : {}),
-    },
-  );
+  const { envelope } = sealer.seal(await buffer(process.stdin), readRecipients(options), {
+    topic: options.topic ?? `${commonName}/snapshots`,
+    sequence: options.sequence,
+    previousDigest: undefined,
+    contentType: options.contentType,
+    signingTimeMs: Date.now(),
+    ...(options.embedChain === true ? { embedChain: authorities } : {}),
+  });
   process.stdout.write(envelope);
+}
+
+/** Each ML-KEM certificate joins the one ENC certificate that has its common name. */
+function readRecipients({ to, toKem = [] }: SealOptions): readonly Recipient[] {
+  const recipients = to.map((file) => readCertificates(file)[0]);
+  const hybrids = toKem.map((file): HybridRecipient => {
+    const [kem] = readCertificates(file);
+    const [keyAgreement, another] = recipients.filter(({ commonName }) => commonName === kem.commonName);
+    if (keyAgreement === undefined || another !== undefined) {
+      throw new Error(`not exactly one --to has the common name of the certificate in ${file}`);
+    }
+    return { keyAgreement, kem };
+  });
+  const classical = recipients.filter(
+    (recipient) => !hybrids.some(({ keyAgreement }) => keyAgreement === recipient),
+  );
+  return [...classical, ...hybrids];
 }
 
 function formatOf(options: SealOptions): SealFormat {

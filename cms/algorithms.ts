@@ -79,11 +79,16 @@ export function readKeyEncryption(found: DerElement): [AgreementAlgorithm, KeyWr
   const agreement = lookUp(agreements, agreementOid, 'key agreement');
   const wrap = fields.take(derTag.sequence, 'key wrap');
   fields.end('key agreement');
-  const wrapFields = new DerReader(wrap.content);
-  const wrapOid = wrapFields.take(derTag.objectIdentifier, 'key wrap').content;
-  const keyBytes = lookUp(keyWraps, wrapOid, 'key wrap');
-  wrapFields.end('key wrap');
-  return [agreement, { keyBytes, der: wrap.der }];
+  return [agreement, readKeyWrap(wrap)];
+}
+
+/** @throws CmsError `cms.unsupported` */
+export function readKeyWrap(found: DerElement): KeyWrapAlgorithm {
+  const fields = new DerReader(found.content);
+  const oid = fields.take(derTag.objectIdentifier, 'key wrap').content;
+  const keyBytes = lookUp(keyWraps, oid, 'key wrap');
+  fields.end('key wrap');
+  return { keyBytes, der: found.der };
 }
 
 export function writeKeyEncryption(agreementOid: Buffer, keyWrapIdentifier: Buffer): Buffer {

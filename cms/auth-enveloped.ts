@@ -25,6 +25,8 @@ import type { EnvelopeInfo } from './envelope-info.ts';
 import { CmsError, rejected } from './errors.ts';
 import { tagBytes } from './gcm.ts';
 import type { Sealed } from './gcm.ts';
+import { otherRecipientTag, readHybridRecipient } from './hybrid-recipient-info.ts';
+import type { HybridRecipientInfo } from './hybrid-recipient-info.ts';
 import { certificatesMax } from './limits.ts';
 import { oids, oidText } from './oid.ts';
 import { keyAgreementTag, readKeyAgreement } from './recipient-info.ts';
@@ -35,6 +37,7 @@ export interface AuthEnvelopedData {
   /** DER, unverified: anybody on the way may have put them in. */
   readonly certificates: readonly Buffer[];
   readonly keyAgreements: readonly KeyAgreement[];
+  readonly hybrids: readonly HybridRecipientInfo[];
   /** How many recipients there are of kinds that we do not know. */
   readonly otherRecipients: number;
   readonly algorithm: ContentAlgorithm;
@@ -137,9 +140,10 @@ function readOriginatorInfo(found: DerElement): readonly Buffer[] {
 
 function readRecipientInfos(
   shell: ShellReader,
-): Pick<AuthEnvelopedData, 'keyAgreements' | 'otherRecipients'> {
+): Pick<AuthEnvelopedData, 'keyAgreements' | 'hybrids' | 'otherRecipients'> {
   const what = 'recipient infos';
   const keyAgreements: KeyAgreement[] = [];
+  const hybrids: HybridRecipientInfo[] = [];
   let otherRecipients = 0;
   let recipients = 0;
   shell.enter(derTag.set, what);
@@ -150,13 +154,16 @@ function readRecipientInfos(
       keyAgreements.push(keyAgreement);
       recipients += Math.max(keyAgreement.encryptedKeys.length, 1);
     } else {
-      otherRecipients += 1; // RFC 5652 §6.2: what is not key agreement is for somebody else
+      const hybrid = tag === otherRecipientTag ? readHybridRecipient(info) : undefined;
+      if (hybrid === undefined)
+        otherRecipients += 1; // RFC 5652 §6.2: what we do not know is for somebody else
+      else hybrids.push(hybrid);
       recipients += 1;
     }
     if (recipients > recipientsMax) throw new DerFault(`${what}: more than ${recipientsMax} recipients`);
   }
   shell.leave(what);
-  return { keyAgreements, otherRecipients };
+  return { keyAgreements, hybrids, otherRecipients };
 }
 
 function readAuthenticated(

@@ -17,6 +17,7 @@ export type CertificateIdentifier =
 
 export type IdentifierKind = CertificateIdentifier['kind'];
 
+const keyIdentifierTag = 0x80;
 const serialNumberBytesMax = 20; // RFC 5280 §4.1.2.2
 
 /** @param element - whose content is the SEQUENCE's */
@@ -27,6 +28,20 @@ export function readIssuerAndSerial(element: DerElement, what: string): Certific
   fields.end(what);
   if (serialNumber.length > serialNumberBytesMax) throw new DerFault(`${what}: too long a serial number`);
   return { kind: 'issuerAndSerial', issuerDer, serialNumber };
+}
+
+/** @param choice - `CHOICE { issuerAndSerialNumber …, subjectKeyIdentifier [0] … }`, as recipients and signers have it */
+export function readIdentifier(choice: DerElement, what: string): CertificateIdentifier {
+  if (choice.tag === derTag.sequence) return readIssuerAndSerial(choice, what);
+  if (choice.tag === keyIdentifierTag) return readKeyIdentifier(choice.content, what);
+  throw new DerFault(`${what}: neither of the two forms of identifier`);
+}
+
+/** @returns the CHOICE of `readIdentifier` */
+export function writeIdentifier(identifier: CertificateIdentifier): Buffer {
+  return identifier.kind === 'keyIdentifier'
+    ? derElement(keyIdentifierTag, identifier.keyIdentifier)
+    : writeIssuerAndSerial(identifier.issuerDer, identifier.serialNumber);
 }
 
 export function writeIssuerAndSerial(issuerDer: Buffer, serialNumber: Buffer): Buffer {

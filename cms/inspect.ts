@@ -2,12 +2,15 @@
 import { X509Certificate } from 'node:crypto';
 import type { KeyAgreement, OriginatorIdentifier } from './recipient-info.ts';
 import { DerReader, derTag } from '../pki/der.ts';
+import type { DerElement } from '../pki/der.ts';
 import type { ContentEncoding } from './content-encoding.ts';
 import type { ContentType } from './envelope-info.ts';
 import { digestOf, readEnvelope, strictly } from './envelope.ts';
 import type { EnvelopeBound } from './envelope.ts';
+import type { HybridRecipientInfo } from './hybrid-recipient-info.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import { oidName, oidText } from './oid.ts';
+import type { OidName } from './oid.ts';
 
 export interface SignerSummary {
   readonly signer: CertificateIdentifier;
@@ -18,11 +21,14 @@ export interface SignerSummary {
 
 export interface AgreementSummary {
   readonly originator: OriginatorIdentifier;
-  /** For example `mqvSha256`; dotted decimal if we do not know it. */
+  /** For example `mqvSha256`, or `hybridMlKem768` for ECMQV and ML-KEM together; dotted decimal if we do not know it. */
   readonly keyAgreement: string;
   /** For example `aes256Wrap`. */
   readonly keyWrap: string;
+  /** By their ENC certificates. */
   readonly recipients: readonly CertificateIdentifier[];
+  /** The ML-KEM certificate of a recipient who needs both keys; it is then the only recipient here. */
+  readonly kemRecipient: CertificateIdentifier | undefined;
 }
 
 /** Our attribute; authenticated for whoever can open the envelope. */
@@ -68,7 +74,10 @@ export function inspect(bytes: Uint8Array, bound: EnvelopeBound = {}): EnvelopeS
       algorithm: `ecdsa-with-${hash}`,
       signingTimeMs,
     })),
-    agreements: strictly(() => authEnveloped.keyAgreements.map(summarise)),
+    agreements: strictly(() => [
+      ...authEnveloped.keyAgreements.map(summarise),
+      ...authEnveloped.hybrids.map(summariseHybrid),
+    ]),
     otherRecipients: authEnveloped.otherRecipients,
     contentEncryption: authEnveloped.algorithm.name,
     contentBytes: authEnveloped.sealed.ciphertext.length,
@@ -88,9 +97,28 @@ export function inspect(bytes: Uint8Array, bound: EnvelopeBound = {}): EnvelopeS
 function summarise({ originator, keyEncryption, encryptedKeys }: KeyAgreement): AgreementSummary {
   const fields = new DerReader(keyEncryption.content);
   const keyAgreement = nameOf(fields.take(derTag.objectIdentifier, 'key agreement').content);
-  const wrap = new DerReader(fields.take(derTag.sequence, 'key wrap').content);
-  const keyWrap = nameOf(wrap.take(derTag.objectIdentifier, 'key wrap').content);
-  return { originator, keyAgreement, keyWrap, recipients: encryptedKeys.map(({ recipient }) => recipient) };
+  const keyWrap = algorithmOf(fields.take(derTag.sequence, 'key wrap'));
+  return {
+    originator,
+    keyAgreement,
+    keyWrap,
+    recipients: encryptedKeys.map(({ recipient }) => recipient),
+    kemRecipient: undefined,
+  };
+}
+
+function summariseHybrid({
+  originator,
+  keyWrap,
+  recipient,
+  kemRecipient,
+}: HybridRecipientInfo): AgreementSummary {
+  const keyAgreement = 'hybridMlKem768' satisfies OidName;
+  return { originator, keyAgreement, keyWrap: algorithmOf(keyWrap), recipients: [recipient], kemRecipient };
+}
+
+function algorithmOf(identifier: DerElement): string {
+  return nameOf(new DerReader(identifier.content).take(derTag.objectIdentifier, 'algorithm').content);
 }
 
 function nameOf(oid: Buffer): string {

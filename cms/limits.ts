@@ -19,5 +19,7 @@ export const segmentsMax = 8192;
 export const segmentDepthMax = 2;
 /** `addedukm` and the like: RFC 5753 sets no bound; 64 octets are usual. */
 export const userKeyingMaterialBytesMax = 512;
+/** Two names of certificates, a digest and a key. Node's HKDF takes 1,024 octets of info, which has a little more. */
+export const hybridMaterialBytesMax = 960;
 /** A subject key identifier is a hash. */
 export const keyIdentifierBytesMax = 64;

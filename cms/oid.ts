@@ -2,6 +2,8 @@
 
 /** The last arc is a UUID of ours (ITU-T X.667 §7), drawn once at random: 57939931-47f0-46fc-b9e0-d53fc952cfd0. */
 const plombeArc = '2.25.116409210384605535630202861310983720912';
+/** And another: da96ebda-a9fb-471b-a6a4-58462138579d. */
+const hybridArc = '2.25.290555331300494913528105518424143714205';
 
 const names = {
   data: '1.2.840.113549.1.7.1', // RFC 5652 §4
@@ -11,6 +13,9 @@ const names = {
   messageDigest: '1.2.840.113549.1.9.4', // RFC 5652 §11.2
   signingTime: '1.2.840.113549.1.9.5', // RFC 5652 §11.3
   envelopeInfo: plombeArc,
+  kemRecipient: '1.2.840.113549.1.9.16.13.3', // RFC 9629 §3
+  hkdfWithSha256: '1.2.840.113549.1.9.16.3.28', // RFC 8619 §2
+  hybridMlKem768: hybridArc,
   ecPublicKey: '1.2.840.10045.2.1', // RFC 5480 §2.1.1
   sha256: '2.16.840.1.101.3.4.2.1', // RFC 5754 §2
   sha384: '2.16.840.1.101.3.4.2.2',

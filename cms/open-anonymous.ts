@@ -22,17 +22,20 @@ export function openAnonymous(
 ): Buffer {
   const { suite, certificate } = requireKeyAgreementKey(recipient);
   const { authEnveloped, signedData } = readEnvelope(bytes, bound);
-  const addressed = strictly(() => findAddressed(authEnveloped, certificate));
-  const { originator, userKeyingMaterial } = addressed.agreement;
+  const addressed = strictly(() => findAddressed(authEnveloped, { certificate }));
+  const { originator } = addressed;
+  const isEcdh = addressed.kind === 'agreement' && addressed.algorithm.scheme === 'ecdh';
   // RFC 5753 §3.1.1: the originator's key is the ephemeral one, so it comes without a certificate.
-  if (addressed.algorithm.scheme !== 'ecdh' || originator.kind !== 'publicKey' || signedData !== undefined) {
+  if (!isEcdh || originator.kind !== 'publicKey' || signedData !== undefined) {
     throw new CmsError('cms.unsupported', 'not a bare envelope by ephemeral-static ECDH');
   }
   requireCurve(originator, suite);
   const point = encodePoint(suite, decodePoint(suite, originator.point));
   const secret = agree(recipient.key, publicKeyOf(suite, point));
   const { algorithm, sealed, associatedData } = authEnveloped;
+  const { userKeyingMaterial } = addressed;
   const key = unwrapContentKey(addressed, secret, userKeyingMaterial, ['rfc5753'], algorithm.keyBytes);
+  secret.fill(0);
   if (key === undefined) throw rejected();
   const content = decrypt(key, algorithm.nonce, sealed, associatedData);
   key.fill(0);

@@ -12,12 +12,14 @@ import { digestOf, readEnvelope, strictly } from './envelope.ts';
 import type { Envelope, EnvelopeBound } from './envelope.ts';
 import { CmsError, rejected } from './errors.ts';
 import { decrypt } from './gcm.ts';
+import { requireKemKey, unwrapHybrid } from './hybrid.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import type { SharedInfoFlavour } from './kdf.ts';
 import { requireKeyAgreementKey } from './key-agreement-key.ts';
+import type { KeyBytes } from './key-wrap.ts';
 import { findOriginator, offerOf, requireCurve, requireOneIdentity } from './originator.ts';
 import type { Originator, Originators, VerifyChain } from './originator.ts';
-import { findAddressed, unwrapContentKey } from './recipient.ts';
+import { findAddressed, recipientsOf, unwrapContentKey } from './recipient.ts';
 import type { Addressed, RecipientKey } from './recipient.ts';
 import { readMqvMaterial } from './recipient-info.ts';
 import { verifySigners } from './verify.ts';
@@ -80,25 +82,27 @@ interface Reader {
 
 /** @throws CmsError `cms.unsupported` if the recipient's key and certificate do not fit each other */
 export function createOpener(settings: OpenerSettings): Opener {
-  const agreement = requireKeyAgreementKey(settings.recipient);
+  const { recipient } = settings;
+  const agreement = requireKeyAgreementKey(recipient);
+  if (recipient.kem !== undefined) requireKemKey(recipient.kem, recipient.certificate);
   const reader: Reader = {
     settings,
     agreement,
-    mqv: createMqvRecipient(agreement, settings.recipient.key),
+    mqv: createMqvRecipient(agreement, recipient.key),
     flavours: settings.policy?.kdfFlavours ?? ['rfc5753'],
   };
   return { open: (bytes, options = {}) => open(reader, bytes, options) };
 }
 
 function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEnvelope {
-  const { settings, agreement } = reader;
+  const { settings } = reader;
   const envelope = readEnvelope(bytes, settings);
   const { authEnveloped, signedData } = envelope;
   if (signedData === undefined && settings.policy?.allowUnsigned !== true) {
     throw new CmsError('cms.unsigned', 'the envelope is not signed, and policy wants a signature');
   }
-  const addressed = strictly(() => findAddressed(authEnveloped, agreement.certificate));
-  if (addressed.algorithm.scheme !== 'ecmqv') {
+  const addressed = strictly(() => findAddressed(authEnveloped, settings.recipient));
+  if (addressed.kind === 'agreement' && addressed.algorithm.scheme !== 'ecmqv') {
     throw new CmsError('cms.unsupported', 'an ephemeral-static key agreement names no originator');
   }
   const originator = resolveOriginator(reader, envelope, addressed);
@@ -112,9 +116,7 @@ function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEn
     content,
     originator,
     signers,
-    recipients: authEnveloped.keyAgreements.flatMap(({ encryptedKeys }) =>
-      encryptedKeys.map(({ recipient }) => recipient),
-    ),
+    recipients: recipientsOf(authEnveloped),
     otherRecipients: authEnveloped.otherRecipients,
     digest: digestOf(envelope),
     signingTimeMs,
@@ -131,7 +133,7 @@ function resolveOriginator(
   addressed: Addressed,
 ): Originator {
   const { suite } = agreement;
-  const identifier = addressed.agreement.originator;
+  const identifier = addressed.originator;
   const known = findOriginator(settings.originators, identifier, suite);
   const found = known ?? verifyEmbedded(settings, envelope, addressed, agreement);
   if (found === undefined || found.keyAgreement.curve !== suite.curve) {
@@ -149,7 +151,7 @@ function verifyEmbedded(
 ): Originator | undefined {
   const embedded = [...envelope.authEnveloped.certificates, ...(envelope.signedData?.certificates ?? [])];
   if (settings.verifyChain === undefined || embedded.length === 0) return undefined;
-  const identifier = addressed.agreement.originator;
+  const identifier = addressed.originator;
   const signers = envelope.signedData?.signers.map((signer) => signer.identifier) ?? [];
   const offered = offerOf(parseEmbedded(embedded), identifier, signers, suite);
   const found = offered === undefined ? undefined : settings.verifyChain(offered);
@@ -179,10 +181,7 @@ function decryptFor(
   // An envelope without our attribute commits to no key (see commitment.ts): only a bare one may come without.
   if (info === undefined && envelope.signedData !== undefined) throw rejected();
   if (info !== undefined && !isAmong(info.originatorHashes, originator.keyAgreement.sha256)) throw rejected();
-  const material = strictly(() => readMqvMaterial(addressed.agreement.userKeyingMaterial));
-  requireCurve(material.ephemeral, reader.agreement.suite);
-  const secret = reader.mqv.agree(agreementKey(originator.keyAgreement), material.ephemeral.point);
-  const key = unwrapContentKey(addressed, secret, material.added, reader.flavours, algorithm.keyBytes);
+  const key = contentKeyFor(reader, addressed, originator, algorithm.keyBytes);
   if (key === undefined) throw rejected();
   try {
     if (info !== undefined && !isCommitted(key, algorithm.nonce, info.commitment)) throw rejected();
@@ -192,6 +191,28 @@ function decryptFor(
     return content;
   } finally {
     key.fill(0);
+  }
+}
+
+/** @returns what the caller erases; undefined if it does not unwrap */
+function contentKeyFor(
+  { agreement, mqv, flavours }: Reader,
+  addressed: Addressed,
+  originator: Originator,
+  contentKeyBytes: KeyBytes,
+): Buffer | undefined {
+  const { ephemeral, added } =
+    addressed.kind === 'hybrid'
+      ? { ephemeral: addressed.info.ephemeral, added: undefined }
+      : strictly(() => readMqvMaterial(addressed.userKeyingMaterial));
+  requireCurve(ephemeral, agreement.suite);
+  const secret = mqv.agree(agreementKey(originator.keyAgreement), ephemeral.point);
+  try {
+    return addressed.kind === 'hybrid'
+      ? unwrapHybrid(addressed.info, addressed.kemKey, secret, contentKeyBytes)
+      : unwrapContentKey(addressed, secret, added, flavours, contentKeyBytes);
+  } finally {
+    secret.fill(0);
   }
 }
 

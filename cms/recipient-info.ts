@@ -22,7 +22,13 @@ import { DerFault, DerReader, derTag, readBitString, readOnly, readSmallInteger 
 import type { DerElement } from '../pki/der.ts';
 import { derBitString, derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
-import { readIssuerAndSerial, readKeyIdentifier, writeIssuerAndSerial } from './identifier.ts';
+import {
+  readIdentifier,
+  readIssuerAndSerial,
+  readKeyIdentifier,
+  writeIdentifier,
+  writeIssuerAndSerial,
+} from './identifier.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import { userKeyingMaterialBytesMax } from './limits.ts';
 import { oids } from './oid.ts';
@@ -69,7 +75,6 @@ export interface WrittenKeyAgreement {
 
 /** The tag of `kari` within a RecipientInfo. */
 export const keyAgreementTag = 0xa1;
-const implicitKeyIdentifierTag = 0x80;
 const explicit0 = 0xa0;
 const explicit1 = 0xa1;
 const kariVersion = 3;
@@ -126,7 +131,7 @@ export function writeKeyAgreement(written: WrittenKeyAgreement): Buffer {
 }
 
 /** @param ephemeralPoint - SEC 1 uncompressed, on the recipient's curve, which the parameters therefore need not name */
-function writeMqvMaterial(ephemeralPoint: Buffer): Buffer {
+export function writeMqvMaterial(ephemeralPoint: Buffer): Buffer {
   return derSequence(derSequence(...publicKeyFields(ephemeralPoint, undefined)));
 }
 
@@ -135,9 +140,7 @@ export function writeOriginator(originator: OriginatorIdentifier): Buffer {
   if (originator.kind === 'publicKey') {
     return derExplicit(1, ...publicKeyFields(originator.point, originator.curveOid));
   }
-  return originator.kind === 'keyIdentifier'
-    ? derElement(implicitKeyIdentifierTag, originator.keyIdentifier)
-    : writeIssuerAndSerial(originator.issuerDer, originator.serialNumber);
+  return writeIdentifier(originator);
 }
 
 /** @returns a KeyAgreeRecipientIdentifier */
@@ -153,14 +156,14 @@ function publicKeyFields(point: Buffer, curveOid: Buffer | undefined): readonly 
   return [derSequence(derOid(oids.ecPublicKey), ...parameters), derBitString(point)];
 }
 
-function readOriginator(found: DerElement): OriginatorIdentifier {
+/** @param found - around the choice */
+export function readOriginator(found: DerElement): OriginatorIdentifier {
   const reader = new DerReader(found.content);
   const choice = reader.next();
   reader.end('originator');
-  if (choice.tag === derTag.sequence) return readIssuerAndSerial(choice, 'originator');
-  if (choice.tag === implicitKeyIdentifierTag) return readKeyIdentifier(choice.content, 'originator');
-  if (choice.tag === explicit1) return readPublicKey(choice, 'originator');
-  throw new DerFault('originator: none of the three forms');
+  return choice.tag === explicit1
+    ? readPublicKey(choice, 'originator')
+    : readIdentifier(choice, 'originator');
 }
 
 function readPublicKey(found: DerElement, what: string): OriginatorPublicKey {
@@ -189,7 +192,7 @@ function readEncryptedKey(found: DerElement): EncryptedKey {
   return { recipient, wrapped };
 }
 
-function readRecipient(choice: DerElement): CertificateIdentifier {
+export function readRecipient(choice: DerElement): CertificateIdentifier {
   if (choice.tag === derTag.sequence) return readIssuerAndSerial(choice, 'recipient');
   if (choice.tag !== explicit0) throw new DerFault('recipient: neither of the two forms');
   const fields = new DerReader(choice.content);

@@ -11,20 +11,21 @@ import type { ContentEncoding, EncodedContent } from './content-encoding.ts';
 import { derSetOf } from './der-writer.ts';
 import type { Random } from './ecdh.ts';
 import { agreementKey } from './ecmqv.ts';
-import type { AgreementKey } from './ecmqv.ts';
 import { writeEnvelopeInfo } from './envelope-info.ts';
 import type { ContentType } from './envelope-info.ts';
 import { bytesMaxOf, digestOf, writeContentInfo } from './envelope.ts';
 import type { EnvelopeBound } from './envelope.ts';
 import { CmsError } from './errors.ts';
 import { encrypt, nonceBytes } from './gcm.ts';
+import { requireHybrid } from './hybrid.ts';
+import type { HybridRecipient } from './hybrid.ts';
 import type { KeyAgreementKey } from './key-agreement-key.ts';
 import { certificatesMax } from './limits.ts';
 import { oids } from './oid.ts';
 import { fullFormat } from './seal-format.ts';
 import type { FullFormat, SealFormat } from './seal-format.ts';
 import { createSender, wrapFor } from './sender.ts';
-import type { Sender } from './sender.ts';
+import type { Reader, Sender } from './sender.ts';
 import { writeSignedData } from './signed-data.ts';
 import { checkSignatureKey, makeSignerInfo } from './signer-info.ts';
 import type { SignatureKey } from './signer-info.ts';
@@ -66,12 +67,17 @@ export interface SealedEnvelope {
 export interface Sealer {
   /**
    * @param content - at most `contentBytesMax` octets
-   * @param recipients - ENC certificates on curves that the originator has keys on, 1 to `recipientsMax`, trusted by the
-   *   caller; one that is there twice counts once
+   * @param recipients - 1 to `recipientsMax`, trusted by the caller; one that is there twice counts once
    * @throws CmsError `cms.unsupported` for a recipient on another curve or what exceeds a bound
    */
-  seal(content: Uint8Array, recipients: readonly Certificate[], context: SealContext): SealedEnvelope;
+  seal(content: Uint8Array, recipients: readonly Recipient[], context: SealContext): SealedEnvelope;
 }
+
+/**
+ * An ENC certificate on a curve that the originator has a key on, or that and an ML-KEM-768 certificate. An envelope is
+ * as safe as its weakest recipient: against a quantum computer only if all of them have both.
+ */
+export type Recipient = Certificate | HybridRecipient;
 
 interface Originator {
   /** In the order of its keys. */
@@ -83,9 +89,9 @@ interface Originator {
 }
 
 /** Those recipients of an envelope who are on one curve. */
-interface Readers {
+interface Audience {
   readonly sender: Sender;
-  readonly keys: readonly AgreementKey[];
+  readonly readers: readonly Reader[];
 }
 
 const dataAttribute = contentTypeAttribute(oids.data);
@@ -121,16 +127,16 @@ export function createSealer(keys: SealKeys, options: SealOptions = {}): Sealer 
 function seal(
   originator: Originator,
   content: Uint8Array,
-  recipients: readonly Certificate[],
+  recipients: readonly Recipient[],
   context: SealContext,
 ): SealedEnvelope {
-  const readers = requireReaders(originator, recipients);
+  const audiences = requireAudiences(originator, recipients);
   if (content.length > contentBytesMax) {
     throw new CmsError('cms.unsupported', `content of ${content.length} octets; at most ${contentBytesMax}`);
   }
   const { signature, envelopeBytesMax } = originator;
-  const embedded = embeddedCertificates(signature, readers, context);
-  const enveloped = envelop(originator, content, readers, context, signature === undefined ? embedded : []);
+  const embedded = embeddedCertificates(signature, audiences, context);
+  const enveloped = envelop(originator, content, audiences, context, signature === undefined ? embedded : []);
   const envelope =
     signature === undefined
       ? writeContentInfo(oids.authEnvelopedData, enveloped)
@@ -155,7 +161,7 @@ function seal(
 function envelop(
   { format, random }: Originator,
   content: Uint8Array,
-  readers: readonly Readers[],
+  audiences: readonly Audience[],
   context: SealContext,
   certificates: readonly Buffer[],
 ): Buffer {
@@ -170,9 +176,11 @@ function envelop(
       signingTimeAttribute(context.signingTimeMs),
       ...(format.attributes === 'plain'
         ? []
-        : [infoAttribute(readers, context, encoded.encoding, commitTo(contentKey, nonce))]),
+        : [infoAttribute(audiences, context, encoded.encoding, commitTo(contentKey, nonce))]),
     ]);
-    const recipientInfos = readers.map(({ sender, keys }) => wrapFor(sender, keys, contentKey, random));
+    const recipientInfos = audiences.flatMap(({ sender, readers }) =>
+      wrapFor(sender, readers, contentKey, random),
+    );
     const sealed = encrypt(contentKey, nonce, encoded.octets, attributes);
     const algorithm = { keyBytes: format.contentKeyBytes, nonce };
     return writeAuthEnvelopedData(certificates, recipientInfos, algorithm, sealed, attributes);
@@ -182,14 +190,14 @@ function envelop(
 }
 
 function infoAttribute(
-  readers: readonly Readers[],
+  audiences: readonly Audience[],
   context: SealContext,
   encoding: ContentEncoding,
   commitment: Buffer,
 ): Buffer {
   const info = {
     ...requireContext(context),
-    originatorHashes: readers.map(({ sender }) => sender.agreement.certificate.sha256),
+    originatorHashes: audiences.map(({ sender }) => sender.agreement.certificate.sha256),
     contentType: context.contentType,
     encoding,
     commitment,
@@ -198,9 +206,21 @@ function infoAttribute(
 }
 
 /** @returns the recipients by curve, each once */
-function requireReaders({ senders }: Originator, recipients: readonly Certificate[]): readonly Readers[] {
+function requireAudiences({ senders }: Originator, recipients: readonly Recipient[]): readonly Audience[] {
+  const byCurve = Map.groupBy(requireReaders(recipients), ({ agreement }) => agreement.suite.curve);
+  return Array.from(byCurve, ([curve, readers]) => {
+    const sender = senders.get(curve);
+    if (sender !== undefined) return { sender, readers };
+    // ECMQV combines keys of both sides, so they are on one curve (SP 800-56A §5.7.2.3).
+    const names = readers.map(({ agreement }) => agreement.certificate.commonName).join(', ');
+    const own = [...senders.keys()].join(', ');
+    throw new CmsError('cms.unsupported', `${names}: on ${curve}, and the originator on ${own} only`);
+  });
+}
+
+function requireReaders(recipients: readonly Recipient[]): readonly Reader[] {
   const distinct = new Map(
-    recipients.map((certificate) => [certificate.sha256.toString('latin1'), certificate]),
+    recipients.map(readerOf).map((reader) => [fingerprintsOf(reader).join(), reader] as const),
   );
   if (distinct.size === 0 || distinct.size > recipientsMax) {
     throw new CmsError(
@@ -208,15 +228,24 @@ function requireReaders({ senders }: Originator, recipients: readonly Certificat
       `${distinct.size} recipients; from 1 to ${recipientsMax} are possible`,
     );
   }
-  const byCurve = Map.groupBy([...distinct.values()].map(agreementKey), ({ suite }) => suite.curve);
-  return Array.from(byCurve, ([curve, keys]) => {
-    const sender = senders.get(curve);
-    if (sender !== undefined) return { sender, keys };
-    // ECMQV combines keys of both sides, so they are on one curve (SP 800-56A §5.7.2.3).
-    const names = keys.map(({ certificate }) => certificate.commonName).join(', ');
-    const own = [...senders.keys()].join(', ');
-    throw new CmsError('cms.unsupported', `${names}: on ${curve}, and the originator on ${own} only`);
-  });
+  const readers = [...distinct.values()];
+  const fingerprints = readers.flatMap(fingerprintsOf);
+  // With a second entry without ML-KEM, breaking ECMQV would do; readers refuse to be addressed twice anyway.
+  if (new Set(fingerprints).size < fingerprints.length) {
+    throw new CmsError('cms.unsupported', 'a certificate of one recipient is there with and without another');
+  }
+  return readers;
+}
+
+function readerOf(recipient: Recipient): Reader {
+  if (!('kem' in recipient)) return { agreement: agreementKey(recipient), kem: undefined };
+  requireHybrid(recipient);
+  return { agreement: agreementKey(recipient.keyAgreement), kem: recipient.kem };
+}
+
+function fingerprintsOf({ agreement, kem }: Reader): readonly string[] {
+  const certificates = kem === undefined ? [agreement.certificate] : [agreement.certificate, kem];
+  return certificates.map(({ sha256 }) => sha256.toString('latin1'));
 }
 
 function requireContext(context: SealContext): {
@@ -242,11 +271,11 @@ function requireContext(context: SealContext): {
 
 function embeddedCertificates(
   signature: SignatureKey | undefined,
-  readers: readonly Readers[],
+  audiences: readonly Audience[],
   context: SealContext,
 ): readonly Buffer[] {
   if (context.embedChain === undefined) return [];
-  const own = [signature?.certificate, ...readers.map(({ sender }) => sender.agreement.certificate)];
+  const own = [signature?.certificate, ...audiences.map(({ sender }) => sender.agreement.certificate)];
   const all = [...own, ...context.embedChain].filter((certificate) => certificate !== undefined);
   const distinct = new Map(all.map(({ sha256, der }) => [sha256.toString('latin1'), der]));
   if (distinct.size > certificatesMax) {

@@ -1,10 +1,12 @@
 /** The originator's side of the key agreement on one curve: the content key, wrapped for each recipient. */
 import assert from 'node:assert/strict';
+import type { Certificate } from '../pki/certificate.ts';
 import { keyWrapIdentifiers, mqvOids, writeKeyEncryption } from './algorithms.ts';
 import type { Random } from './ecdh.ts';
 import { createMqvSender } from './ecmqv.ts';
 import type { AgreementKey, MqvSender } from './ecmqv.ts';
-import { identifierOf } from './identifier.ts';
+import { wrapHybrid } from './hybrid.ts';
+import { identifierOf, writeIdentifier } from './identifier.ts';
 import type { IdentifierKind } from './identifier.ts';
 import { deriveKey, sharedInfo } from './kdf.ts';
 import { requireKeyAgreementKey } from './key-agreement-key.ts';
@@ -25,6 +27,13 @@ export interface Sender {
   readonly kdfHash: Suite['hash'];
   readonly keyWrapBytes: KeyBytes;
   readonly recipientKind: IdentifierKind;
+}
+
+/** A recipient, as far as the one who seals needs it. */
+export interface Reader {
+  readonly agreement: AgreementKey;
+  /** Its ML-KEM certificate: then the content key is wrapped so that both of its keys are needed. */
+  readonly kem: Certificate | undefined;
 }
 
 /** @throws CmsError `cms.unsupported` if key and certificate do not fit each other, or cannot be named as the format asks */
@@ -50,24 +59,43 @@ export function createSender(own: KeyAgreementKey, format: FullFormat): Sender {
 }
 
 /**
- * @param recipients - on the sender's curve
- * @returns one RecipientInfo with one ephemeral key for all recipients
+ * @param readers - on the sender's curve
+ * @returns RecipientInfos with one ephemeral key for all readers: one of its own for each who has an ML-KEM key too, and
+ *   one for the others together
  */
 export function wrapFor(
   sender: Sender,
-  recipients: readonly AgreementKey[],
+  readers: readonly Reader[],
   contentKey: Buffer,
   random: Random,
-): Buffer {
-  const { ephemeralPoint, secrets } = sender.mqv.agree(recipients, random);
-  const encryptedKeys = recipients.map(({ certificate }, index) => {
+): readonly Buffer[] {
+  const { ephemeralPoint, secrets } = sender.mqv.agree(
+    readers.map(({ agreement }) => agreement),
+    random,
+  );
+  const hybrids: Buffer[] = [];
+  const encryptedKeys: { recipient: Buffer; wrapped: Buffer }[] = [];
+  readers.forEach(({ agreement, kem }, index) => {
     const secret = secrets[index];
     assert.ok(secret !== undefined);
-    const kek = deriveKey(sender.kdfHash, secret, sender.sharedInfo, sender.keyWrapBytes);
-    const wrapped = wrapKey(kek, contentKey);
+    const recipient = writeRecipient(identifierOf(agreement.certificate, sender.recipientKind));
+    if (kem === undefined) {
+      encryptedKeys.push({ recipient, wrapped: wrapAgreed(sender, secret, contentKey) });
+    } else {
+      const kemRecipient = writeIdentifier(identifierOf(kem, sender.recipientKind));
+      const written = { originator: sender.originator, recipient, kemRecipient, ephemeralPoint };
+      hybrids.push(wrapHybrid(kem, secret, contentKey, sender.keyWrapBytes, written));
+    }
     secret.fill(0);
-    kek.fill(0);
-    return { recipient: writeRecipient(identifierOf(certificate, sender.recipientKind)), wrapped };
   });
-  return writeKeyAgreement({ ...sender, ephemeralPoint, encryptedKeys });
+  return encryptedKeys.length === 0
+    ? hybrids
+    : [writeKeyAgreement({ ...sender, ephemeralPoint, encryptedKeys }), ...hybrids];
+}
+
+function wrapAgreed(sender: Sender, secret: Buffer, contentKey: Buffer): Buffer {
+  const kek = deriveKey(sender.kdfHash, secret, sender.sharedInfo, sender.keyWrapBytes);
+  const wrapped = wrapKey(kek, contentKey);
+  kek.fill(0);
+  return wrapped;
 }

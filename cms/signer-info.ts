@@ -25,10 +25,10 @@ import {
   singleValue,
 } from './attributes.ts';
 import type { Attributes } from './attributes.ts';
-import { derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
+import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derOid, derRetagged, derSetOf } from './der-writer.ts';
 import { CmsError } from './errors.ts';
-import { keyIdentifierOf, readIssuerAndSerial, readKeyIdentifier } from './identifier.ts';
+import { identifierOf, readIdentifier, writeIdentifier } from './identifier.ts';
 import type { CertificateIdentifier } from './identifier.ts';
 import { oidName, oids, oidText } from './oid.ts';
 import type { OidName } from './oid.ts';
@@ -67,7 +67,6 @@ const algorithms: Partial<Readonly<Record<OidName, SignatureAlgorithm>>> = {
   sha384: { hash: 'sha384', ecdsaOid: oids.ecdsaWithSha384 },
   sha512: { hash: 'sha512', ecdsaOid: oids.ecdsaWithSha512 },
 };
-const keyIdentifierTag = 0x80;
 const signedAttributesTag = 0xa0;
 const unsignedAttributesTag = 0xa1;
 const nullTag = 0x05;
@@ -89,12 +88,7 @@ export function readSignerInfo(found: DerElement): SignerInfo {
   const what = 'signer';
   const fields = new DerReader(found.content);
   const version = readSmallInteger(fields.take(derTag.integer, what), what);
-  const sid = fields.next();
-  if (sid.tag !== derTag.sequence && sid.tag !== keyIdentifierTag) {
-    throw new DerFault(`${what}: neither of the two forms of identifier`);
-  }
-  const identifier =
-    sid.tag === derTag.sequence ? readIssuerAndSerial(sid, what) : readKeyIdentifier(sid.content, what);
+  const identifier = readIdentifier(fields.next(), what);
   // RFC 5652 §5.3
   if (version !== (identifier.kind === 'keyIdentifier' ? 3 : 1))
     throw new DerFault(`${what}: version ${version}`);
@@ -144,7 +138,6 @@ export function makeSignerInfo(
   signingTimeMs: number,
 ): WrittenSignerInfo {
   const suite = suiteOf(signer.certificate.curve);
-  const keyIdentifier = keyIdentifierOf(signer.certificate);
   const messageDigest = hash(suite.hash, content, 'buffer');
   const attributes = derSetOf([
     contentTypeAttribute(oids.authEnvelopedData),
@@ -153,7 +146,7 @@ export function makeSignerInfo(
   ]);
   const der = derSequence(
     derInteger(3),
-    derElement(keyIdentifierTag, keyIdentifier),
+    writeIdentifier(identifierOf(signer.certificate, 'keyIdentifier')),
     derSequence(derOid(suite.hashOid)), // RFC 5754 §2: parameters absent
     derRetagged(signedAttributesTag, attributes),
     derSequence(derOid(suite.ecdsaOid)),

@@ -30,6 +30,9 @@ export const curveNames = [
 
 export type CurveName = (typeof curveNames)[number];
 
+/** Of a certificate for key encapsulation (RFC 9935), as Node names the type of its key. */
+export const kemKeyType = 'ml-kem-768';
+
 /** Immutable. */
 export interface Certificate extends Extensions {
   readonly der: Buffer;

@@ -1,4 +1,5 @@
 /** Verifies a certificate path: RFC 5280 §6 for our profile, and path discipline (DESIGN §3) on the whole chain. */
+import { kemKeyType } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
 import { authorityBelow, identityBelow, rootPosition } from './discipline.ts';
 import type { AuthorityPosition, IdentityKind } from './discipline.ts';
@@ -7,7 +8,13 @@ import type { KeyUsage } from './extensions.ts';
 import type { RevocationIndex, StalePolicy } from './revocation.ts';
 import { isSignedBy, isSupportedSignature } from './signature.ts';
 
-export const purposeNames = ['tls-client', 'tls-server', 'signature', 'key-agreement'] as const;
+export const purposeNames = [
+  'tls-client',
+  'tls-server',
+  'signature',
+  'key-agreement',
+  'key-encapsulation',
+] as const;
 export type Purpose = (typeof purposeNames)[number];
 
 export interface PathQuestion {
@@ -45,6 +52,7 @@ const purposes: Readonly<
   'tls-server': { usage: 'digitalSignature', extended: '1.3.6.1.5.5.7.3.1' },
   signature: { usage: 'digitalSignature', extended: undefined },
   'key-agreement': { usage: 'keyAgreement', extended: undefined },
+  'key-encapsulation': { usage: 'keyEncipherment', extended: undefined }, // RFC 9935 §5
 };
 
 /** A leaf and two CAs below the root. */
@@ -247,8 +255,12 @@ function requirePurpose(leaf: Certificate, purpose: Purpose): void {
       ? leaf.extendedKeyUsage === undefined
       : leaf.extendedKeyUsage?.includes(extended) === true;
   if (isUsageRight && isExtendedRight) {
-    if (leaf.curve !== undefined) return;
-    throw new PkiError('pki.unsupported_algorithm', `${label(leaf)} has a key on no curve of ours`);
+    const isKem = leaf.publicKey.asymmetricKeyType === kemKeyType;
+    if (usage === 'keyEncipherment' ? isKem : leaf.curve !== undefined) return;
+    throw new PkiError(
+      'pki.unsupported_algorithm',
+      `${label(leaf)} has a key that is not of ours for ${purpose}`,
+    );
   }
   const found = [...usages, ...(leaf.extendedKeyUsage ?? [])].join(', ') || 'nothing';
   throw new PkiError(

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../domain/clock.ts';
 import type { Clock } from '../../domain/clock.ts';
 import { vendorAuthorityName } from '../../domain/namespace.ts';
+import { kemKeyType } from '../certificate.ts';
 import type { Certificate, CurveName } from '../certificate.ts';
 import type { CrlReason } from '../crl.ts';
 import { authorityBelow, issuersOf, rootPosition } from '../discipline.ts';
@@ -19,7 +20,7 @@ import { issueCertificate, issueRoot } from './issuance.ts';
 import { appendToLedger, readLedger, repairLedger } from './ledger.ts';
 import type { LedgerEntry, LedgerKind } from './ledger.ts';
 import { withLock } from './lock.ts';
-import { certificateKinds, pkiNames, pkiOf } from './profiles.ts';
+import { certificateKinds, pkiNames, pkiOf, usualKinds } from './profiles.ts';
 import type { CertificateKind, PkiName, ProfileName } from './profiles.ts';
 import {
   authorityNames,
@@ -170,7 +171,7 @@ export class Authority {
    * @throws PkiError `pki.malformed_request`, `pki.lint`, `pki.revoked` (a CA above it is), `pki.authority_busy`
    */
   async issue(request: IssueRequest): Promise<IssuedIdentity> {
-    const { path, kinds = certificateKinds, outputDirectory, passphrase } = request;
+    const { path, kinds = usualKinds, outputDirectory, passphrase } = request;
     requirePath(path);
     if (kinds.length === 0)
       throw new PkiError('pki.malformed_request', 'no kind of certificate was asked for');
@@ -184,7 +185,7 @@ export class Authority {
     return withLock(this.directory, () => {
       const issued = kinds.map((kind): [CertificateKind, IssuedCertificate] => {
         const curve = request.curve ?? this.roots[pkiOf(kind)].curve ?? 'P-256';
-        const pair = makeKeyPair(pkiOf(kind), curve);
+        const pair = kind === 'kem' ? generateKeyPairSync(kemKeyType) : makeKeyPair(pkiOf(kind), curve);
         const chain = this.#certify({ ...request, kind, publicKey: pair.publicKey });
         return [kind, { key: pair.privateKey, chain }];
       });

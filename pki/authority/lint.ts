@@ -1,5 +1,6 @@
 /** What the authority refuses to sign. It reads the very bytes, so a fault of the encoder shows too. */
 import { isDeepStrictEqual } from 'node:util';
+import { kemKeyType } from '../certificate.ts';
 import type { Certificate } from '../certificate.ts';
 import { authorityBelow, identityBelow } from '../discipline.ts';
 import type { AuthorityPosition, IdentityKind } from '../discipline.ts';
@@ -36,7 +37,11 @@ function ownFaults({ draft, profile, atMs }: LintQuestion): string[] {
   const check = (holds: boolean, fault: string): void => {
     if (!holds) faults.push(fault);
   };
-  check(draft.curve !== undefined, 'its key is on no curve of ours');
+  const isKem = draft.publicKey.asymmetricKeyType === kemKeyType;
+  check(
+    profile.keyUsage.includes('keyEncipherment') ? isKem : draft.curve !== undefined,
+    'its key is on no curve of ours, or not of the kind that its profile has',
+  );
   check(draft.isAuthority === profile.isAuthority, 'its basic constraints differ from its profile');
   check(draft.pathLength === profile.pathLength, 'its path length differs from its profile');
   check(

@@ -2,8 +2,8 @@
 import type { KeyUsage } from '../extensions.ts';
 
 export type PkiName = 'tls' | 'e2e';
-/** What an identity has one certificate of each. */
-export type CertificateKind = 'tls' | 'sig' | 'enc';
+/** What an identity has one certificate of each; `kem`, for ML-KEM, only if it is asked for. */
+export type CertificateKind = 'tls' | 'sig' | 'enc' | 'kem';
 export type ProfileName =
   | 'root'
   | 'vendor-authority'
@@ -12,7 +12,8 @@ export type ProfileName =
   | 'tls-client'
   | 'tls-broker'
   | 'sig'
-  | 'enc';
+  | 'enc'
+  | 'kem';
 
 export interface Profile {
   readonly isAuthority: boolean;
@@ -47,10 +48,13 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
   'tls-broker': { ...endEntity, keyUsage: ['digitalSignature'], extendedKeyUsage: [serverAuth, clientAuth] },
   sig: { ...endEntity, keyUsage: ['digitalSignature'], extendedKeyUsage: [] },
   enc: { ...endEntity, keyUsage: ['keyAgreement'], extendedKeyUsage: [] },
+  kem: { ...endEntity, keyUsage: ['keyEncipherment'], extendedKeyUsage: [] }, // RFC 9935 §5
 };
 
 export const pkiNames: readonly PkiName[] = ['tls', 'e2e'];
-export const certificateKinds: readonly CertificateKind[] = ['tls', 'sig', 'enc'];
+export const certificateKinds: readonly CertificateKind[] = ['tls', 'sig', 'enc', 'kem'];
+/** What an identity is issued unless somebody asks for others. */
+export const usualKinds: readonly CertificateKind[] = ['tls', 'sig', 'enc'];
 
 export function pkiOf(kind: CertificateKind): PkiName {
   return kind === 'tls' ? 'tls' : 'e2e';

@@ -23,8 +23,9 @@ import type { Certificate } from '../../pki/certificate.ts';
 /** The content key, as any recipient learns it. */
 export function contentKeyOf(envelope: Uint8Array, recipient: RecipientKey, originator: Certificate): Buffer {
   const { authEnveloped } = readEnvelope(envelope);
-  const addressed = findAddressed(authEnveloped, recipient.certificate);
-  const material = readMqvMaterial(addressed.agreement.userKeyingMaterial);
+  const addressed = findAddressed(authEnveloped, recipient);
+  if (addressed.kind !== 'agreement') throw new Error('not by key agreement alone');
+  const material = readMqvMaterial(addressed.userKeyingMaterial);
   const mqv = createMqvRecipient(agreementKey(recipient.certificate), recipient.key);
   const secret = mqv.agree(agreementKey(originator), material.ephemeral.point);
   const key = unwrapContentKey(addressed, secret, material.added, ['rfc5753', 'bc'], 32);

@@ -10,7 +10,7 @@ import { certificatesToPem } from '../../pki/certificate.ts';
 import { privateKeyToPem } from '../../pki/private-key.ts';
 import { rogueCertificate } from '../pki/rogue-authority.ts';
 import { fixtures, fixturesFolder, readFixture } from './fixtures.ts';
-import { authority, makeIdentity } from './identities.ts';
+import { authority, makeIdentity, makeKem } from './identities.ts';
 import type { Identity } from './identities.ts';
 
 const directory = mkdtempSync(path.join(os.tmpdir(), 'plombe-seal-'));
@@ -148,6 +148,29 @@ test('plombe seal: several keys, and every choice of format', () => {
   for (const wrong of [['--plain'], ['--enc-key', second.encKey], ['--kdf-hash', 'sha1']]) {
     assert.equal(run([...sealArgs, ...toBoth, ...wrong], content).status, 2, wrong.join(' '));
   }
+});
+
+test('plombe: a recipient with an ML-KEM key opens with both of its keys', () => {
+  const kem = makeKem('vendor-snapshot-service');
+  const kemKey = written('backend.kem.key', privateKeyToPem(kem.key, 'a passphrase'));
+  const kemCert = written('backend.kem.crt', certificatesToPem([kem.certificate]));
+  const envelope = run([...sealArgs, ...toBoth, '--to-kem', kemCert], content);
+  assert.equal(envelope.status, 0, envelope.stderr);
+  const originator = ['--originator', device.encCert, device.sigCert];
+  const passphrase = ['--key-passphrase-file', written('kem-passphrase', 'a passphrase\n')];
+  const opening = [...openArgs(backend), ...originator, ...passphrase];
+  const opened = run([...opening, '--kem-key', kemKey, '--kem-cert', kemCert], envelope.stdout);
+  assert.deepEqual(opened.stdout, content, opened.stderr);
+  assert.equal(run(opening, envelope.stdout).status, 4);
+  assert.deepEqual(run([...openArgs(auditor), ...originator], envelope.stdout).stdout, content);
+  const shown = run(['inspect'], envelope.stdout).stdout.toString();
+  assert.match(
+    shown,
+    /by hybridMlKem768, aes256Wrap\nrecipient +key [0-9a-f]{40} and, by ML-KEM, key [0-9a-f]{40}\n/,
+  );
+  assert.equal(run([...opening, '--kem-key', kemKey], envelope.stdout).status, 2);
+  const nobodys = written('nobody.kem.crt', certificatesToPem([makeKem('nobody').certificate]));
+  assert.equal(run([...sealArgs, ...toBoth, '--to-kem', nobodys], content).status, 1);
 });
 
 test('plombe: an envelope larger than a broker carries is for files', () => {

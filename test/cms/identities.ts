@@ -1,4 +1,6 @@
 /** Identities with real certificates, in memory. */
+import { generateKeyPairSync } from 'node:crypto';
+import type { KemKey } from '../../cms/hybrid.ts';
 import type { Originator } from '../../cms/originator.ts';
 import type { KeyAgreementKey } from '../../cms/key-agreement-key.ts';
 import type { RecipientKey } from '../../cms/recipient.ts';
@@ -29,6 +31,16 @@ export function makeIdentity(commonName: string, curve: CurveName = 'P-256', iss
     sealKeys: { signature: signatureKey, keyAgreement: recipient },
     originator: { commonName, signature: signatureKey.certificate, keyAgreement: recipient.certificate },
   };
+}
+
+/** An ML-KEM-768 key with a certificate as RFC 9935 has it. */
+export function makeKem(commonName: string, issuer = authority): KemKey {
+  return rogueCertificate({
+    issuer,
+    commonName,
+    keyUsage: ['keyEncipherment'],
+    keyPair: generateKeyPairSync('ml-kem-768'),
+  });
 }
 
 export function contextOf(changes: Partial<SealContext> = {}): SealContext {

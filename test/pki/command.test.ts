@@ -69,8 +69,20 @@ test('plombe pki: an authority from its creation to a revocation', () => {
   mustFail(/is not for tls-server/, ...tls, '--purpose', 'tls-server');
   mustFail(/no pinned root/, 'verify', '--root', 'device/e2e-root.crt.pem', 'device/tls.chain.pem');
 
+  assert.equal(
+    mustWork('issue', ...dir, device, '--kind', 'kem', '--out', 'device'),
+    `${device}: kem in device\n`,
+  );
+  assert.match(mustWork('show', 'device/kem.crt.pem'), /key +ML-KEM-768\n +use +keyEncipherment\n/);
+  const kem = ['verify', '--root', 'device/e2e-root.crt.pem', 'device/kem.chain.pem', '--purpose'];
+  assert.equal(
+    mustWork(...kem, 'key-encapsulation'),
+    `${device} is a device, verified for key-encapsulation\n`,
+  );
+  mustFail(/is not for key-agreement/, ...kem, 'key-agreement');
+
   const revoked = mustWork('revoke', ...dir, device, '--reason', 'keyCompromise');
-  assert.equal(revoked.trimEnd().split('\n').length, 2);
+  assert.equal(revoked.trimEnd().split('\n').length, 3);
   mustFail(/is revoked since .* \(keyCompromise\)/, ...tls);
   mustFail(/nothing to revoke/, 'revoke', ...dir, device);
   mustWork('crl', ...dir, '--days', '3');

@@ -47,6 +47,9 @@ test('lint: lets pass what is right', () => {
   lint(question({ profile: 'tls-broker', draft: { extendedKeyUsage: [serverAuth, clientAuth] } }));
   lint(question({ profile: 'sig', draft: { extendedKeyUsage: [] } }));
   lint(question({ profile: 'enc', draft: { keyUsage: ['keyAgreement'], extendedKeyUsage: [] } }));
+  const keyPair = generateKeyPairSync('ml-kem-768');
+  const kem: RogueRequest = { keyPair, keyUsage: ['keyEncipherment'], extendedKeyUsage: [] };
+  lint(question({ profile: 'kem', draft: kem }));
   const account: RogueRequest = { ca: { pathLength: 0 }, commonName: 'ms-acc-1/acc-1', extendedKeyUsage: [] };
   lint(question({ profile: 'account-authority', draft: account }));
   lint({ draft: root.certificate, profile: profiles.root, issuer: undefined, atMs: nowMs });
@@ -104,6 +107,19 @@ test('lint: a server below the account, an issuer that expired and one without a
     position: masterPosition,
   };
   assert.throws(() => lint({ ...right, issuer }), { code: 'pki.lint', message: /authority key identifier/ });
+});
+
+test('lint: a key of ML-KEM is for its own profile, and no other key is', () => {
+  const keyPair = generateKeyPairSync('ml-kem-768');
+  const draft = { keyUsage: ['keyEncipherment'], extendedKeyUsage: [] } as const;
+  const small = generateKeyPairSync('ml-kem-512');
+  for (const wrong of [
+    question({ profile: 'kem', draft }),
+    question({ profile: 'kem', draft: { ...draft, keyPair: small } }),
+    question({ profile: 'sig', draft: { keyPair, extendedKeyUsage: [] } }),
+  ]) {
+    assert.throws(() => lint(wrong), { code: 'pki.lint', message: /not of the kind that its profile has/ });
+  }
 });
 
 test('lint: an RSA key is refused', () => {

@@ -7,10 +7,11 @@ import { after, before, test } from 'node:test';
 import type { Authority, IssuedIdentity } from '../../pki/authority/authority.ts';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import { encodeName } from '../../pki/authority/encode.ts';
+import { certificateKinds } from '../../pki/authority/profiles.ts';
 import type { CertificateKind } from '../../pki/authority/profiles.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import { parseCertificate } from '../../pki/certificate.ts';
-import { requireUnrevoked, verifyPath } from '../../pki/path.ts';
+import { purposeNames, requireUnrevoked, verifyPath } from '../../pki/path.ts';
 import type { PathQuestion, Purpose } from '../../pki/path.ts';
 import { RevocationIndex } from '../../pki/revocation.ts';
 import { clientAuth, rogueCertificate, rogueCrl, serverAuth, stolenAuthority } from './rogue-authority.ts';
@@ -64,6 +65,7 @@ const purposesOf: Record<CertificateKind, Purpose> = {
   tls: 'tls-client',
   sig: 'signature',
   enc: 'key-agreement',
+  kem: 'key-encapsulation',
 };
 
 for (const [path, kind, hosts] of [
@@ -75,11 +77,12 @@ for (const [path, kind, hosts] of [
   ['MRO-Admin', 'service', undefined],
 ] as const) {
   test(`verifyPath: ${path} is a ${kind}, by each of its certificates and for its purpose alone`, async () => {
-    const identity = await authority.issue({ path, ...(hosts ? { hosts } : {}) });
-    for (const certificateKind of ['tls', 'sig', 'enc'] as const) {
+    const kinds = certificateKinds;
+    const identity = await authority.issue({ path, kinds, ...(hosts ? { hosts } : {}) });
+    for (const certificateKind of kinds) {
       const chain = chainOf(identity, certificateKind);
       const roots = [certificateKind === 'tls' ? authority.roots.tls : authority.roots.e2e];
-      for (const purpose of ['tls-client', 'tls-server', 'signature', 'key-agreement'] as const) {
+      for (const purpose of purposeNames) {
         const question = { chain, roots, atMs: nowMs, purpose };
         const isRight =
           purpose === purposesOf[certificateKind] ||
@@ -241,6 +244,23 @@ test('verifyPath: another curve and another signature algorithm are unsupported'
   const der = Buffer.from(real.der);
   for (let at = der.indexOf(sha256); at >= 0; at = der.indexOf(sha256, at + 1)) sha224.copy(der, at);
   assert.throws(() => verifyTls([parseCertificate(der), ...issuers]), { code: 'pki.unsupported_algorithm' });
+});
+
+test('verifyPath: a key for key encapsulation is of ML-KEM-768, and one for the rest is not', () => {
+  const below = { issuer: account, commonName: 'ms-acc-1/acc-1/dev-1' };
+  const keyPair = generateKeyPairSync('ml-kem-768');
+  for (const [request, purpose] of [
+    [{ ...below, keyUsage: ['keyEncipherment'] }, 'key-encapsulation'],
+    [
+      { ...below, keyUsage: ['keyEncipherment'], keyPair: generateKeyPairSync('ml-kem-1024') },
+      'key-encapsulation',
+    ],
+    [{ ...below, keyUsage: ['keyAgreement'], keyPair }, 'key-agreement'],
+    [{ ...below, keyUsage: ['digitalSignature'], keyPair }, 'signature'],
+  ] as const satisfies readonly (readonly [RogueRequest, Purpose])[]) {
+    const chain = [rogueCertificate(request).certificate, account.certificate, master.certificate];
+    assert.throws(() => verifyTls(chain, { purpose }), { code: 'pki.unsupported_algorithm' });
+  }
 });
 
 test('verifyPath: a root that is an RSA key is unsupported', () => {
