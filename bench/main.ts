@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME`: prints a figure of ours, beside a peer's where there is one. */
 const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   'end-to-end': () => import('./end-to-end.ts'),
+  seal: () => import('./seal.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);

@@ -287,9 +287,9 @@ test('unknown key share: refused in our envelope by the hash of the originatorâ€
 
 /*
  * Two plaintexts under one ciphertext (Dodis, Grubbs, Ristenpart and Woodage, "Fast message franking: from invisible
- * salamanders to encryptment", CRYPTO 2018; Albertini et al., USENIX Security 2022, against envelopes
- * of several recipients). GCM's tag is a polynomial in a key-dependent point, so a sender who knows two keys solves a linear equation for
- * one block of ciphertext and has a tag that fits both. It wraps one key for the auditor and the other for the backend.
+ * salamanders to encryptment", CRYPTO 2018; on envelopes, Albertini et al., USENIX Security 2022). GCM's tag is a polynomial
+ * at a point that depends on the key, so a sender who knows two keys solves a linear equation for one block of ciphertext
+ * and has a tag that fits both. It wraps one key for the auditor and the other for the backend.
  */
 function sealTwoTexts(
   originator: OriginatorIdentifier,

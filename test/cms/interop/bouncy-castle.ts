@@ -114,15 +114,47 @@ export interface StockSealing {
 
 /** @returns a bare AuthEnvelopedData as stock BouncyCastle makes it */
 export async function sealStock(peer: BouncyCastle, sealing: StockSealing): Promise<Buffer> {
-  const answer = await peer.ask('seal', {
-    hash: sealing.hash,
-    keyBytes: sealing.keyBytes,
-    originatorKey: pkcs8(sealing.originator.key),
-    originator: sealing.originator.certificate.der,
-    recipients: sealing.recipients.map(({ der }) => der),
-    content: sealing.content,
-  });
-  return answer.octets('envelope');
+  return (await peer.ask('seal', sealingWords(sealing))).octets('envelope');
+}
+
+export interface CpuTime {
+  readonly operations: number;
+  readonly cpuSeconds: number;
+}
+
+/** Seals as often as it can in `cpuMs` of CPU time. */
+export async function measureStockSeal(
+  peer: BouncyCastle,
+  sealing: StockSealing,
+  cpuMs: number,
+): Promise<CpuTime> {
+  return cpuTimeOf(await peer.ask('measureSeal', { ...sealingWords(sealing), cpuMs }));
+}
+
+/** Opens one envelope after the other, over and over, for `cpuMs` of CPU time. */
+export async function measureStockOpen(
+  peer: BouncyCastle,
+  envelopes: readonly Uint8Array[],
+  { key, certificate }: RecipientKey,
+  cpuMs: number,
+): Promise<CpuTime> {
+  const words = { envelopes, key: pkcs8(key), recipient: certificate.der, cpuMs };
+  return cpuTimeOf(await peer.ask('measureOpen', words));
+}
+
+function cpuTimeOf(answer: Answer): CpuTime {
+  return { operations: Number(answer.text('operations')), cpuSeconds: Number(answer.text('cpuNs')) / 1e9 };
+}
+
+function sealingWords({ hash, keyBytes, originator, recipients, content }: StockSealing): Words {
+  return {
+    hash,
+    keyBytes,
+    originatorKey: pkcs8(originator.key),
+    originator: originator.certificate.der,
+    recipients: recipients.map(({ der }) => der),
+    content,
+  };
 }
 
 function wordOf([name, value]: [string, Words[string]]): string {

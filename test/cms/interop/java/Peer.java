@@ -4,6 +4,8 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.nio.charset.StandardCharsets;
 import java.security.KeyFactory;
 import java.security.PrivateKey;
@@ -14,8 +16,12 @@ import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.function.Function;
+import java.util.stream.Stream;
 import org.bouncycastle.jce.provider.BouncyCastleProvider;
 
 /**
@@ -53,16 +59,9 @@ public final class Peer {
   private String answerTo(String verb) throws Exception {
     switch (verb) {
       case "seal":
-        return word("envelope",
-            Stock.seal(
-                words.get("hash"),
-                number("keyBytes"),
-                key("originatorKey"),
-                certificate("originator"),
-                certificates("recipients"),
-                octets("content")));
+        return word("envelope", sealing().call());
       case "open": {
-        Stock.Opened opened = Stock.open(octets("envelope"), key("key"), certificate("recipient"));
+        Stock.Opened opened = Stock.open(octets("envelope"), reader());
         return word("content", opened.content()) + " " + word("originatorPoint", opened.originatorPoint());
       }
       case "verify":
@@ -79,21 +78,61 @@ public final class Peer {
             + " " + word("topic", opened.topic().getBytes(StandardCharsets.UTF_8))
             + " sequence=" + opened.sequence();
       }
+      case "measureSeal":
+        return measured(sealing());
+      case "measureOpen":
+        return measured(opening());
       default:
         throw new IllegalArgumentException("no such verb: " + verb);
     }
+  }
+
+  private Callable<byte[]> sealing() throws Exception {
+    String hash = words.get("hash");
+    int keyBytes = Integer.parseInt(words.get("keyBytes"));
+    PrivateKey key = key("originatorKey");
+    X509Certificate originator = certificate("originator");
+    List<X509Certificate> recipients = certificates("recipients");
+    byte[] content = octets("content");
+    return () -> Stock.seal(hash, keyBytes, key, originator, recipients, content);
+  }
+
+  /** Opens one of several envelopes after the other. */
+  private Callable<Stock.Opened> opening() throws Exception {
+    Stock.Reader reader = reader();
+    Iterator<byte[]> envelopes =
+        Stream.generate(list("envelopes")::stream).flatMap(Function.identity()).iterator();
+    return () -> Stock.open(envelopes.next(), reader);
+  }
+
+  private Stock.Reader reader() throws Exception {
+    return new Stock.Reader(key("key"), certificate("recipient"));
+  }
+
+  /** Counts how often an operation runs in a given CPU time of this thread. */
+  private String measured(Callable<?> operation) throws Exception {
+    ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+    long enough = 1_000_000 * Long.parseLong(words.get("cpuMs"));
+    long start = threads.getCurrentThreadCpuTime();
+    long used = 0;
+    long operations = 0;
+    for (; used < enough; used = threads.getCurrentThreadCpuTime() - start) {
+      operation.call();
+      operations++;
+    }
+    return "operations=" + operations + " cpuNs=" + used;
   }
 
   private static String word(String name, byte[] value) {
     return name + "=" + Base64.getEncoder().encodeToString(value);
   }
 
-  private int number(String name) {
-    return Integer.parseInt(words.get(name));
+  private byte[] octets(String name) {
+    return list(name).get(0);
   }
 
-  private byte[] octets(String name) {
-    return Base64.getDecoder().decode(words.get(name));
+  private List<byte[]> list(String name) {
+    return Stream.of(words.get(name).split(",")).map(Base64.getDecoder()::decode).toList();
   }
 
   private PrivateKey key(String name) throws Exception {
@@ -107,8 +146,7 @@ public final class Peer {
   private List<X509Certificate> certificates(String name) throws Exception {
     CertificateFactory factory = CertificateFactory.getInstance("X.509", "BC");
     List<X509Certificate> found = new ArrayList<>();
-    for (String one : words.get(name).split(",")) {
-      byte[] der = Base64.getDecoder().decode(one);
+    for (byte[] der : list(name)) {
       found.add((X509Certificate) factory.generateCertificate(new ByteArrayInputStream(der)));
     }
     return found;

@@ -3,10 +3,12 @@ import java.io.OutputStream;
 import java.security.GeneralSecurityException;
 import java.security.Key;
 import java.security.PrivateKey;
+import java.security.Provider;
 import java.security.cert.X509Certificate;
 import java.util.Date;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import javax.crypto.Cipher;
 import javax.crypto.spec.GCMParameterSpec;
 import org.bouncycastle.asn1.ASN1EncodableVector;
@@ -23,6 +25,8 @@ import org.bouncycastle.asn1.x509.AlgorithmIdentifier;
 import org.bouncycastle.asn1.x509.Extension;
 import org.bouncycastle.asn1.x509.SubjectPublicKeyInfo;
 import org.bouncycastle.asn1.x509.SubjectKeyIdentifier;
+import org.bouncycastle.cert.X509CertificateHolder;
+import org.bouncycastle.cert.jcajce.JcaX509CertificateHolder;
 import org.bouncycastle.cms.CMSAlgorithm;
 import org.bouncycastle.cms.CMSAuthEnvelopedData;
 import org.bouncycastle.cms.CMSAuthEnvelopedDataGenerator;
@@ -31,6 +35,7 @@ import org.bouncycastle.cms.CMSProcessableByteArray;
 import org.bouncycastle.cms.CMSSignedData;
 import org.bouncycastle.cms.KeyAgreeRecipientId;
 import org.bouncycastle.cms.KeyAgreeRecipientInformation;
+import org.bouncycastle.cms.RecipientId;
 import org.bouncycastle.cms.RecipientInformation;
 import org.bouncycastle.cms.RecipientOperator;
 import org.bouncycastle.cms.SignerInformation;
@@ -39,8 +44,8 @@ import org.bouncycastle.cms.jcajce.JcaSimpleSignerInfoVerifierBuilder;
 import org.bouncycastle.cms.jcajce.JceCMSContentEncryptorBuilder;
 import org.bouncycastle.cms.jcajce.JceKeyAgreeRecipient;
 import org.bouncycastle.cms.jcajce.JceKeyAgreeRecipientInfoGenerator;
-import org.bouncycastle.cert.jcajce.JcaX509CertificateHolder;
 import org.bouncycastle.jcajce.io.CipherInputStream;
+import org.bouncycastle.jce.provider.BouncyCastleProvider;
 import org.bouncycastle.operator.InputAEADDecryptor;
 import org.bouncycastle.operator.OutputAEADEncryptor;
 
@@ -49,6 +54,8 @@ final class Stock {
   /** What came out, and the key that the message says made it. */
   record Opened(byte[] content, byte[] originatorPoint) {}
 
+  /** Not by name, because looking a provider up takes time in every call. */
+  private static final Provider PROVIDER = new BouncyCastleProvider();
   private static final Map<String, ASN1ObjectIdentifier> AGREEMENTS = Map.of(
       "sha1", CMSAlgorithm.ECMQV_SHA1KDF,
       "sha256", CMSAlgorithm.ECMQV_SHA256KDF,
@@ -73,7 +80,7 @@ final class Stock {
     JceKeyAgreeRecipientInfoGenerator infos =
         new JceKeyAgreeRecipientInfoGenerator(
                 AGREEMENTS.get(hash), originatorKey, originator.getPublicKey(), WRAPS.get(keyBytes))
-            .setProvider("BC");
+            .setProvider(PROVIDER);
     for (X509Certificate recipient : recipients) infos.addRecipient(recipient);
     CMSAuthEnvelopedDataGenerator generator = new CMSAuthEnvelopedDataGenerator();
     generator.addRecipientInfoGenerator(infos);
@@ -84,15 +91,29 @@ final class Stock {
         new SimpleAttributeTableGenerator(new AttributeTable(attributes)));
     OutputAEADEncryptor cipher =
         (OutputAEADEncryptor)
-            new JceCMSContentEncryptorBuilder(CIPHERS.get(keyBytes)).setProvider("BC").build();
+            new JceCMSContentEncryptorBuilder(CIPHERS.get(keyBytes)).setProvider(PROVIDER).build();
     return generator.generate(new CMSProcessableByteArray(content), cipher).getEncoded();
   }
 
-  static Opened open(byte[] envelope, PrivateKey key, X509Certificate recipient) throws Exception {
+  /** A recipient and what it may be called, made once for all that it opens. */
+  static final class Reader {
+    private final PrivateKey key;
+    private final Set<RecipientId> names;
+
+    Reader(PrivateKey key, X509Certificate certificate) throws Exception {
+      this.key = key;
+      X509CertificateHolder holder = new JcaX509CertificateHolder(certificate);
+      names = Set.of(
+          new KeyAgreeRecipientId(keyIdentifier(certificate)),
+          new KeyAgreeRecipientId(holder.getIssuer(), holder.getSerialNumber()));
+    }
+  }
+
+  static Opened open(byte[] envelope, Reader reader) throws Exception {
     CMSAuthEnvelopedData data = new CMSAuthEnvelopedData(envelope);
     for (RecipientInformation info : data.getRecipientInfos()) {
-      if (!names((KeyAgreeRecipientId) info.getRID(), recipient)) continue;
-      byte[] content = info.getContent(new AuthEnvelopedRecipient(key).setProvider("BC"));
+      if (!reader.names.contains(info.getRID())) continue;
+      byte[] content = info.getContent(new AuthEnvelopedRecipient(reader.key).setProvider(PROVIDER));
       KeyAgreeRecipientInformation agreement = (KeyAgreeRecipientInformation) info;
       return new Opened(content, agreement.getOriginator().getOriginatorKey().getPublicKey().getBytes());
     }
@@ -103,7 +124,7 @@ final class Stock {
   static byte[] verify(byte[] envelope, X509Certificate signer) throws Exception {
     CMSSignedData data = new CMSSignedData(envelope);
     for (SignerInformation info : data.getSignerInfos().getSigners()) {
-      if (!info.verify(new JcaSimpleSignerInfoVerifierBuilder().setProvider("BC").build(signer))) {
+      if (!info.verify(new JcaSimpleSignerInfoVerifierBuilder().setProvider(PROVIDER).build(signer))) {
         throw new CMSException("the signature does not verify");
       }
     }
@@ -115,11 +136,6 @@ final class Stock {
     byte[] extension = certificate.getExtensionValue(Extension.subjectKeyIdentifier.getId());
     return SubjectKeyIdentifier.getInstance(ASN1OctetString.getInstance(extension).getOctets())
         .getKeyIdentifier();
-  }
-
-  private static boolean names(KeyAgreeRecipientId id, X509Certificate recipient) throws Exception {
-    return new KeyAgreeRecipientId(keyIdentifier(recipient)).equals(id)
-        || id.match(new JcaX509CertificateHolder(recipient));
   }
 
   /**
@@ -153,7 +169,7 @@ final class Stock {
       this.algorithm = algorithm;
       GCMParameters parameters = GCMParameters.getInstance(algorithm.getParameters());
       try {
-        cipher = Cipher.getInstance("AES/GCM/NoPadding", "BC");
+        cipher = Cipher.getInstance("AES/GCM/NoPadding", PROVIDER);
         cipher.init(
             Cipher.DECRYPT_MODE,
             key,
