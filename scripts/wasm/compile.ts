@@ -22,14 +22,18 @@ export interface CompiledCurve {
   readonly text: string;
 }
 
-/** @throws Error with the compiler's messages */
-export async function compileCurve(curve: CurveName): Promise<CompiledCurve> {
+/**
+ * @param entry - a module that exports something else of those in the folder
+ * @throws Error with the compiler's messages
+ */
+export async function compileCurve(curve: CurveName, entry?: string): Promise<CompiledCurve> {
   const sources = new Map(
     readdirSync(folder)
       .filter((name) => name.endsWith('.ts'))
       .map((name) => [name, readFileSync(path.join(folder, name), 'utf8')]),
   );
   sources.set('curve.ts', generateCurve(parametersOf(suiteOf(curve))));
+  if (entry !== undefined) sources.set('engine.ts', entry);
   const results = new Map<string, string | Uint8Array>();
   const { error, stderr } = await main(
     ['engine.ts', '--outFile', 'curve.wasm', '--textFile', 'curve.wat', ...compilerOptions],

@@ -32,7 +32,7 @@ export function generateCurve(parameters: CurveParameters): string {
     `export const COORDINATE_BYTES: i32 = ${Math.ceil(bits / 8)};`,
     `const MASK: i64 = ${(1 << shape.width) - 1};`,
     ...Object.entries(constants).map(([name, value]) => staticLimbs(name, value, shape)),
-    staticBytes('INVERSION_EXPONENT', p - 2n, Math.ceil(bits / 4)),
+    additionChain('INVERSION', p - 2n),
     multiplication('multiply', p, parameters.sparse, shape),
     squaring('square', p, parameters.sparse, shape),
     multiplication('multiplyScalars', n, undefined, shape),
@@ -72,11 +72,42 @@ function staticLimbs(name: string, value: bigint, shape: Shape): string {
   return `export const ${name}: usize = memory.data<i32>([${limbsOf(value, shape).join(', ')}], 16);`;
 }
 
-function staticBytes(name: string, value: bigint, nibbles: number): string {
-  const digits = [...value.toString(16).padStart(nibbles, '0')].map((digit) => Number.parseInt(digit, 16));
+/**
+ * How to raise to a power that is no secret, as a list of steps (from, squarings, by, to): slot[to] = slot[from] squared so
+ * often · slot[by]. Slot 0 has the base, the last one the result. The exponent is taken run of ones by run of ones; the
+ * power 2^length − 1 that a run takes is made of shorter ones.
+ */
+function additionChain(name: string, exponent: bigint): string {
+  const steps: number[] = [];
+  const slots = new Map([[1, 0]]);
+  const slotOf = (length: number): number => {
+    const known = slots.get(length);
+    if (known !== undefined) return known;
+    // x to the 2^length − 1, from half of that twice, or from one less and x.
+    const part = length % 2 === 0 ? length / 2 : 1;
+    const [from, by] = [slotOf(length - part), slotOf(part)];
+    const to = slots.size;
+    slots.set(length, to);
+    steps.push(from, part, by, to);
+    return to;
+  };
+  const runs = [...exponent.toString(2).matchAll(/0*1+/g)].map(([run]) => ({
+    zeros: run.indexOf('1'),
+    ones: run.length - run.indexOf('1'),
+  }));
+  for (const { ones } of runs) slotOf(ones);
+  const result = slots.size;
+  const [first, ...rest] = runs;
+  // Nothing before the first run: its power is the result so far.
+  let from = slotOf(first?.ones ?? 1);
+  for (const { zeros, ones } of rest) {
+    steps.push(from, zeros + ones, slotOf(ones), result);
+    from = result;
+  }
   return [
-    `export const ${name}_DIGITS: i32 = ${nibbles};`,
-    `export const ${name}: usize = memory.data<u8>([${digits.join(', ')}]);`,
+    `export const ${name}_STEPS: i32 = ${steps.length / 4};`,
+    `export const ${name}_SLOTS: i32 = ${result + 1};`,
+    `export const ${name}: usize = memory.data<u16>([${steps.join(', ')}]);`,
   ].join('\n');
 }
 
@@ -206,13 +237,11 @@ function limbwise(name: string, operator: '+' | '-', { limbs }: Shape): string {
   ].join('\n');
 }
 
-/** A sum with small factors, reduced: the top limb tells how often the modulus is to be taken off. */
-function combination(
-  name: string,
-  factors: readonly number[],
-  { p, bits }: CurveParameters,
-  shape: Shape,
-): string {
+/**
+ * A sum with small factors, reduced: the top limb tells how often the modulus is to be taken off, to within one. It is
+ * multiplied by the reciprocal of the modulus, of which 50 binary places are enough for a top limb of 32 bits.
+ */
+function combination(name: string, factors: readonly number[], { p }: CurveParameters, shape: Shape): string {
   const { limbs, width } = shape;
   const operands = factors.map((_, index) => String.fromCodePoint(97 + index));
   const digits = limbsOf(p, shape);
@@ -222,7 +251,7 @@ function combination(
   return [
     `export function ${name}(out: usize, ${operands.map((operand) => `${operand}: usize`).join(', ')}): void {`,
     `  let high: i64 = ${sumAt(top)};`,
-    `  const times: i64 = high >> ${bits - width * top};`,
+    `  const times: i64 = (high * ${(1n << BigInt(width * top + 50)) / p}) >> 50;`,
     '  let carry: i64 = 0;',
     ...range(top).flatMap((i) => [
       `  carry += ${sumAt(i)}${digits[i] === 0n ? '' : ` - times * ${digits[i]}`};`,

@@ -24,8 +24,8 @@ const straight = [
   'curve/multiplyScalars',
   'curve/canonical',
   'curve/canonicalScalar',
-  'engine/double',
-  'engine/addAffine',
+  'points/double',
+  'points/addAffine',
 ];
 
 for (const curve of curveNames) {
@@ -39,7 +39,7 @@ for (const curve of curveNames) {
         assert.match(callee ?? '', /^curve\//, `${name} calls`);
       }
     }
-    assert.doesNotMatch(functionBody(text, 'engine/scan'), /\((if|select|br_table)\b/, 'scan');
+    assert.doesNotMatch(functionBody(text, 'combs/scan'), /\((if|select|br_table)\b/, 'scan');
   });
 }
 
