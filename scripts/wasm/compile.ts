@@ -34,18 +34,20 @@ export async function compileCurve(curve: CurveName, entry?: string): Promise<Co
   );
   sources.set('curve.ts', generateCurve(parametersOf(suiteOf(curve))));
   if (entry !== undefined) sources.set('engine.ts', entry);
+  const messages: string[] = [];
   const results = new Map<string, string | Uint8Array>();
-  const { error, stderr } = await main(
+  const { error } = await main(
     ['engine.ts', '--outFile', 'curve.wasm', '--textFile', 'curve.wat', ...compilerOptions],
     {
       readFile: (name) => sources.get(name) ?? null,
       writeFile: (name, contents) => void results.set(name, contents),
       listFiles: () => [],
+      stderr: { write: (message: Uint8Array | string) => void messages.push(message.toString()) },
     },
   );
   const [binary, text] = [results.get('curve.wasm'), results.get('curve.wat')];
   if (error !== null || !(binary instanceof Uint8Array) || typeof text !== 'string') {
-    throw new Error(`the WebAssembly of ${curve} does not compile\n${stderr.toString()}`, { cause: error });
+    throw new Error(`the WebAssembly of ${curve} does not compile\n${messages.join('')}`, { cause: error });
   }
   return { binary, text };
 }
