@@ -4,13 +4,14 @@
  */
 import { diffieHellman, generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto';
 import { encrypt } from '../cms/gcm.ts';
+import type { KemKey } from '../cms/hybrid.ts';
 import { wrapKey } from '../cms/key-wrap.ts';
 import { createOpener } from '../cms/open.ts';
 import { originatorsOf } from '../cms/originator.ts';
+import type { RecipientKey } from '../cms/recipient.ts';
 import { createSealer } from '../cms/seal.ts';
-import type { SealKeys } from '../cms/seal.ts';
 import type { CurveName } from '../pki/certificate.ts';
-import { contextOf, makeIdentity } from '../test/cms/identities.ts';
+import { contextOf, makeIdentity, makeKem } from '../test/cms/identities.ts';
 import type { Identity } from '../test/cms/identities.ts';
 import type { CpuTime } from '../test/cms/interop/bouncy-castle.ts';
 
@@ -18,14 +19,15 @@ export interface Cell {
   readonly curve: CurveName;
   readonly operation: 'seal' | 'open';
   readonly recipients: number;
-  /** `bare`: as BouncyCastle makes it, without our attribute. */
-  readonly form: 'bare' | 'signed';
+  /** `bare`: as BouncyCastle makes it, without our attribute. `hybrid`: signed, and for ML-KEM keys too. */
+  readonly form: 'bare' | 'signed' | 'hybrid';
 }
 
 export type Floor = 'ECDH' | 'ECDSA sign' | 'ECDSA verify' | 'AES-256-GCM 1 KiB' | 'AES key wrap';
 
 export type Asked =
   | { readonly kind: 'cell'; readonly cell: Cell; readonly cpuMs: number }
+  | { readonly kind: 'size'; readonly cell: Cell }
   | { readonly kind: 'floor'; readonly floor: Floor; readonly cpuMs: number }
   | { readonly kind: 'memory'; readonly originators: number };
 
@@ -48,7 +50,8 @@ process.on('message', (asked: Asked) => {
   process.send?.(answerTo(asked));
 });
 
-function answerTo(asked: Asked): CpuTime | MemoryCost {
+function answerTo(asked: Asked): CpuTime | MemoryCost | number {
+  if (asked.kind === 'size') return sealingOf(asked.cell)().length - contentBytes;
   if (asked.kind === 'memory') return memoryOf(asked.originators);
   return measured(asked.kind === 'cell' ? operationOf(asked.cell) : floorOf(asked.floor), asked.cpuMs);
 }
@@ -71,9 +74,13 @@ function cpuMicroseconds(start: NodeJS.CpuUsage): number {
   return user + system;
 }
 
+interface Reader extends Identity {
+  readonly kem: KemKey;
+}
+
 interface People {
   readonly device: Identity;
-  readonly readers: readonly Identity[];
+  readonly readers: readonly Reader[];
 }
 
 const people = new Map<CurveName, People>();
@@ -93,30 +100,23 @@ function peopleOn(curve: CurveName): People {
   const kept = people.get(curve);
   if (kept !== undefined) return kept;
   const device = makeIdentity('ms-acc-1/acc-1/dev-1', curve);
-  const readers = Array.from({ length: 10 }, (_, index) => makeIdentity(`ms-acc-${index}`, curve));
+  const readers = Array.from({ length: 10 }, (_, index) => {
+    const name = `ms-acc-${index}`;
+    return { ...makeIdentity(name, curve), kem: makeKem(name) };
+  });
   people.set(curve, { device, readers });
   return { device, readers };
 }
 
-function prepare({ curve, operation, recipients, form }: Cell): () => void {
-  const { device, readers } = peopleOn(curve);
-  const { signature, keyAgreement } = device.sealKeys;
-  const keys: SealKeys =
-    form === 'bare' || signature === undefined ? { keyAgreement } : { signature, keyAgreement };
-  const attributes = form === 'bare' ? 'plain' : 'plombe';
-  // The content is random, so to deflate it would be work in vain, which BouncyCastle does not do either.
-  const sealer = createSealer(keys, { format: { attributes, compress: false } });
-  const certificates = readers.slice(0, recipients).map(({ recipient }) => recipient.certificate);
-  const context = contextOf();
-  if (operation === 'seal') {
-    const content = randomBytes(contentBytes);
-    return () => void sealer.seal(content, certificates, context);
-  }
-  const envelopes = Array.from(
-    { length: envelopesInTurn },
-    () => sealer.seal(randomBytes(contentBytes), certificates, context).envelope,
-  );
-  const opener = openerFor(readers[0], [device], form === 'bare');
+function prepare(cell: Cell): () => void {
+  const seal = sealingOf(cell);
+  if (cell.operation === 'seal') return seal;
+  const { device, readers } = peopleOn(cell.curve);
+  const envelopes = Array.from({ length: envelopesInTurn }, seal);
+  const [reader] = readers;
+  if (reader === undefined) throw new Error('no reader');
+  const recipient = cell.form === 'hybrid' ? { ...reader.recipient, kem: reader.kem } : reader.recipient;
+  const opener = openerFor(recipient, [device], cell.form === 'bare');
   let turn = 0;
   return () => {
     const envelope = envelopes[turn++ % envelopes.length];
@@ -124,10 +124,25 @@ function prepare({ curve, operation, recipients, form }: Cell): () => void {
   };
 }
 
-function openerFor(reader: Identity | undefined, devices: readonly Identity[], allowUnsigned: boolean) {
-  if (reader === undefined) throw new Error('no reader');
+function sealingOf({ curve, recipients, form }: Cell): () => Buffer {
+  const { device, readers } = peopleOn(curve);
+  const { keyAgreement } = device.sealKeys;
+  const attributes = form === 'bare' ? 'plain' : 'plombe';
+  // The content is random, so to deflate it would be work in vain, which BouncyCastle does not do either.
+  const sealer = createSealer(form === 'bare' ? { keyAgreement } : device.sealKeys, {
+    format: { attributes, compress: false },
+  });
+  const audience = readers.slice(0, recipients).map(({ recipient: { certificate }, kem }) => {
+    return form === 'hybrid' ? { keyAgreement: certificate, kem: kem.certificate } : certificate;
+  });
+  const context = contextOf();
+  const content = randomBytes(contentBytes);
+  return () => sealer.seal(content, audience, context).envelope;
+}
+
+function openerFor(recipient: RecipientKey, devices: readonly Identity[], allowUnsigned: boolean) {
   const originators = originatorsOf(devices.map(({ originator }) => originator));
-  return createOpener({ recipient: reader.recipient, originators, policy: { allowUnsigned } });
+  return createOpener({ recipient, originators, policy: { allowUnsigned } });
 }
 
 function floorOf(floor: Floor): () => void {
@@ -156,7 +171,7 @@ function memoryOf(count: number): MemoryCost {
     const sealer = createSealer(device.sealKeys);
     envelopes.push(sealer.seal(randomBytes(64), [reader.recipient.certificate], contextOf()).envelope);
   }
-  const opener = openerFor(reader, devices, false);
+  const opener = openerFor(reader.recipient, devices, false);
   const before = memoryNow();
   const firstSeconds = cpuSecondsOf(() => envelopes.forEach((envelope) => opener.open(envelope)));
   const after = memoryNow();

@@ -103,6 +103,8 @@ export async function run(args: readonly string[]): Promise<void> {
         await java.stop();
       }
     }
+    await reportHybrid(ours, effort);
+    await reportSizes(ours);
     await reportMemory(effort);
   } finally {
     ours.stop();
@@ -217,7 +219,7 @@ function lineOf(
   };
   return tableLine([
     curve,
-    row.operation === 'seal' ? `seal n=${row.recipients}` : 'open',
+    nameOf(row),
     wholeOf(java),
     ...side(figures.bare),
     goalText(medianOf(figures.bare) / java, bareGoal),
@@ -225,6 +227,10 @@ function lineOf(
     goalText(medianOf(figures.signed) / java, signedGoal),
     ...side(figures.portable),
   ]);
+}
+
+function nameOf({ operation, recipients }: Row): string {
+  return operation === 'seal' ? `seal n=${recipients}` : 'open';
 }
 
 /** Numbers to the right, words to the left. */
@@ -255,6 +261,40 @@ async function reportFloors(ours: Ours, effort: Effort): Promise<void> {
     }
     console.log(`  ${floor.padEnd(18)} ${wholeOf(medianOf(rates)).padStart(9)}`);
   }
+}
+
+/** What a recipient costs that has an ML-KEM-768 key too; nobody needs to have one. */
+async function reportHybrid(ours: Ours, effort: Effort): Promise<void> {
+  console.log('\nP-256 signed, recipients with ML-KEM-768 as well, envelopes a CPU-second');
+  for (const row of rows) {
+    const cells = (['signed', 'hybrid'] as const).map((form): Cell => ({ curve: 'P-256', form, ...row }));
+    const rates: Rates[] = cells.map(() => []);
+    for (let round = 0; round <= effort.rounds; round++) {
+      for (const [index, cell] of cells.entries()) {
+        const cpuMs = round === 0 ? effort.ourWarmUpMs : effort.cpuMs;
+        const rate = rateOf(await ours.ask<CpuTime>({ kind: 'cell', cell, cpuMs }));
+        if (round > 0) rates[index]?.push(rate);
+      }
+    }
+    const [without = 0, hybrid = 0] = rates.map(medianOf);
+    const fraction = ratioText(hybrid / without);
+    console.log(`  ${nameOf(row).padEnd(9)} ${wholeOf(hybrid).padStart(7)}  ${fraction} the rate without`);
+  }
+}
+
+async function reportSizes(ours: Ours): Promise<void> {
+  console.log('\noctets over the content on P-256, no certificates inside');
+  for (const recipients of [1, 3, 10]) {
+    const sizeOf = (form: Cell['form']): Promise<number> =>
+      ours.ask({ kind: 'size', cell: { curve: 'P-256', operation: 'seal', recipients, form } });
+    const bare = sizeText(await sizeOf('bare'), 300 + 75 * recipients);
+    const signed = sizeText(await sizeOf('signed'), 720 + 75 * recipients);
+    console.log(`  n=${recipients}: bare ${bare}, signed ${signed}, with ML-KEM ${await sizeOf('hybrid')}`);
+  }
+}
+
+function sizeText(octets: number, bound: number): string {
+  return `${octets} (at most ${bound}: ${octets <= bound ? 'reached' : 'missed'})`;
 }
 
 async function reportMemory({ originators }: Effort): Promise<void> {
