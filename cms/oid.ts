@@ -64,8 +64,12 @@ export function oidName(content: Uint8Array): OidName | undefined {
   );
 }
 
-/** @returns dotted decimal, with arcs of any size, for people to read */
+// The longest of ours has 20: a UUID under 2.25. Turning an arc into decimal takes the square of its length.
+const shownBytesMax = 64;
+
+/** @returns dotted decimal, with arcs of any size, for people to read; of one that is long, how long it is */
 export function oidText(content: Uint8Array): string {
+  if (content.length > shownBytesMax) return `an object identifier of ${content.length} octets`;
   const arcs: bigint[] = [];
   let arc = 0n;
   for (const octet of content) {

@@ -17,6 +17,13 @@ interface Level {
   readonly isIndefinite: boolean;
 }
 
+/** Of one OCTET STRING. */
+interface Segments {
+  readonly segments: Buffer[];
+  /** With those that hold others, or nothing. */
+  count: number;
+}
+
 export class ShellReader {
   readonly #bytes: Buffer;
   readonly #outer: Level[] = [];
@@ -91,9 +98,9 @@ export class ShellReader {
    */
   octets(tag: number, what: string): Buffer {
     if (this.nextTag === tag) return this.take(tag, what).content;
-    const segments: Buffer[] = [];
-    this.#collect(tag | constructed, what, segments, 0);
-    return Buffer.concat(segments);
+    const found: Segments = { segments: [], count: 0 };
+    this.#collect(tag | constructed, what, found, 0);
+    return Buffer.concat(found.segments);
   }
 
   end(what: string): void {
@@ -101,13 +108,14 @@ export class ShellReader {
     if (this.#offset !== this.#bytes.length) throw new DerFault(`${what}: trailing bytes`);
   }
 
-  #collect(tag: number, what: string, segments: Buffer[], depth: number): void {
+  #collect(tag: number, what: string, found: Segments, depth: number): void {
     if (depth >= segmentDepthMax) throw new DerFault(`${what}: segments nested too deep`);
     this.enter(tag, what);
     for (let next = this.nextTag; next !== undefined; next = this.nextTag) {
-      if (next === derTag.octetString) segments.push(this.take(next, what).content);
-      else this.#collect(derTag.octetString | constructed, what, segments, depth + 1);
-      if (segments.length > segmentsMax) throw new DerFault(`${what}: more than ${segmentsMax} segments`);
+      found.count += 1;
+      if (found.count > segmentsMax) throw new DerFault(`${what}: more than ${segmentsMax} segments`);
+      if (next === derTag.octetString) found.segments.push(this.take(next, what).content);
+      else this.#collect(derTag.octetString | constructed, what, found, depth + 1);
     }
     this.leave(what);
   }

@@ -1,5 +1,5 @@
 /** Adds a signature to an envelope, without opening it: how an auditor releases one (DESIGN §7). */
-import { readEnvelope, writeContentInfo } from './envelope.ts';
+import { bytesMaxOf, readEnvelope, writeContentInfo } from './envelope.ts';
 import type { EnvelopeBound } from './envelope.ts';
 import { CmsError } from './errors.ts';
 import { identifies } from './identifier.ts';
@@ -15,7 +15,7 @@ import type { SignatureKey } from './signer-info.ts';
  *
  * @param envelope - SignedData over AuthEnvelopedData
  * @returns the envelope with one signature more, all of it DER
- * @throws CmsError `cms.unsigned` for a bare envelope, and as `readEnvelope`
+ * @throws CmsError `cms.unsigned` for a bare envelope, `cms.unsupported` if it becomes too large, and as `readEnvelope`
  */
 export function addSignature(
   envelope: Uint8Array,
@@ -33,6 +33,15 @@ export function addSignature(
   if (others.length >= signersMax) {
     throw new CmsError('cms.unsupported', `cannot add a signature: there are ${others.length} already`);
   }
-  const signed = writeSignedData({ content, certificates, signers: [...others, added] });
-  return writeContentInfo(oids.signedData, signed);
+  const signed = writeContentInfo(
+    oids.signedData,
+    writeSignedData({ content, certificates, signers: [...others, added] }),
+  );
+  if (signed.length > bytesMaxOf(bound)) {
+    throw new CmsError(
+      'cms.unsupported',
+      `cannot add a signature: an envelope of ${signed.length} bytes; at most ${bytesMaxOf(bound)}`,
+    );
+  }
+  return signed;
 }
