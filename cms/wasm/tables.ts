@@ -1,19 +1,23 @@
-/** Tables in the memory of a curve's module, by point: a bounded number, of which the longest unused one gives way. */
+/** The memory of a curve's module, and the tables in it. */
 
 const pageBytes = 65_536;
 
 export class Memory {
   readonly #memory: WebAssembly.Memory;
   #next: number;
+  #octets: Uint8Array;
 
   constructor(memory: WebAssembly.Memory, free: number) {
     this.#memory = memory;
     this.#next = free;
+    this.#octets = new Uint8Array(memory.buffer);
   }
 
   /** A view of everything; not to be kept across `reserve`. */
   get octets(): Uint8Array {
-    return new Uint8Array(this.#memory.buffer);
+    // Growing detaches the buffer that there was.
+    if (this.#octets.length === 0) this.#octets = new Uint8Array(this.#memory.buffer);
+    return this.#octets;
   }
 
   /** @returns the address of that many octets, a multiple of 16, which are never given back */
@@ -26,11 +30,14 @@ export class Memory {
   }
 }
 
+/** Tables of one size, by point: a bounded number, of which the longest unused one gives way. */
 export class Tables {
   readonly #memory: Memory;
   readonly #tableBytes: number;
   readonly #tablesMax: number;
   readonly #addresses = new Map<string, number>();
+  /** Reserved, and not filled because making the table failed. */
+  readonly #spare: number[] = [];
 
   constructor(memory: Memory, tableBytes: number, tablesMax: number) {
     this.#memory = memory;
@@ -58,8 +65,6 @@ export class Tables {
     this.#spare.push(address);
     return undefined;
   }
-
-  readonly #spare: number[] = [];
 
   #vacant(): number {
     const spare = this.#spare.pop();
