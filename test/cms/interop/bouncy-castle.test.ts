@@ -16,6 +16,7 @@ import {
   openStock,
   openStrictly,
   sealStock,
+  sealStrictly,
   startBouncyCastle,
 } from './bouncy-castle.ts';
 
@@ -74,6 +75,31 @@ for (const curve of curveNames) {
           content,
         });
         for (const reader of recipients) assert.deepEqual(openOurs(reader, device, envelope), content);
+      });
+    }
+  }
+}
+
+for (const curve of curveNames) {
+  for (const hash of ['sha256', 'sha384', 'sha512']) {
+    for (const count of [1, 3]) {
+      test(`open: made in Java after docs/wire.md, signed, ${curve}, ${hash}, ${count} recipients`, async () => {
+        const { device, readers } = peopleOn(curve);
+        const recipients = readers.slice(0, count);
+        const certificates = recipients.map(({ recipient }) => recipient.certificate);
+        const envelope = await sealStrictly(peer, hash, device, certificates, contextOf(), content);
+        for (const { recipient } of recipients) {
+          const originators = originatorsOf([device.originator]);
+          const opened = createOpener({ recipient, originators }).open(envelope);
+          const { topic, sequence, signers, originator } = opened;
+          assert.deepEqual(opened.content, content);
+          assert.deepEqual({ topic, sequence }, { topic: contextOf().topic, sequence: contextOf().sequence });
+          assert.equal(originator, device.originator);
+          assert.deepEqual(
+            signers.map(({ certificate }) => certificate),
+            [device.signatureKey.certificate],
+          );
+        }
       });
     }
   }

@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { RecipientKey } from '../../../cms/recipient.ts';
+import type { SealContext } from '../../../cms/seal.ts';
 import type { Certificate } from '../../../pki/certificate.ts';
 import type { Identity } from '../identities.ts';
 
@@ -115,6 +116,29 @@ export interface StockSealing {
 /** @returns a bare AuthEnvelopedData as stock BouncyCastle makes it */
 export async function sealStock(peer: BouncyCastle, sealing: StockSealing): Promise<Buffer> {
   return (await peer.ask('seal', sealingWords(sealing))).octets('envelope');
+}
+
+/** @returns a signed envelope as `java/StrictSender.java` makes it */
+export async function sealStrictly(
+  peer: BouncyCastle,
+  hash: string,
+  { signatureKey, recipient }: Pick<Identity, 'signatureKey' | 'recipient'>,
+  recipients: readonly Certificate[],
+  { topic, sequence }: Pick<SealContext, 'topic' | 'sequence'>,
+  content: Uint8Array,
+): Promise<Buffer> {
+  const answer = await peer.ask('sealStrictly', {
+    hash,
+    originatorKey: pkcs8(recipient.key),
+    originator: recipient.certificate.der,
+    signatureKey: pkcs8(signatureKey.key),
+    signer: signatureKey.certificate.der,
+    recipients: recipients.map(({ der }) => der),
+    topic: Buffer.from(topic),
+    sequence: Number(sequence),
+    content,
+  });
+  return answer.octets('envelope');
 }
 
 export interface CpuTime {

@@ -6,12 +6,14 @@ import os from 'node:os';
 import path from 'node:path';
 import test, { after } from 'node:test';
 import { readEnvelope } from '../../../cms/envelope.ts';
+import { CmsError } from '../../../cms/errors.ts';
 import { openAnonymous } from '../../../cms/open-anonymous.ts';
 import { createSealer } from '../../../cms/seal.ts';
 import type { SealFormat } from '../../../cms/seal-format.ts';
 import { addSignature } from '../../../cms/sign.ts';
 import { certificatesToPem, curveNames } from '../../../pki/certificate.ts';
 
+import { privateKeyToPem } from '../../../pki/private-key.ts';
 import { authority, contextOf, makeIdentity, signingTimeMs } from '../identities.ts';
 
 const directory = mkdtempSync(path.join(os.tmpdir(), 'plombe-openssl-'));
@@ -70,6 +72,32 @@ for (const [name, cipher, bytes] of [
     assert.deepEqual(openAnonymous(openssl(args, sent), recipient), sent);
   });
 }
+
+test('openAnonymous: refuses what OpenSSL refuses', () => {
+  const { recipient } = makeIdentity('vendor-snapshot-service');
+  const certificate = written('reader.crt', certificatesToPem([recipient.certificate]));
+  const key = written('reader.key', privateKeyToPem(recipient.key));
+  const envelope = openssl(
+    ['cms', '-encrypt', '-aes-256-gcm', '-binary', '-outform', 'DER', '-recip', certificate],
+    content,
+  );
+  const decrypt = ['cms', '-decrypt', '-binary', '-inform', 'DER', '-recip', certificate, '-inkey', key];
+  assert.deepEqual(openssl(decrypt, envelope), content);
+  let refused = 0;
+  for (let at = 0; at < envelope.length; at += 5) {
+    const changed = Buffer.from(envelope);
+    changed.writeUInt8(changed.readUInt8(at) ^ (1 << (at % 8)), at);
+    const { status, stdout } = spawnSync('openssl', decrypt, { input: changed });
+    if (status === 0) {
+      // A name of the recipient, for one, is covered by nothing; then we may open it or not, but to nothing else.
+      assert.deepEqual(stdout, content, `octet ${at}`);
+      continue;
+    }
+    refused++;
+    assert.throws(() => openAnonymous(changed, recipient), CmsError, `octet ${at}`);
+  }
+  assert.ok(refused > envelope.length / 10);
+});
 
 const formats: Readonly<Record<string, SealFormat>> = {
   default: {},

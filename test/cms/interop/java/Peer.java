@@ -78,6 +78,19 @@ public final class Peer {
             + " " + word("topic", opened.topic().getBytes(StandardCharsets.UTF_8))
             + " sequence=" + opened.sequence();
       }
+      case "sealStrictly":
+        return word("envelope",
+            StrictSender.seal(
+                words.get("hash"),
+                new StrictSender.Originator(
+                    key("originatorKey"),
+                    certificate("originator"),
+                    key("signatureKey"),
+                    certificate("signer")),
+                certificates("recipients"),
+                new String(octets("topic"), StandardCharsets.UTF_8),
+                Long.parseLong(words.get("sequence")),
+                octets("content")));
       case "measureSeal":
         return measured(sealing());
       case "measureOpen":

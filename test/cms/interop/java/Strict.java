@@ -65,7 +65,7 @@ import org.bouncycastle.util.BigIntegers;
 final class Strict {
   record Opened(byte[] content, String topic, BigInteger sequence) {}
 
-  private static final ASN1ObjectIdentifier ENVELOPE_INFO =
+  static final ASN1ObjectIdentifier ENVELOPE_INFO =
       new ASN1ObjectIdentifier("2.25.116409210384605535630202861310983720912");
   private static final Map<ASN1ObjectIdentifier, String> HASHES = Map.of(
       NISTObjectIdentifiers.id_sha256, "SHA-256",
@@ -189,7 +189,7 @@ final class Strict {
     throw new IllegalStateException("not a recipient");
   }
 
-  /** RFC 5753 §3.2, §7.2; SP 800-56A §6.2.1.4: the recipient's static key stands for its ephemeral one too. */
+  /** RFC 5753 §3.2; SP 800-56A §6.2.1.4: the recipient's static key stands for its ephemeral one too. */
   private static byte[] keyEncryptionKey(
       KeyAgreeRecipientInfo info, PrivateKey key, X509Certificate recipient, X509Certificate originator)
       throws Exception {
@@ -207,17 +207,25 @@ final class Strict {
 
     AlgorithmIdentifier wrap =
         AlgorithmIdentifier.getInstance(info.getKeyEncryptionAlgorithm().getParameters());
+    return keyEncryptionKey(
+        info.getKeyEncryptionAlgorithm().getAlgorithm(),
+        wrap,
+        BigIntegers.asUnsignedByteArray(agreement.getFieldSize(), secret));
+  }
+
+  /** RFC 5753 §7.2: the X9.63 KDF over Z and ECC-CMS-SharedInfo. */
+  static byte[] keyEncryptionKey(
+      ASN1ObjectIdentifier agreement, AlgorithmIdentifier wrap, byte[] secret) throws Exception {
     byte[] kek = new byte[WRAPS.get(wrap.getAlgorithm())];
     byte[] bits = ByteBuffer.allocate(4).putInt(8 * kek.length).array();
     byte[] shared = new ECCCMSSharedInfo(wrap, bits).getEncoded(ASN1Encoding.DER);
-    KDF2BytesGenerator kdf = new KDF2BytesGenerator(digest(info.getKeyEncryptionAlgorithm().getAlgorithm()));
-    kdf.init(
-        new KDFParameters(BigIntegers.asUnsignedByteArray(agreement.getFieldSize(), secret), shared));
+    KDF2BytesGenerator kdf = new KDF2BytesGenerator(digest(agreement));
+    kdf.init(new KDFParameters(secret, shared));
     kdf.generateBytes(kek, 0, kek.length);
     return kek;
   }
 
-  private static byte[] commitment(byte[] contentKey, byte[] nonce) {
+  static byte[] commitment(byte[] contentKey, byte[] nonce) {
     HKDFBytesGenerator hkdf = new HKDFBytesGenerator(new SHA256Digest());
     byte[] info = "plombe key commitment 1".getBytes(StandardCharsets.US_ASCII);
     hkdf.init(new HKDFParameters(contentKey, nonce, info));
@@ -233,7 +241,7 @@ final class Strict {
     throw new IllegalStateException("key agreement " + agreement);
   }
 
-  private static ECPublicKeyParameters publicKey(X509Certificate certificate) throws Exception {
+  static ECPublicKeyParameters publicKey(X509Certificate certificate) throws Exception {
     return (ECPublicKeyParameters) PublicKeyFactory.createKey(certificate.getPublicKey().getEncoded());
   }
 
