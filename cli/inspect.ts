@@ -57,7 +57,7 @@ function textOf(summary: EnvelopeSummary): string {
     ['other recipients', summary.otherRecipients || undefined],
     ...summary.signers.map(({ signer, algorithm, signingTimeMs }): [string, string] => [
       'signer',
-      `${identifierText(signer)} by ${algorithm}, ${timeText(signingTimeMs) ?? 'undated'}`,
+      [`${identifierText(signer)} by ${algorithm}`, timeText(signingTimeMs)].filter(Boolean).join(', '),
     ]),
     ...summary.certificates.map((subject): [string, string] => ['certificate', subject]),
   ];

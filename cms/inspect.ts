@@ -16,6 +16,7 @@ export interface SignerSummary {
   readonly signer: CertificateIdentifier;
   /** For example `ecdsa-with-sha256`. */
   readonly algorithm: string;
+  /** Undefined for an originator of ours, whose time is `EnvelopeSummary.signingTimeMs`. */
   readonly signingTimeMs: number | undefined;
 }
 

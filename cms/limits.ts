@@ -11,7 +11,7 @@ export const fileEnvelopeBytesMax = contentBytesMax + envelopeBytesMax;
 export const certificatesMax = 12;
 /** The originator, an auditor on each side, and room for a change of keys. */
 export const signersMax = 8;
-/** Ours writes three authenticated and three signed attributes; others add a few. */
+/** Ours writes two authenticated and up to three signed attributes; others add a few. */
 export const attributesMax = 16;
 /** BouncyCastle streams in segments of 1,000 octets; this is for `fileEnvelopeBytesMax`. */
 export const segmentsMax = 8192;

@@ -106,7 +106,10 @@ function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEn
     throw new CmsError('cms.unsupported', 'an ephemeral-static key agreement names no originator');
   }
   const originator = resolveOriginator(reader, envelope, addressed);
-  const signers = signedData === undefined ? [] : verifySigners(signedData, originator, settings.originators);
+  const signers =
+    signedData === undefined
+      ? []
+      : verifySigners(signedData, originator, authEnveloped.signingTimeMs, settings.originators);
   const content = decryptFor(reader, envelope, addressed, originator);
   const { info, signingTimeMs } = authEnveloped;
   if (options.expectedTopic !== undefined && info !== undefined && info.topic !== options.expectedTopic) {

@@ -145,7 +145,7 @@ function seal(
           writeSignedData({
             content: enveloped,
             certificates: embedded,
-            signers: [makeSignerInfo(enveloped, signature, context.signingTimeMs)],
+            signers: [makeSignerInfo(enveloped, signature, undefined)],
           }),
         );
   if (envelope.length > envelopeBytesMax) {
@@ -172,11 +172,11 @@ function envelop(
   const contentKey = random(format.contentKeyBytes);
   try {
     const attributes = derSetOf([
-      dataAttribute,
       signingTimeAttribute(context.signingTimeMs),
-      ...(format.attributes === 'plain'
-        ? []
-        : [infoAttribute(audiences, context, encoded.encoding, commitTo(contentKey, nonce))]),
+      // RFC 5083 §2.1 asks for a content type only if it is not id-data, and readers of ours take no other.
+      format.attributes === 'plain'
+        ? dataAttribute
+        : infoAttribute(audiences, context, encoded.encoding, commitTo(contentKey, nonce)),
     ]);
     const recipientInfos = audiences.flatMap(({ sender, readers }) =>
       wrapFor(sender, readers, contentKey, random),

@@ -131,18 +131,19 @@ export function readSignerInfo(found: DerElement): SignerInfo {
 /**
  * @param content - the octets to sign: an encoded AuthEnvelopedData
  * @param signer - checked by `checkSignatureKey`
+ * @param signingTimeMs - undefined for the originator, whose time is in the content
  */
 export function makeSignerInfo(
   content: Uint8Array,
   signer: SignatureKey,
-  signingTimeMs: number,
+  signingTimeMs: number | undefined,
 ): WrittenSignerInfo {
   const suite = suiteOf(signer.certificate.curve);
   const messageDigest = hash(suite.hash, content, 'buffer');
   const attributes = derSetOf([
     contentTypeAttribute(oids.authEnvelopedData),
     attribute(oids.messageDigest, derOctetString(messageDigest)),
-    signingTimeAttribute(signingTimeMs),
+    ...(signingTimeMs === undefined ? [] : [signingTimeAttribute(signingTimeMs)]),
   ]);
   const der = derSequence(
     derInteger(3),

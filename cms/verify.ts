@@ -11,12 +11,13 @@ import { isSignedBy } from './signer-info.ts';
 export interface Signer {
   readonly commonName: string;
   readonly certificate: Certificate;
-  /** By the signer's clock; undefined if it did not say. */
+  /** By the signer's clock, the originator's from the content; undefined if it did not say. */
   readonly signingTimeMs: number | undefined;
 }
 
 /**
  * @param originator - who must have signed
+ * @param sealedAtMs - by the originator's clock, among what its signature covers
  * @param others - where further signers, such as an auditor, are looked up; one who is not found is passed over
  * @returns the originator first
  * @throws CmsError `cms.rejected` if the originator did not sign, or the signature of anyone who is known does not verify
@@ -24,6 +25,7 @@ export interface Signer {
 export function verifySigners(
   data: SignedData,
   originator: Originator,
+  sealedAtMs: number | undefined,
   others: Originators,
 ): readonly [Signer, ...Signer[]] {
   const { signature } = originator;
@@ -37,7 +39,8 @@ export function verifySigners(
     if (certificate.commonName !== identity.commonName || !isSignedBy(data.content, info, certificate)) {
       throw rejected();
     }
-    const signer = { commonName: identity.commonName, certificate, signingTimeMs: info.signingTimeMs };
+    const signingTimeMs = info.signingTimeMs ?? (isOwn ? sealedAtMs : undefined);
+    const signer = { commonName: identity.commonName, certificate, signingTimeMs };
     if (isOwn) own = signer;
     else further.push(signer);
   }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { contentBytesMax, envelopeBytesMax, recipientsMax } from '../../domain/limits.ts';
+import { readEnvelopeInfo, writeEnvelopeInfo } from '../../cms/envelope-info.ts';
 import { envelopeDigest, readEnvelope } from '../../cms/envelope.ts';
 import { inspect } from '../../cms/inspect.ts';
 import type { SharedInfoFlavour } from '../../cms/kdf.ts';
@@ -16,6 +17,9 @@ import type { SealedEnvelope, SealOptions } from '../../cms/seal.ts';
 import { addSignature } from '../../cms/sign.ts';
 import { curveNames } from '../../pki/certificate.ts';
 import type { Certificate, CurveName } from '../../pki/certificate.ts';
+import { DerFault, DerReader } from '../../pki/der.ts';
+import { rogueCertificate } from '../pki/rogue-authority.ts';
+import { replaced } from './attacker.ts';
 import { contextOf, makeIdentity } from './identities.ts';
 import type { Identity } from './identities.ts';
 
@@ -218,4 +222,51 @@ test('open: of an originator with several ENC certificates, each that was used i
   );
   const alone = inspect(sealer.seal(Buffer.alloc(9), certificatesOf([two]), contextOf()).envelope);
   assert.deepEqual(alone.info?.originatorHashes, [second.recipient.certificate.sha256]);
+});
+
+test('open: with several certificates bound, the one that the reader knows must be among them', () => {
+  const { key, certificate } = onCurve('P-256').recipient;
+  const renewed = rogueCertificate({
+    commonName,
+    keyUsage: ['keyAgreement'],
+    keyPair: { privateKey: key, publicKey: certificate.publicKey },
+  }).certificate;
+  const [one, two] = [makeIdentity('reader-1'), makeIdentity('reader-2', 'P-384')];
+  const { envelope } = createSealer({ signature, keyAgreement }).seal(
+    Buffer.alloc(9),
+    certificatesOf([one, two]),
+    contextOf(),
+  );
+  const known = [renewed, onCurve('P-384').recipient.certificate].map((enc) => ({
+    commonName,
+    signature: signature.certificate,
+    keyAgreement: enc,
+  }));
+  const changed = { originators: originatorsOf(known) };
+  assert.throws(() => openerFor(one, changed).open(envelope), { code: 'cms.rejected' });
+  assert.equal(openerFor(two, changed).open(envelope).content.length, 9);
+});
+
+test('readEnvelopeInfo: takes one to six hashes, each once and in order', () => {
+  const info = {
+    topic: 'ms-acc-1',
+    sequence: 1,
+    previousDigest: undefined,
+    contentType: 'octets',
+    encoding: 'identity',
+    commitment: Buffer.alloc(32),
+  } as const;
+  const hashes = Array.from({ length: 7 }, (_, index) => Buffer.alloc(32, index + 1));
+  const written = (originatorHashes: readonly Buffer[]) =>
+    new DerReader(writeEnvelopeInfo({ ...info, originatorHashes })).next();
+  for (let count = 1; count <= 6; count++) {
+    const chosen = hashes.slice(0, count);
+    assert.deepEqual(readEnvelopeInfo(written(chosen.toReversed())).originatorHashes, chosen);
+  }
+  const [one = Buffer.alloc(0), two = Buffer.alloc(0)] = hashes;
+  for (const wrong of [[], hashes, [one, one], [Buffer.alloc(31)], [Buffer.alloc(33)]]) {
+    assert.throws(() => readEnvelopeInfo(written(wrong)), DerFault);
+  }
+  const swapped = replaced(written([one, two]).der, Buffer.concat([one, two]), Buffer.concat([two, one]));
+  assert.throws(() => readEnvelopeInfo(new DerReader(swapped).next()), DerFault);
 });

@@ -133,7 +133,7 @@ test('seal: with a given random source a bare envelope is always the same', () =
   );
   assert.equal(
     envelopeDigest(envelope).toString('hex'),
-    '756b781feb0ac61a93ff3f7a6a6340a6c5126baf02317792f1f98902e7c3e9e2',
+    '33f66d5595991963585a701bba481bff9a7a2554834f05c4e118c51a928f2441',
   );
 });
 
