@@ -31,5 +31,7 @@ export function derExplicit(number: number, ...parts: readonly Uint8Array[]): Bu
 
 /** The same element under another tag of one octet. */
 export function derRetagged(tag: number, element: Buffer): Buffer {
-  return Buffer.concat([Buffer.of(tag), element.subarray(1)]);
+  const retagged = Buffer.from(element);
+  retagged[0] = tag;
+  return retagged;
 }

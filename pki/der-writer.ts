@@ -1,9 +1,34 @@
 /** Writes DER (ITU-T X.690 §10). Each function returns a whole element: tag, length and content. */
 import { derTag } from './der.ts';
 
+/** @param tag - of one octet */
 export function derElement(tag: number, ...contents: readonly Uint8Array[]): Buffer {
-  const length = contents.reduce((sum, content) => sum + content.length, 0);
-  return Buffer.concat([derHeader(tag, length), ...contents]);
+  let length = 0;
+  for (const content of contents) length += content.length;
+  // Everything that is signed or sealed is put together here, so it is one allocation and no intermediate header.
+  const lengthOctets =
+    length < 0x80 ? 0 : length < 0x100 ? 1 : length < 0x10000 ? 2 : length < 0x1000000 ? 3 : 4;
+  const element = Buffer.allocUnsafe(2 + lengthOctets + length);
+  element[0] = tag;
+  element[1] = lengthOctets === 0 ? length : 0x80 | lengthOctets;
+  for (let octet = 0; octet < lengthOctets; octet++) {
+    element[1 + lengthOctets - octet] = (length >>> (8 * octet)) & 0xff;
+  }
+  let at = 2 + lengthOctets;
+  for (const content of contents) {
+    put(element, at, content);
+    at += content.length;
+  }
+  return element;
+}
+
+/** A call of `set` costs as much as copying about 30 octets one by one. */
+function put(target: Buffer, at: number, octets: Uint8Array): void {
+  if (octets.length > 30) {
+    target.set(octets, at);
+    return;
+  }
+  for (let index = 0; index < octets.length; index++) target[at + index] = octets[index] ?? 0;
 }
 
 export function derSequence(...elements: readonly Uint8Array[]): Buffer {
@@ -12,16 +37,16 @@ export function derSequence(...elements: readonly Uint8Array[]): Buffer {
 
 /** @param value - 0 to 2^31 - 1 */
 export function derInteger(value: number): Buffer {
-  const octets = Buffer.alloc(4);
-  octets.writeInt32BE(value);
-  return derIntegerOctets(octets);
+  return value < 0x80
+    ? Buffer.of(derTag.integer, 1, value)
+    : derIntegerOctets([value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff]);
 }
 
 /** @param octets - big endian, not negative; leading zeros are dropped as X.690 §8.3.2 asks */
-export function derIntegerOctets(octets: Uint8Array): Buffer {
+export function derIntegerOctets(octets: Uint8Array | readonly number[]): Buffer {
   let start = 0;
   while (start < octets.length - 1 && octets[start] === 0 && (octets[start + 1] ?? 0) < 0x80) start += 1;
-  return derElement(derTag.integer, octets.subarray(start));
+  return derElement(derTag.integer, Uint8Array.from(octets.slice(start)));
 }
 
 export function derTrue(): Buffer {
@@ -49,21 +74,31 @@ export function derObjectIdentifier(oid: string): Buffer {
 
 /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on; whole seconds. */
 export function derTime(atMs: number): Buffer {
-  const digits = new Date(atMs).toISOString().replaceAll(/[-:T]/g, '').slice(0, 14);
-  const isUtc = digits < '2050';
-  return derElement(
-    isUtc ? derTag.utcTime : derTag.generalizedTime,
-    Buffer.from(`${isUtc ? digits.slice(2) : digits}Z`, 'latin1'),
-  );
+  const at = new Date(atMs);
+  const year = at.getUTCFullYear();
+  const century = Math.floor(year / 100);
+  const pairs = [
+    century,
+    year % 100,
+    at.getUTCMonth() + 1,
+    at.getUTCDate(),
+    at.getUTCHours(),
+    at.getUTCMinutes(),
+    at.getUTCSeconds(),
+  ];
+  const isUtc = year < 2050;
+  if (isUtc) pairs.shift();
+  const octets = new Uint8Array(2 * pairs.length + 1);
+  for (const [index, pair] of pairs.entries()) {
+    octets[2 * index] = asciiZero + Math.floor(pair / 10);
+    octets[2 * index + 1] = asciiZero + (pair % 10);
+  }
+  octets[octets.length - 1] = asciiZulu;
+  return derElement(isUtc ? derTag.utcTime : derTag.generalizedTime, octets);
 }
 
-function derHeader(tag: number, length: number): Buffer {
-  if (length < 0x80) return Buffer.of(tag, length);
-  const octets = Buffer.alloc(4);
-  octets.writeUInt32BE(length);
-  const significant = octets.subarray(octets.findIndex((octet) => octet !== 0));
-  return Buffer.concat([Buffer.of(tag, 0x80 | significant.length), significant]);
-}
+const asciiZero = 0x30;
+const asciiZulu = 0x5a;
 
 function arcOctets(arc: number): number[] {
   const octets = [arc % 128];
