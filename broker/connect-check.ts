@@ -1,14 +1,13 @@
 /** Decides on a CONNECT (MQTT 3.1.1 §3.1): who may begin a session, and with which will. */
 import { randomUUID } from 'node:crypto';
-import type { IConnectPacket } from 'mqtt-packet';
 import type { BrokerLimits } from './limits.ts';
 import type { ConnackCode } from './encode.ts';
 import { connackCode } from './encode.ts';
-import type { Publication, Qos } from './message.ts';
+import type { Publication } from './message.ts';
+import type { ConnectPacket } from './packets.ts';
 import type { RoleTable } from './roles.ts';
 import type { SessionRefusal, Sessions } from './sessions.ts';
 import { decide } from './tacs.ts';
-import { wasUtf8 } from './wire.ts';
 
 export interface AcceptedConnect {
   readonly clientId: string;
@@ -18,8 +17,7 @@ export interface AcceptedConnect {
   readonly will: Publication | undefined;
 }
 
-export type ConnectRefusal =
-  'client_id_missing' | 'client_id_malformed' | 'client_id_too_long' | 'will_denied' | SessionRefusal;
+export type ConnectRefusal = 'client_id_missing' | 'client_id_too_long' | 'will_denied' | SessionRefusal;
 
 export interface RefusedConnect {
   readonly code: ConnackCode;
@@ -27,18 +25,17 @@ export interface RefusedConnect {
 }
 
 export function checkConnect(
-  connect: IConnectPacket,
+  connect: ConnectPacket,
   identity: string,
   context: { readonly limits: BrokerLimits; readonly roles: RoleTable; readonly sessions: Sessions },
 ): AcceptedConnect | RefusedConnect {
   const { limits, roles, sessions } = context;
-  const kind = connect.clean === true ? 'clean' : 'stored';
+  const kind = connect.clean ? 'clean' : 'stored';
   if (connect.clientId === '' && kind === 'stored') {
     return { code: connackCode.identifierRejected, refusal: 'client_id_missing' }; // [MQTT-3.1.3-8]
   }
   // [MQTT-3.1.3-6]: the server names a client that does not name itself.
   const clientId = connect.clientId === '' ? `auto-${randomUUID()}` : connect.clientId;
-  if (!wasUtf8(clientId)) return { code: connackCode.identifierRejected, refusal: 'client_id_malformed' };
   if (clientId.length > limits.clientIdLengthMax) {
     return { code: connackCode.identifierRejected, refusal: 'client_id_too_long' };
   }
@@ -49,21 +46,15 @@ export function checkConnect(
   const refusal = sessions.refusal(identity, clientId);
   if (refusal !== undefined) return { code: connackCode.serverUnavailable, refusal };
   const keepAliveSeconds =
-    connect.keepalive === undefined || connect.keepalive === 0
+    connect.keepAliveSeconds === 0
       ? limits.keepAliveSecondsMax
-      : Math.min(connect.keepalive, limits.keepAliveSecondsMax);
+      : Math.min(connect.keepAliveSeconds, limits.keepAliveSecondsMax);
   return { clientId, kind, silenceMs: keepAliveSeconds * 1500, will };
 }
 
-function willOf({ will }: IConnectPacket): Publication | undefined {
+function willOf({ will }: ConnectPacket): Publication | undefined {
   if (will === undefined) return undefined;
-  const qos: Qos = will.qos ?? 0;
+  const { topic, payload, qos, retain } = will;
   // A copy, for it outlives the chunk that it was read from.
-  return {
-    topic: will.topic,
-    payload: Buffer.from(will.payload),
-    qos,
-    retain: will.retain ?? false,
-    origin: 'client',
-  };
+  return { topic, payload: Buffer.from(payload), qos, retain, origin: 'client' };
 }

@@ -1,6 +1,5 @@
 /** One client's connection: its packets in, its packets out, from the verified TLS session to its end (MQTT 3.1.1). */
 import type { TLSSocket } from 'node:tls';
-import type { IConnectPacket, ISubscription } from 'mqtt-packet';
 import type { Log } from '../runtime/log.ts';
 import { checkConnect } from './connect-check.ts';
 import type { Outlet } from './delivery-queue.ts';
@@ -26,8 +25,9 @@ import type { Sessions } from './sessions.ts';
 import type { Store } from './store.ts';
 import { decide } from './tacs.ts';
 import type { Flushable, Turn } from './turn.ts';
-import { PacketReader, wasUtf8 } from './wire.ts';
-import type { IncomingPacket, PublishPacket, WireFault } from './wire.ts';
+import type { WireFault } from './packet-body.ts';
+import type { ConnectPacket, IncomingPacket, PublishPacket, SubscriptionRequest } from './packets.ts';
+import { PacketReader } from './wire.ts';
 
 export interface ConnectionContext {
   readonly store: Store;
@@ -200,7 +200,7 @@ export class Connection implements Client, Outlet, Flushable {
   #receive(packet: IncomingPacket): void {
     const session = this.#session;
     if (session === undefined) {
-      if (packet.type === 'connect') this.#connect(packet.connect);
+      if (packet.type === 'connect') this.#connect(packet);
       else this.#refuse({ reason: 'unexpected_packet', detail: `${packet.type} before CONNECT` }); // [MQTT-3.1.0-1]
       return;
     }
@@ -225,12 +225,14 @@ export class Connection implements Client, Outlet, Flushable {
       case 'disconnect':
         this.#will = undefined; // [MQTT-3.14.4-3]
         return this.close('disconnected');
+      case 'auth':
       case 'connect':
         return this.#refuse({ reason: 'unexpected_packet', detail: 'a second CONNECT' }); // [MQTT-3.1.0-2]
     }
   }
 
-  #connect(connect: IConnectPacket): void {
+  #connect(connect: ConnectPacket): void {
+    if (connect.version === 5) return this.#refuse({ reason: 'unsupported_version', detail: 'MQTT 5' });
     const { limits, sessions, log } = this.#context;
     const { identity } = this.peer;
     const checked = checkConnect(connect, identity, this.#context);
@@ -318,24 +320,21 @@ export class Connection implements Client, Outlet, Flushable {
     return allowed;
   }
 
-  #subscribe(session: Session, packetId: number, asked: readonly ISubscription[]): void {
+  #subscribe(session: Session, packetId: number, asked: readonly SubscriptionRequest[]): void {
     const { hub, limits } = this.#context;
     if (asked.length > limits.subscriptionsPerSessionMax) {
       return this.#refuse({ reason: 'malformed_packet', detail: `SUBSCRIBE with ${asked.length} filters` });
     }
-    if (!asked.every(({ topic }) => wasUtf8(topic))) {
-      return this.#refuse({ reason: 'malformed_packet', detail: 'a filter is not UTF-8, or has a NUL' }); // [MQTT-1.5.3-1]
-    }
     const granted = asked.map((subscription) => this.#grant(session, subscription));
     this.#write(encodeSuback(packetId, granted)); // [MQTT-3.8.4-5]: one code for each filter, in order
-    for (const [index, { topic, qos }] of asked.entries()) {
-      if (granted[index] !== subscriptionFailure) hub.replay(session, topic, qos);
+    for (const [index, { filter, qos }] of asked.entries()) {
+      if (granted[index] !== subscriptionFailure) hub.replay(session, filter, qos);
     }
     return undefined;
   }
 
   /** @returns the granted QoS, or 0x80; a filter that is not granted is neither kept nor stored */
-  #grant(session: Session, { topic: filter, qos }: ISubscription): number {
+  #grant(session: Session, { filter, qos }: SubscriptionRequest): number {
     const { roles, limits, measures, log, sessions } = this.#context;
     const { identity } = this.peer;
     const decision = decide(identity, 'subscribe', filter, roles);

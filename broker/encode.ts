@@ -1,5 +1,4 @@
 /** Writes the packets that a broker sends (MQTT 3.1.1 §3). */
-import mqttPacket from 'mqtt-packet';
 import type { Qos } from './message.ts';
 
 /** CONNACK return codes (§3.2.2.3). */
@@ -53,15 +52,30 @@ export function encodeAcknowledgement(type: keyof typeof firstBytes, packetId: n
 }
 
 export function encodeConnack(returnCode: ConnackCode, sessionPresent: boolean): Buffer {
-  return mqttPacket.generate({ cmd: 'connack', returnCode, sessionPresent });
+  return Buffer.from([0x20, 2, sessionPresent ? 1 : 0, returnCode]);
 }
 
 export function encodeSuback(packetId: number, granted: readonly number[]): Buffer {
-  return mqttPacket.generate({ cmd: 'suback', messageId: packetId, granted: [...granted] });
+  return encodePacket(0x90, [packetId >> 8, packetId & 0xff, ...granted]);
 }
 
 export function encodeUnsuback(packetId: number): Buffer {
-  return mqttPacket.generate({ cmd: 'unsuback', messageId: packetId, granted: [] });
+  return encodePacket(0xb0, [packetId >> 8, packetId & 0xff]);
+}
+
+function encodePacket(first: number, body: readonly number[]): Buffer {
+  return Buffer.from([first, ...encodeVariableInteger(body.length), ...body]);
+}
+
+/** One to four bytes (§2.2.3). */
+function encodeVariableInteger(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  do {
+    bytes.push((rest % 128) | (rest >= 128 ? 0x80 : 0));
+    rest = Math.floor(rest / 128);
+  } while (rest > 0);
+  return bytes;
 }
 
 export const pingresp = Buffer.from([0xd0, 0]);

@@ -1,47 +1,19 @@
-/** Reads MQTT 3.1.1 packets from a byte stream: bounds first, then strict decoding. */
-import { isUtf8 } from 'node:buffer';
-import mqttPacket from 'mqtt-packet';
-import type { IConnectPacket, ISubscription, Packet, Parser } from 'mqtt-packet';
-import type { Qos } from './message.ts';
+/** Reads MQTT packets from a byte stream: bounds first, then strict decoding. */
+import type { Decoded, Frame } from './decode.ts';
+import {
+  decodeAcknowledgement,
+  decodeAuth,
+  decodeConnect,
+  decodeDisconnect,
+  decodePublish,
+  decodeSubscribe,
+  decodeUnsubscribe,
+} from './decode.ts';
+import type { WireFault } from './packet-body.ts';
+import { malformed } from './packet-body.ts';
+import type { AcknowledgementType, IncomingPacket, ProtocolVersion } from './packets.ts';
 
-export interface PublishPacket {
-  readonly type: 'publish';
-  readonly topic: string;
-  /** A slice of the chunk that was read. */
-  readonly payload: Buffer;
-  readonly qos: Qos;
-  readonly retain: boolean;
-  readonly duplicate: boolean;
-  /** 0 for QoS 0. */
-  readonly packetId: number;
-}
-export type AcknowledgementType = 'puback' | 'pubrec' | 'pubrel' | 'pubcomp';
-export type IncomingPacket =
-  | PublishPacket
-  | { readonly type: AcknowledgementType; readonly packetId: number }
-  | { readonly type: 'connect'; readonly connect: IConnectPacket }
-  | {
-      readonly type: 'subscribe';
-      readonly packetId: number;
-      readonly subscriptions: readonly ISubscription[];
-    }
-  | { readonly type: 'unsubscribe'; readonly packetId: number; readonly filters: readonly string[] }
-  | { readonly type: 'pingreq' }
-  | { readonly type: 'disconnect' };
-
-export type WireFaultReason =
-  | 'malformed_packet'
-  | 'packet_too_large'
-  | 'unsupported_version' // a CONNECT of another protocol level
-  | 'unexpected_packet'; // one that only a server sends
-
-/** A peer sent what MQTT 3.1.1 does not allow [MQTT-4.8.0-1]. */
-export interface WireFault {
-  readonly reason: WireFaultReason;
-  readonly detail: string;
-}
-
-/** Control packet types (MQTT 3.1.1 §2.2.1). */
+/** Control packet types (MQTT 3.1.1 §2.2.1, MQTT 5 §2.1.2). */
 const packetType = {
   connect: 1,
   publish: 3,
@@ -53,6 +25,7 @@ const packetType = {
   unsubscribe: 10,
   pingreq: 12,
   disconnect: 14,
+  auth: 15,
 } as const;
 
 const acknowledgements: ReadonlyMap<number, AcknowledgementType> = new Map([
@@ -62,7 +35,7 @@ const acknowledgements: ReadonlyMap<number, AcknowledgementType> = new Map([
   [packetType.pubcomp, 'pubcomp'],
 ]);
 
-/** [MQTT-2.2.2-2]: the flags of every type but PUBLISH are fixed. */
+/** [MQTT-2.2.2-2], [MQTT-2.1.3-1]: the flags of every type but PUBLISH are fixed. */
 const packetsWithFlagsTwo = new Set<number>([
   packetType.pubrel,
   packetType.subscribe,
@@ -72,17 +45,12 @@ const packetsWithFlagsTwo = new Set<number>([
 /** Handles one packet; false ends the reading. */
 export type PacketHandler = (packet: IncomingPacket) => boolean;
 
-/**
- * Splits the stream at packet ends, so that no length inside a packet can reach into the next. PUBLISH and its
- * acknowledgements, the hot path, are decoded here; everything else by `mqtt-packet`.
- */
+/** Splits the stream at packet ends, so that no length inside a packet can reach into the next. */
 export class PacketReader {
   /** Of a whole packet, fixed header included. */
   packetBytesMax: number;
   readonly #handler: PacketHandler;
-  readonly #parser: Parser;
-  #parsed: Packet | undefined;
-  #parseError: string | undefined;
+  #version: ProtocolVersion | undefined;
   /** The beginning of a packet whose rest has not come. */
   #parts: Buffer[] = [];
   #partsBytes = 0;
@@ -91,11 +59,11 @@ export class PacketReader {
   constructor(packetBytesMax: number, handler: PacketHandler) {
     this.packetBytesMax = packetBytesMax;
     this.#handler = handler;
-    this.#parser = mqttPacket.parser({ protocolVersion: 4 });
-    this.#parser.on('packet', (packet) => (this.#parsed = packet));
-    this.#parser.on('error', (error: unknown) => {
-      this.#parseError ??= error instanceof Error ? error.message : String(error);
-    });
+  }
+
+  /** As the CONNECT said, even if the rest of it was malformed. */
+  get version(): ProtocolVersion | undefined {
+    return this.#version;
   }
 
   /** @returns why the stream cannot be read any further, or undefined */
@@ -111,8 +79,8 @@ export class PacketReader {
     }
     let offset = 0;
     while (offset < data.length) {
-      const header = readFixedHeader(data, offset);
-      if (typeof header === 'string') return { reason: 'malformed_packet', detail: header };
+      const header = readFixedHeader(data, offset, this.#version === 5);
+      if (typeof header === 'string') return malformed(header);
       const end = header === undefined ? undefined : header.bodyStart + header.length;
       if (end !== undefined && end - offset > this.packetBytesMax) {
         return {
@@ -124,7 +92,8 @@ export class PacketReader {
         this.#keep(data, offset, end === undefined ? 0 : end - offset);
         return undefined;
       }
-      const packet = this.#decode(data, offset, header.bodyStart, end);
+      const first = data.readUInt8(offset);
+      const packet = this.#decode({ first, data, bodyStart: header.bodyStart, end });
       if ('reason' in packet) return packet;
       if (!this.#handler(packet)) return undefined;
       offset = end;
@@ -138,135 +107,58 @@ export class PacketReader {
     this.#wantedBytes = wantedBytes;
   }
 
-  #decode(data: Buffer, start: number, bodyStart: number, end: number): IncomingPacket | WireFault {
-    const first = data.readUInt8(start);
-    const type = first >> 4;
-    if (type === packetType.publish) return decodePublish(first, data, bodyStart, end);
-    if ((first & 0x0f) !== (packetsWithFlagsTwo.has(type) ? 2 : 0))
-      return malformed('reserved flags are set');
-    const acknowledgement = acknowledgements.get(type);
-    if (acknowledgement !== undefined) {
-      if (end - bodyStart !== 2) return malformed(`${acknowledgement} of ${end - bodyStart} bytes`);
-      return { type: acknowledgement, packetId: data.readUInt16BE(bodyStart) };
+  #decode(frame: Frame): Decoded {
+    const type = frame.first >> 4;
+    const version = this.#version ?? 4;
+    if (type === packetType.publish) return decodePublish(frame, version);
+    if ((frame.first & 0x0f) !== (packetsWithFlagsTwo.has(type) ? 2 : 0)) {
+      return malformed(`flags ${frame.first & 0x0f} of packet type ${type}`);
     }
+    const acknowledgement = acknowledgements.get(type);
+    if (acknowledgement !== undefined) return decodeAcknowledgement(acknowledgement, frame, version);
     switch (type) {
-      case packetType.pingreq:
-      case packetType.disconnect:
-        if (end !== bodyStart) return malformed('PINGREQ and DISCONNECT have no content');
-        return { type: type === packetType.pingreq ? 'pingreq' : 'disconnect' };
       case packetType.connect:
+        return this.#decodeConnect(frame);
       case packetType.subscribe:
+        return decodeSubscribe(frame, version);
       case packetType.unsubscribe:
-        return this.#parse(data.subarray(start, end), bodyStart - start);
+        return decodeUnsubscribe(frame, version);
+      case packetType.pingreq:
+        return frame.bodyStart === frame.end ? { type: 'pingreq' } : malformed('PINGREQ with content');
+      case packetType.disconnect:
+        return decodeDisconnect(frame, version);
+      case packetType.auth:
+        return version === 5 ? decodeAuth(frame) : unexpected(type);
       default:
-        return { reason: 'unexpected_packet', detail: `packet type ${type}` };
+        return unexpected(type);
     }
   }
 
-  #parse(frame: Buffer, bodyStart: number): IncomingPacket | WireFault {
-    this.#parsed = undefined;
-    this.#parseError = undefined;
-    const left = this.#parser.parse(frame);
-    const packet = this.#parsed as Packet | undefined;
-    if (this.#parseError !== undefined) return parseFault(this.#parseError);
-    if (packet === undefined || left !== 0) return malformed('the packet is cut short');
-    if (packet.cmd === 'connect') return checkConnect(packet, frame, bodyStart);
-    const packetId = packet.messageId ?? 0;
-    if (packetId === 0) return malformed('packet identifier 0'); // [MQTT-2.3.1-1]
-    if (packet.cmd === 'subscribe') {
-      const { subscriptions } = packet;
-      return subscriptions.length === 0
-        ? malformed('SUBSCRIBE without a filter') // [MQTT-3.8.3-3]
-        : { type: 'subscribe', packetId, subscriptions };
-    }
-    if (packet.cmd !== 'unsubscribe') return malformed(`unexpected ${packet.cmd}`);
-    const { unsubscriptions: filters } = packet;
-    return filters.length === 0
-      ? malformed('UNSUBSCRIBE without a filter') // [MQTT-3.10.3-2]
-      : { type: 'unsubscribe', packetId, filters };
+  #decodeConnect(frame: Frame): Decoded {
+    // Whoever has said it once has said its version; a second one is refused by whoever handles packets.
+    const { packet, version } = decodeConnect(frame);
+    this.#version ??= version;
+    return packet;
   }
 }
 
-/** @returns undefined if it has not come whole; a text if it is malformed (MQTT 3.1.1 §2.2.3) */
+function unexpected(type: number): WireFault {
+  return { reason: 'unexpected_packet', detail: `packet type ${type} from a client` };
+}
+
+/** @returns undefined if the header is not complete, and a string that says why if it is malformed */
 function readFixedHeader(
   data: Buffer,
   start: number,
-): { bodyStart: number; length: number } | string | undefined {
+  isMinimalRequired: boolean,
+): { readonly bodyStart: number; readonly length: number } | string | undefined {
   let length = 0;
   for (let index = 0; index < 4; index++) {
     const byte = data[start + 1 + index];
     if (byte === undefined) return undefined;
     length += (byte & 0x7f) * 128 ** index;
+    if (byte === 0 && index > 0 && isMinimalRequired) return 'remaining length is longer than it has to be'; // [MQTT-1.5.5-1]
     if ((byte & 0x80) === 0) return { bodyStart: start + 2 + index, length };
   }
   return 'remaining length of more than four bytes';
-}
-
-function decodePublish(
-  first: number,
-  data: Buffer,
-  bodyStart: number,
-  end: number,
-): PublishPacket | WireFault {
-  const qos = (first >> 1) & 3;
-  const duplicate = (first & 8) !== 0;
-  if (qos === 3) return malformed('PUBLISH with QoS 3'); // [MQTT-3.3.1-4]
-  if (qos === 0 && duplicate) return malformed('PUBLISH with QoS 0 and DUP'); // [MQTT-3.3.1-2]
-  if (end - bodyStart < 2) return malformed('PUBLISH without a topic');
-  const topicStart = bodyStart + 2;
-  const topicEnd = topicStart + data.readUInt16BE(bodyStart);
-  const payloadStart = topicEnd + (qos === 0 ? 0 : 2);
-  if (payloadStart > end) return malformed('PUBLISH whose topic is longer than the packet');
-  const topicBytes = data.subarray(topicStart, topicEnd);
-  if (!isUtf8(topicBytes)) return malformed('topic is not UTF-8'); // [MQTT-1.5.3-1]
-  const packetId = qos === 0 ? 0 : data.readUInt16BE(topicEnd);
-  if (qos !== 0 && packetId === 0) return malformed('packet identifier 0'); // [MQTT-2.3.1-1]
-  return {
-    type: 'publish',
-    topic: topicBytes.toString('utf8'),
-    payload: data.subarray(payloadStart, end),
-    qos: qos === 0 ? 0 : qos === 1 ? 1 : 2,
-    retain: (first & 1) !== 0,
-    duplicate,
-    packetId,
-  };
-}
-
-/** What `mqtt-packet` lets pass and MQTT 3.1.1 §3.1 does not. */
-function checkConnect(connect: IConnectPacket, frame: Buffer, bodyStart: number): IncomingPacket | WireFault {
-  const isMqtt311 = connect.protocolId === 'MQTT' && connect.protocolVersion === 4;
-  const isMqtt31 = connect.protocolId === 'MQIsdp' && connect.protocolVersion === 3;
-  if (!isMqtt311 && !isMqtt31) {
-    return {
-      reason: 'unsupported_version',
-      detail: `${String(connect.protocolId)} ${String(connect.protocolVersion)}`,
-    };
-  }
-  const levelOffset = bodyStart + 2 + frame.readUInt16BE(bodyStart);
-  if ((frame.readUInt8(levelOffset) & 0x80) !== 0) {
-    // Mosquitto's mark of a bridge that wants private behaviour; refused, it falls back to being a client.
-    return { reason: 'unsupported_version', detail: 'the bridge bit of the protocol level' };
-  }
-  const flags = frame.readUInt8(levelOffset + 1);
-  if ((flags & 0xc0) === 0x40) return malformed('a password without a user name'); // [MQTT-3.1.2-22]
-  if ((flags & 0x18) === 0x18) return malformed('a will with QoS 3'); // [MQTT-3.1.2-14]
-  return { type: 'connect', connect };
-}
-
-function parseFault(error: string): WireFault {
-  return error.startsWith('Invalid protocol')
-    ? { reason: 'unsupported_version', detail: error }
-    : malformed(error);
-}
-
-function malformed(detail: string): WireFault {
-  return { reason: 'malformed_packet', detail };
-}
-
-/**
- * Whether a string that `mqtt-packet` decoded was well-formed. It puts U+FFFD where bytes were not UTF-8, so a
- * filter or client identifier that really has U+FFFD in it is refused too; nobody names anything so.
- */
-export function wasUtf8(text: string): boolean {
-  return !text.includes('\ufffd') && !text.includes('\0');
 }
