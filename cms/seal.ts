@@ -82,6 +82,7 @@ export type Recipient = Certificate | HybridRecipient;
 interface Originator {
   /** In the order of its keys. */
   readonly senders: ReadonlyMap<CurveName, Sender>;
+  readonly audiences: Audiences;
   readonly signature: SignatureKey | undefined;
   readonly format: FullFormat;
   readonly random: Random;
@@ -116,6 +117,7 @@ export function createSealer(keys: SealKeys, options: SealOptions = {}): Sealer 
   }
   const originator: Originator = {
     senders: byCurve,
+    audiences: new Audiences(byCurve),
     signature,
     format,
     random: options.random ?? randomBytes,
@@ -130,7 +132,7 @@ function seal(
   recipients: readonly Recipient[],
   context: SealContext,
 ): SealedEnvelope {
-  const audiences = requireAudiences(originator, recipients);
+  const audiences = originator.audiences.of(recipients);
   if (content.length > contentBytesMax) {
     throw new CmsError('cms.unsupported', `content of ${content.length} octets; at most ${contentBytesMax}`);
   }
@@ -168,8 +170,9 @@ function envelop(
   const encoded: EncodedContent = format.compress
     ? encodeContent(content)
     : { encoding: 'identity', octets: content };
-  const nonce = random(nonceBytes);
-  const contentKey = random(format.contentKeyBytes);
+  // One draw: a system call costs more than what it returns.
+  const drawn = random(nonceBytes + format.contentKeyBytes);
+  const [nonce, contentKey] = [drawn.subarray(0, nonceBytes), drawn.subarray(nonceBytes)];
   try {
     const attributes = derSetOf([
       signingTimeAttribute(context.signingTimeMs),
@@ -205,8 +208,34 @@ function infoAttribute(
   return attribute(oids.envelopeInfo, writeEnvelopeInfo(info));
 }
 
+/** As a rule the recipients are those of the envelope before, and then they are not checked and sorted again. */
+class Audiences {
+  readonly #senders: Originator['senders'];
+  #recipients: readonly Recipient[] = [];
+  #audiences: readonly Audience[] = [];
+
+  constructor(senders: Originator['senders']) {
+    this.#senders = senders;
+  }
+
+  of(recipients: readonly Recipient[]): readonly Audience[] {
+    const isSame =
+      recipients.length === this.#recipients.length &&
+      recipients.length > 0 &&
+      recipients.every((recipient, index) => recipient === this.#recipients[index]);
+    if (!isSame) {
+      this.#audiences = requireAudiences(this.#senders, recipients);
+      this.#recipients = [...recipients];
+    }
+    return this.#audiences;
+  }
+}
+
 /** @returns the recipients by curve, each once */
-function requireAudiences({ senders }: Originator, recipients: readonly Recipient[]): readonly Audience[] {
+function requireAudiences(
+  senders: Originator['senders'],
+  recipients: readonly Recipient[],
+): readonly Audience[] {
   const byCurve = Map.groupBy(requireReaders(recipients), ({ agreement }) => agreement.suite.curve);
   return Array.from(byCurve, ([curve, readers]) => {
     const sender = senders.get(curve);

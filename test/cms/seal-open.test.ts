@@ -124,7 +124,7 @@ test('seal: with a given random source a bare envelope is always the same', () =
   assert.ok(fixture?.recipients[0]);
   const keyAgreement = fixtureRecipient(fixture.recipients[0]);
   let counter = 0;
-  const random = (bytes: number) => Buffer.alloc(bytes, ++counter);
+  const random = (bytes: number) => Buffer.from(Array.from({ length: bytes }, () => ++counter & 0xff));
   const recipient = fixtureCertificate('pki/p256-rcpt2.crt.pem');
   const { envelope } = createSealer({ keyAgreement }, { random }).seal(
     Buffer.from('below the size that DEFLATE is tried on'),
@@ -133,7 +133,7 @@ test('seal: with a given random source a bare envelope is always the same', () =
   );
   assert.equal(
     envelopeDigest(envelope).toString('hex'),
-    '33f66d5595991963585a701bba481bff9a7a2554834f05c4e118c51a928f2441',
+    '241c552a461d09402b0c4c50bb77fe56cf83dd5b9509e1a68488f557267d26ab',
   );
 });
 

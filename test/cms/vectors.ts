@@ -109,12 +109,13 @@ export function contextOfVector({ context }: Vector): SealContext {
   };
 }
 
-/** What a sealer draws, in this order. */
+/** What a sealer draws, octet after octet in this order. */
 export function randomOf({ nonce, contentKey, ephemeralKey }: Vector): Random {
-  const draws = [nonce, contentKey, ephemeralKey].map((octets) => Buffer.from(octets, 'hex'));
+  const octets = Buffer.from(nonce + contentKey + ephemeralKey, 'hex');
+  let drawn = 0;
   return (bytes) => {
-    const draw = draws.shift();
-    if (draw?.length !== bytes) throw new Error(`a draw of ${bytes} octets is not the next one`);
-    return draw;
+    if (drawn + bytes > octets.length) throw new Error(`a draw of ${bytes} octets, and there are fewer left`);
+    drawn += bytes;
+    return Buffer.from(octets.subarray(drawn - bytes, drawn));
   };
 }
