@@ -81,6 +81,18 @@ test('openAnonymous: an envelope that has an originator is none of its business'
   assert.throws(() => openAnonymous(readFixture(fixture.file), recipient), { code: 'cms.unsupported' });
 });
 
+test('open: embedded certificates that are not readable matter if the originator is not known', () => {
+  const fixture = fixtures.find(({ id }) => id === 'neg-p256-certs-garbage');
+  assert.ok(fixture?.recipients[0]);
+  const opener = createOpener({
+    recipient: fixtureRecipient(fixture.recipients[0]),
+    originators: originatorsOf([]),
+    verifyChain: () => undefined,
+    policy: { allowUnsigned: true },
+  });
+  assert.throws(() => opener.open(readFixture(fixture.file)), { code: 'cms.malformed' });
+});
+
 test('open: a signing time among the unauthenticated attributes is not believed', () => {
   const fixture = fixtures.find(({ id }) => id === 'neg-p256-unauth-attrs');
   assert.ok(fixture?.recipients[0]);

@@ -8,7 +8,9 @@ import { agreementKey, createMqvRecipient } from '../../cms/ecmqv.ts';
 import { readEnvelope } from '../../cms/envelope.ts';
 import { hybridKek } from '../../cms/hybrid.ts';
 import type { HybridRecipient } from '../../cms/hybrid.ts';
+import { readHybridRecipient } from '../../cms/hybrid-recipient-info.ts';
 import type { HybridRecipientInfo } from '../../cms/hybrid-recipient-info.ts';
+import { derExplicit, derOid } from '../../cms/der-writer.ts';
 import { inspect } from '../../cms/inspect.ts';
 import { unwrapKey } from '../../cms/key-wrap.ts';
 import { oids } from '../../cms/oid.ts';
@@ -18,7 +20,9 @@ import { originatorsOf } from '../../cms/originator.ts';
 import { createSealer } from '../../cms/seal.ts';
 import type { Recipient } from '../../cms/seal.ts';
 import type { SealFormat } from '../../cms/seal-format.ts';
-import { derElement, derSequence } from '../../pki/der-writer.ts';
+import { DerReader } from '../../pki/der.ts';
+import type { DerElement } from '../../pki/der.ts';
+import { derBitString, derElement, derInteger, derOctetString, derSequence } from '../../pki/der-writer.ts';
 import { curveNames } from '../../pki/certificate.ts';
 import { rogueCertificate } from '../pki/rogue-authority.ts';
 import { replaced } from './attacker.ts';
@@ -223,6 +227,42 @@ test('open: a ciphertext of another length, key derivation or algorithm is refus
   });
 });
 
+test('readHybridRecipient: takes what a sender writes, and nothing that is a little different', () => {
+  assert.ok(readHybridRecipient(handmade({})));
+  for (const other of [
+    { type: oids.data },
+    { value: Buffer.of(0x05, 0) },
+    { kem: derOid(oids.kemRecipient) },
+  ]) {
+    assert.equal(readHybridRecipient(handmade(other)), undefined);
+  }
+  const ephemeral = derSequence(derSequence(derOid(oids.ecPublicKey)), derBitString(Buffer.alloc(65, 4)));
+  for (const [fault, wrong] of [
+    ['version', { version: 1 }],
+    ['trailing bytes', { after: derInteger(0) }],
+    ['of 1087 octets', { ciphertext: Buffer.alloc(1087) }],
+    ['of 1089 octets', { ciphertext: Buffer.alloc(1089) }],
+    ['not HKDF', { kdf: oids.sha256 }],
+    ['of another ciphertext', { digest: Buffer.alloc(32) }],
+    [
+      'more material than is used',
+      { mqv: derSequence(ephemeral, derExplicit(0, derOctetString(Buffer.alloc(4)))) },
+    ],
+    [
+      'octets',
+      {
+        mqv: derSequence(
+          derSequence(derSequence(derOid(oids.ecPublicKey)), derBitString(Buffer.alloc(1000))),
+        ),
+      },
+    ],
+    ['trailing bytes', { mqv: Buffer.concat([derSequence(ephemeral), derInteger(0)]) }],
+    ['expected tag', { mqv: derInteger(0) }],
+  ] as const satisfies readonly (readonly [string, Handmade])[]) {
+    assert.throws(() => readHybridRecipient(handmade(wrong)), { message: new RegExp(fault) }, fault);
+  }
+});
+
 test('open: whoever is addressed with and without ML-KEM refuses', () => {
   const classical = readEnvelope(seal([hybrid.keyAgreement])).authEnveloped;
   assert.equal(classical.keyAgreements.length, 1);
@@ -301,4 +341,43 @@ function bothKindsFor(envelope: Buffer): Buffer {
   );
   assert.ok(from && to);
   return replaced(envelope, from, to);
+}
+
+interface Handmade {
+  readonly type?: Buffer;
+  readonly value?: Buffer;
+  readonly version?: number;
+  readonly kem?: Buffer;
+  readonly ciphertext?: Buffer;
+  readonly kdf?: Buffer;
+  readonly digest?: Buffer;
+  readonly mqv?: Buffer;
+  readonly after?: Buffer;
+}
+
+/** An OtherRecipientInfo, spelled out as docs/wire.md has it. */
+function handmade({ ciphertext = Buffer.alloc(1088, 7), version = 0, ...changes }: Handmade): DerElement {
+  const name = Buffer.alloc(20, 1);
+  const ephemeral = derSequence(derSequence(derOid(oids.ecPublicKey)), derBitString(Buffer.alloc(65, 4)));
+  const digest = changes.digest ?? createHash('sha256').update(ciphertext).digest();
+  const material = derSequence(
+    derExplicit(0, derElement(0x80, name)),
+    derExplicit(0, derOctetString(name)),
+    derOctetString(digest),
+    changes.mqv ?? derSequence(ephemeral),
+  );
+  const info = derSequence(
+    derInteger(version),
+    derElement(0x80, name),
+    derSequence(changes.kem ?? derOid(oids.hybridMlKem768)),
+    derOctetString(ciphertext),
+    derSequence(derOid(changes.kdf ?? oids.hkdfWithSha256)),
+    derInteger(32),
+    derExplicit(0, derOctetString(material)),
+    keyWrapIdentifiers[32],
+    derOctetString(Buffer.alloc(40)),
+    changes.after ?? Buffer.alloc(0),
+  );
+  const whole = derElement(0xa4, derOid(changes.type ?? oids.kemRecipient), changes.value ?? info);
+  return new DerReader(whole).next();
 }

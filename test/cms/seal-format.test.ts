@@ -156,6 +156,16 @@ test('seal: large contents come back, with the bound for files or deflated', () 
   assert.ok(openerFor(reader).open(envelope).content.equals(flat));
 });
 
+test('seal: no content at all comes back, in every form', () => {
+  const [reader] = readers;
+  assert.ok(reader);
+  for (const format of [{}, { attributes: 'plain' }] as const) {
+    const sealer = createSealer({ keyAgreement }, { format });
+    const { envelope } = sealer.seal(Buffer.alloc(0), certificatesOf([reader]), contextOf());
+    assert.deepEqual(openerFor(reader).open(envelope).content, Buffer.alloc(0));
+  }
+});
+
 test('seal: each choice of format is on the wire', () => {
   const [reader] = readers;
   assert.ok(reader);
