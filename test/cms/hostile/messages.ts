@@ -115,11 +115,6 @@ export function childrenOf(node: Tlv): Tlv[] {
   return node.children;
 }
 
-/** Within a bare envelope. */
-export const envelopedPath = [1, 0] as const;
-/** Within AuthEnvelopedData, when nothing is before it. */
-export const recipientsPath = [1] as const;
-
 export interface Written {
   /** As encrypted. */
   readonly octets?: Buffer;
