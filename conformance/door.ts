@@ -1,0 +1,74 @@
+/** A plain TCP port in front of a broker that only takes mutual TLS: those who knock here come in as one identity. */
+import { createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { connect } from 'node:tls';
+import type { TlsIdentity } from '../pki/identity.ts';
+
+export interface DoorOptions {
+  readonly brokerPort: number;
+  readonly identity: TlsIdentity;
+  /** 0 for any. */
+  readonly port: number;
+}
+
+export interface Door {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Clients say `localhost`, which is either. */
+const addresses = ['127.0.0.1', '::1'];
+
+/** Passes bytes and ends on, unread; nothing is repaired on the way. */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  const sockets = new Set<Socket>();
+  const session: { ticket?: Buffer } = {};
+  const admit = (outer: Socket): void => {
+    sockets.add(outer);
+    outer.once('close', () => sockets.delete(outer));
+    join(outer, options, session);
+  };
+  const servers: Server[] = [];
+  let { port } = options;
+  for (const address of addresses) {
+    const server = createServer({ noDelay: true, allowHalfOpen: true }, admit);
+    port = await listen(server, port, address);
+    servers.push(server);
+  }
+  return {
+    port,
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    },
+  };
+}
+
+function join(outer: Socket, { brokerPort, identity }: DoorOptions, session: { ticket?: Buffer }): void {
+  const { privateKeyPem: key, chainPem: cert, rootsPem: ca } = identity;
+  const inner = connect({
+    host: '127.0.0.1',
+    port: brokerPort,
+    key,
+    cert,
+    ca,
+    ...(session.ticket && { session: session.ticket }),
+  });
+  inner.setNoDelay(true);
+  inner.on('session', (ticket) => (session.ticket = ticket));
+  inner.on('error', () => outer.destroy());
+  outer.on('error', () => inner.destroy());
+  inner.once('close', () => outer.destroySoon());
+  outer.pipe(inner);
+  inner.pipe(outer);
+}
+
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.removeListener('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}

@@ -1,0 +1,102 @@
+/** Which files of Mosquitto's suite do not apply to another broker, and why. */
+
+interface Exclusion {
+  readonly files: RegExp;
+  readonly reason: string;
+}
+
+const exclusions: readonly Exclusion[] = [
+  { files: /^06-|^15-persist-bridge/, reason: 'bridges, as Mosquitto configures them; ours is the cascade' },
+  { files: /^08-tls-psk/, reason: 'pre-shared keys: an identity here is a certificate' },
+  {
+    files: /^08-ssl/,
+    reason:
+      "Mosquitto's TLS options and certificates, whose names follow no tree; ours: test/broker/access.test.ts",
+  },
+  { files: /plugin/, reason: 'plugins' },
+  {
+    files: /^01-connect-(uname|.*allow-anonymous)/,
+    reason: 'user names and passwords: an identity is a certificate',
+  },
+  { files: /^01-connect-auto-id/, reason: "options for the prefix of the server's client identifiers" },
+  { files: /^01-connect-unix-socket/, reason: 'Unix sockets' },
+  { files: /^01-connect-accept-protocol/, reason: 'an option that switches protocol versions off' },
+  {
+    files: /^01-connect-windows-line-endings|^16-/,
+    reason: "Mosquitto's configuration file and command line",
+  },
+  {
+    files: /^03-publish-qos1-retain-disabled|^03-publish-bad-flags/,
+    reason: 'options that switch retained messages or QoS 2 off',
+  },
+  {
+    files: /^04-retain-check-source|^09-acl|^09-pwfile|^23-/,
+    reason: 'access lists and password files: rights follow from the certificate',
+  },
+  {
+    files: /^04-retain-upgrade-outgoing-qos/,
+    reason: 'an option against the standard, upgrade_outgoing_qos',
+  },
+  { files: /^05-session-expiry-kick/, reason: 'plugins' },
+  {
+    files: /^09-extended-auth/,
+    reason: "plugins; enhanced authentication has no method here but the certificate's",
+  },
+  { files: /^10-listener-mount-point/, reason: 'mount points' },
+  { files: /^11-persistence-autosave/, reason: "looks for Mosquitto's own database file" },
+  { files: /^13-/, reason: "an option for browsers' origins" },
+  { files: /^14-|^17-/, reason: 'the dynamic security plugin and $CONTROL' },
+  { files: /^15-/, reason: "looks into the tables of Mosquitto's persistence plugin" },
+  { files: /^20-/, reason: 'the Sparkplug plugin' },
+  { files: /^21-/, reason: 'the PROXY protocol' },
+  { files: /^22-/, reason: "Mosquitto's HTTP API" },
+];
+
+/** @returns why a test file does not apply, or undefined */
+export function exclusionOf(file: string): string | undefined {
+  return exclusions.find(({ files }) => files.test(file))?.reason;
+}
+
+interface Choice {
+  /** A file, or a sequence by group and name. */
+  readonly test: RegExp;
+  readonly reason: string;
+}
+
+/** What the suite checks and the standard leaves open, where ours chose otherwise. These run all the same. */
+const choices: readonly Choice[] = [
+  {
+    test: /^04-retain-clear-multiple/,
+    reason: 'expects retained messages in the order of their topics',
+  },
+  {
+    test: /^03-publish-qos2-reuse-mid|OTHER .* qos2$/,
+    reason:
+      'expects QoS 2 messages to be routed at PUBREL; ours are at PUBLISH (method B of MQTT 3.1.1 §4.3.3)',
+  },
+  {
+    test: /^07-will-takeover/,
+    reason: 'expects no will when a stored session is taken over; [MQTT-3.1.2-8] wants one',
+  },
+  {
+    test: /CONNECT 10 proto ver [26]/,
+    reason: 'expects CONNACK 0x84; [MQTT-3.1.2-2] wants 0x01',
+  },
+  {
+    test: /PUBLISH 34 QoS 2 Dup flow\*3/,
+    reason: 'expects the end at the second repetition of a QoS 2 identifier',
+  },
+];
+
+/** @returns why a failed test is no fault, or undefined */
+export function choiceOf(test: string): string | undefined {
+  return choices.find((choice) => choice.test.test(test))?.reason;
+}
+
+/** Options of a configuration that decide it too, where the file's name does not. */
+export const optionReasons: Readonly<Record<string, string>> = {
+  global_max_clients: 'an option that counts sessions and connections of everybody together',
+  max_keepalive:
+    'an option that refuses a longer keep-alive; ours closes silent clients earlier, as MQTT 3.1.1 allows',
+  message_size_limit: 'an option that acknowledges what it drops; ours bounds the packet',
+};
