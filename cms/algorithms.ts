@@ -1,5 +1,5 @@
 /** Which algorithms an envelope may name for the key agreement, the key wrap and the content. */
-import { DerReader, derTag, readSmallInteger } from '../pki/der.ts';
+import { derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derOid } from './der-writer.ts';
@@ -74,7 +74,7 @@ const contentOids: Readonly<Record<KeyBytes, Buffer>> = {
  * @throws CmsError `cms.unsupported`
  */
 export function readKeyEncryption(found: DerElement): [AgreementAlgorithm, KeyWrapAlgorithm] {
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const agreementOid = fields.take(derTag.objectIdentifier, 'key agreement').content;
   const agreement = lookUp(agreements, agreementOid, 'key agreement');
   const wrap = fields.take(derTag.sequence, 'key wrap');
@@ -84,7 +84,7 @@ export function readKeyEncryption(found: DerElement): [AgreementAlgorithm, KeyWr
 
 /** @throws CmsError `cms.unsupported` */
 export function readKeyWrap(found: DerElement): KeyWrapAlgorithm {
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const oid = fields.take(derTag.objectIdentifier, 'key wrap').content;
   const keyBytes = lookUp(keyWraps, oid, 'key wrap');
   fields.end('key wrap');
@@ -101,10 +101,10 @@ export function writeKeyEncryption(agreementOid: Buffer, keyWrapIdentifier: Buff
  * The tag is not covered by itself, so its length is fixed: otherwise an attacker could cut it.
  */
 export function readContentAlgorithm(found: DerElement): ContentAlgorithm {
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const oid = fields.take(derTag.objectIdentifier, 'content encryption').content;
   const algorithm = lookUp(contents, oid, 'content encryption');
-  const parameters = new DerReader(fields.take(derTag.sequence, 'GCM parameters').content);
+  const parameters = fields.take(derTag.sequence, 'GCM parameters').inside();
   fields.end('content encryption');
   const nonce = parameters.take(derTag.octetString, 'nonce').content;
   const length = parameters.takeOptional(derTag.integer);

@@ -4,7 +4,7 @@
  *     Attributes ::= SET SIZE (1..MAX) OF Attribute
  *     Attribute  ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
  */
-import { DerFault, DerReader, derTag, readOnly, readTime } from '../pki/der.ts';
+import { DerFault, derTag, readTime, requireTag } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derSequence, derTime } from '../pki/der-writer.ts';
 import { compareEncodings, derOid, derRetagged, derSetOf } from './der-writer.ts';
@@ -34,7 +34,7 @@ export function signingTimeAttribute(timeMs: number): Buffer {
 export function readAttributes(element: DerElement, what: string): Attributes {
   const values = new Map<string, readonly DerElement[]>();
   for (const member of readSetOf(element, what)) {
-    const fields = new DerReader(readOnly(member.der, derTag.sequence, what).content);
+    const fields = requireTag(member, derTag.sequence, what).inside();
     const type = fields.take(derTag.objectIdentifier, `${what} type`).content.toString('latin1');
     const members = readSetOf(fields.take(derTag.set, `${what} values`), what);
     fields.end(what);
@@ -57,7 +57,7 @@ export function singleValue(attributes: Attributes, type: Buffer, what: string):
 export function checkContentType(attributes: Attributes, contentType: Buffer): boolean {
   const value = singleValue(attributes, oids.contentType, 'content type attribute');
   if (value === undefined) return false;
-  if (!readOnly(value.der, derTag.objectIdentifier, 'content type attribute').content.equals(contentType)) {
+  if (!requireTag(value, derTag.objectIdentifier, 'content type attribute').content.equals(contentType)) {
     throw new DerFault('content type attribute: names another content type'); // RFC 5652 §11.1
   }
   return true;
@@ -70,7 +70,7 @@ export function readSigningTime(attributes: Attributes): number | undefined {
 }
 
 function readSetOf(element: DerElement, what: string): readonly DerElement[] {
-  const reader = new DerReader(element.content);
+  const reader = element.inside();
   const members: DerElement[] = [];
   let previous: Buffer | undefined;
   while (!reader.done) {

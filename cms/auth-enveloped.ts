@@ -13,7 +13,7 @@
  *     OriginatorInfo ::= SEQUENCE { certs [0] IMPLICIT CertificateSet OPTIONAL, crls [1] IMPLICIT … OPTIONAL }
  */
 import { recipientsMax } from '../domain/limits.ts';
-import { DerFault, DerReader, derTag, readSmallInteger } from '../pki/der.ts';
+import { DerFault, derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { readContentAlgorithm, writeContentAlgorithm } from './algorithms.ts';
 import type { ContentAlgorithm } from './algorithms.ts';
@@ -120,7 +120,7 @@ export function writeAuthEnvelopedData(
 
 /** @param found - CertificateSet of any implicit tag; only X.509 certificates are taken (RFC 5652 §10.2.2) */
 export function readCertificateSet(found: DerElement): readonly Buffer[] {
-  const reader = new DerReader(found.content);
+  const reader = found.inside();
   const certificates: Buffer[] = [];
   while (!reader.done) {
     certificates.push(reader.take(derTag.sequence, 'embedded certificate').der);
@@ -131,7 +131,7 @@ export function readCertificateSet(found: DerElement): readonly Buffer[] {
 }
 
 function readOriginatorInfo(found: DerElement): readonly Buffer[] {
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const certificates = fields.takeOptional(certificatesTag);
   fields.takeOptional(crlsTag); // revocation lists reach us by their own topic
   fields.end('originator info');

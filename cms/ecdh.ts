@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createECDH, createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { DerReader, derTag, readOnly } from '../pki/der.ts';
+import { derTag, readOnly } from '../pki/der.ts';
 import { derBitString, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
 import { CmsError, rejected } from './errors.ts';
@@ -111,7 +111,7 @@ export function scalarOf(suite: Suite, key: KeyObject): Buffer {
   }
   const der = key.export({ type: 'sec1', format: 'der' });
   try {
-    const fields = new DerReader(readOnly(der, derTag.sequence, 'private key').content);
+    const fields = readOnly(der, derTag.sequence, 'private key').inside();
     fields.take(derTag.integer, 'version');
     const { content } = fields.take(derTag.octetString, 'private key');
     // RFC 5915 §3: as long as the order, which is as long as a coordinate.

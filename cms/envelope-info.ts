@@ -14,7 +14,7 @@
  */
 import { topicBytesMax } from '../domain/limits.ts';
 import { curveNames } from '../pki/certificate.ts';
-import { DerFault, DerReader, derTag, readNaturalOctets, readOnly, readSmallInteger } from '../pki/der.ts';
+import { DerFault, derTag, readNaturalOctets, readSmallInteger, requireTag } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { commitmentBytes } from './commitment.ts';
 import type { ContentEncoding } from './content-encoding.ts';
@@ -61,7 +61,7 @@ export function writeEnvelopeInfo(info: EnvelopeInfo): Buffer {
 
 export function readEnvelopeInfo(value: DerElement): EnvelopeInfo {
   const what = 'envelope info';
-  const fields = new DerReader(readOnly(value.der, derTag.sequence, what).content);
+  const fields = requireTag(value, derTag.sequence, what).inside();
   if (readSmallInteger(fields.take(derTag.integer, what), what) !== version) {
     throw new DerFault(`${what}: not version ${version}`);
   }

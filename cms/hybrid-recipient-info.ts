@@ -21,7 +21,7 @@
  *       material MQVuserKeyingMaterial }  -- without addedukm
  */
 import { hash } from 'node:crypto';
-import { DerFault, DerReader, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
+import { DerFault, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
@@ -74,10 +74,10 @@ const explicit0 = 0xa0;
 /** @returns undefined if the OtherRecipientInfo is another than ours, which CMS allows to pass over (RFC 5652 §6.2.5) */
 export function readHybridRecipient(info: DerElement): HybridRecipientInfo | undefined {
   const what = 'hybrid recipient';
-  const other = new DerReader(info.content);
+  const other = info.inside();
   const type = other.take(derTag.objectIdentifier, what).content;
   if (!type.equals(oids.kemRecipient) || other.nextTag !== derTag.sequence) return undefined;
-  const fields = new DerReader(other.next().content);
+  const fields = other.next().inside();
   const found = readSmallInteger(fields.take(derTag.integer, what), what);
   const kemRecipient = readIdentifier(fields.next(), what);
   if (!fields.take(derTag.sequence, 'KEM').der.equals(hybridKem)) return undefined;
@@ -148,7 +148,7 @@ function readMaterial(
   const what = 'hybrid keying material';
   const octets = readOnly(content, derTag.octetString, what).content;
   if (octets.length > hybridMaterialBytesMax) throw new DerFault(`${what}: ${octets.length} octets`);
-  const fields = new DerReader(readOnly(octets, derTag.sequence, what).content);
+  const fields = readOnly(octets, derTag.sequence, what).inside();
   const originator = readOriginator(fields.take(explicit0, 'originator'));
   const recipient = readRecipient(fields.next());
   const digest = fields.take(derTag.octetString, what).content;

@@ -5,7 +5,7 @@
  *     SubjectKeyIdentifier  ::= OCTET STRING
  */
 import type { Certificate } from '../pki/certificate.ts';
-import { DerFault, DerReader, derTag, readNaturalOctets } from '../pki/der.ts';
+import { DerFault, derTag, readNaturalOctets } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derElement, derSequence } from '../pki/der-writer.ts';
 import { CmsError } from './errors.ts';
@@ -22,7 +22,7 @@ const serialNumberBytesMax = 20; // RFC 5280 §4.1.2.2
 
 /** @param element - whose content is the SEQUENCE's */
 export function readIssuerAndSerial(element: DerElement, what: string): CertificateIdentifier {
-  const fields = new DerReader(element.content);
+  const fields = element.inside();
   const issuerDer = fields.take(derTag.sequence, `${what} issuer`).der;
   const serialNumber = readNaturalOctets(fields.take(derTag.integer, `${what} serial number`), what);
   fields.end(what);

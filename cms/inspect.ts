@@ -1,7 +1,7 @@
 /** What an envelope says about itself to anybody, without a key. Nothing of it is verified. */
 import { X509Certificate } from 'node:crypto';
 import type { KeyAgreement, OriginatorIdentifier } from './recipient-info.ts';
-import { DerReader, derTag } from '../pki/der.ts';
+import { derTag } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import type { ContentEncoding } from './content-encoding.ts';
 import type { ContentType } from './envelope-info.ts';
@@ -96,7 +96,7 @@ export function inspect(bytes: Uint8Array, bound: EnvelopeBound = {}): EnvelopeS
 }
 
 function summarise({ originator, keyEncryption, encryptedKeys }: KeyAgreement): AgreementSummary {
-  const fields = new DerReader(keyEncryption.content);
+  const fields = keyEncryption.inside();
   const keyAgreement = nameOf(fields.take(derTag.objectIdentifier, 'key agreement').content);
   const keyWrap = algorithmOf(fields.take(derTag.sequence, 'key wrap'));
   return {
@@ -119,7 +119,7 @@ function summariseHybrid({
 }
 
 function algorithmOf(identifier: DerElement): string {
-  return nameOf(new DerReader(identifier.content).take(derTag.objectIdentifier, 'algorithm').content);
+  return nameOf(identifier.inside().take(derTag.objectIdentifier, 'algorithm').content);
 }
 
 function nameOf(oid: Buffer): string {

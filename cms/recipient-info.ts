@@ -18,7 +18,7 @@
  *       ephemeralPublicKey OriginatorPublicKey, addedukm [0] EXPLICIT UserKeyingMaterial OPTIONAL }
  */
 import { recipientsMax } from '../domain/limits.ts';
-import { DerFault, DerReader, derTag, readBitString, readOnly, readSmallInteger } from '../pki/der.ts';
+import { DerFault, derTag, readBitString, readOnly, readOnlyInside, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derBitString, derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
@@ -82,13 +82,13 @@ const nullTag = 0x05;
 
 export function readKeyAgreement(info: DerElement): KeyAgreement {
   const what = 'key agreement recipient';
-  const fields = new DerReader(info.content);
+  const fields = info.inside();
   const version = readSmallInteger(fields.take(derTag.integer, what), what);
   if (version !== kariVersion) throw new DerFault(`${what}: version ${version}, not ${kariVersion}`);
   const originator = readOriginator(fields.take(explicit0, 'originator'));
   const material = fields.takeOptional(explicit1);
   const keyEncryption = fields.take(derTag.sequence, 'key encryption');
-  const keys = new DerReader(fields.take(derTag.sequence, 'encrypted keys').content);
+  const keys = fields.take(derTag.sequence, 'encrypted keys').inside();
   fields.end(what);
   const encryptedKeys: EncryptedKey[] = [];
   while (!keys.done) {
@@ -98,7 +98,7 @@ export function readKeyAgreement(info: DerElement): KeyAgreement {
   }
   return {
     originator,
-    userKeyingMaterial: material === undefined ? undefined : readMaterial(material.content),
+    userKeyingMaterial: material === undefined ? undefined : readMaterial(material),
     keyEncryption,
     encryptedKeys,
   };
@@ -108,11 +108,11 @@ export function readKeyAgreement(info: DerElement): KeyAgreement {
 export function readMqvMaterial(octets: Buffer | undefined): MqvMaterial {
   const what = 'user keying material';
   if (octets === undefined) throw new DerFault(`${what}: absent`);
-  const fields = new DerReader(readOnly(octets, derTag.sequence, what).content);
+  const fields = readOnly(octets, derTag.sequence, what).inside();
   const ephemeral = readPublicKey(fields.take(derTag.sequence, 'ephemeral key'), 'ephemeral key');
   const added = fields.takeOptional(explicit0);
   fields.end(what);
-  return { ephemeral, added: added === undefined ? undefined : readMaterial(added.content) };
+  return { ephemeral, added: added === undefined ? undefined : readMaterial(added) };
 }
 
 /** @returns a whole RecipientInfo */
@@ -158,7 +158,7 @@ function publicKeyFields(point: Buffer, curveOid: Buffer | undefined): readonly 
 
 /** @param found - around the choice */
 export function readOriginator(found: DerElement): OriginatorIdentifier {
-  const reader = new DerReader(found.content);
+  const reader = found.inside();
   const choice = reader.next();
   reader.end('originator');
   return choice.tag === explicit1
@@ -167,8 +167,8 @@ export function readOriginator(found: DerElement): OriginatorIdentifier {
 }
 
 function readPublicKey(found: DerElement, what: string): OriginatorPublicKey {
-  const fields = new DerReader(found.content);
-  const algorithm = new DerReader(fields.take(derTag.sequence, `${what} algorithm`).content);
+  const fields = found.inside();
+  const algorithm = fields.take(derTag.sequence, `${what} algorithm`).inside();
   const key = readBitString(fields.take(derTag.bitString, what), what);
   fields.end(what);
   if (!algorithm.take(derTag.objectIdentifier, `${what} algorithm`).content.equals(oids.ecPublicKey)) {
@@ -185,7 +185,7 @@ function readPublicKey(found: DerElement, what: string): OriginatorPublicKey {
 }
 
 function readEncryptedKey(found: DerElement): EncryptedKey {
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const recipient = readRecipient(fields.next());
   const wrapped = fields.take(derTag.octetString, 'encrypted key').content;
   fields.end('encrypted key');
@@ -195,7 +195,7 @@ function readEncryptedKey(found: DerElement): EncryptedKey {
 export function readRecipient(choice: DerElement): CertificateIdentifier {
   if (choice.tag === derTag.sequence) return readIssuerAndSerial(choice, 'recipient');
   if (choice.tag !== explicit0) throw new DerFault('recipient: neither of the two forms');
-  const fields = new DerReader(choice.content);
+  const fields = choice.inside();
   const identifier = readKeyIdentifier(fields.take(derTag.octetString, 'recipient').content, 'recipient');
   fields.takeOptional(derTag.generalizedTime); // date and other choose among keys that share an identifier
   fields.takeOptional(derTag.sequence);
@@ -203,8 +203,8 @@ export function readRecipient(choice: DerElement): CertificateIdentifier {
   return identifier;
 }
 
-function readMaterial(content: Buffer): Buffer {
-  const octets = readOnly(content, derTag.octetString, 'user keying material').content;
+function readMaterial(found: DerElement): Buffer {
+  const octets = readOnlyInside(found, derTag.octetString, 'user keying material').content;
   if (octets.length > userKeyingMaterialBytesMax) {
     throw new DerFault(`user keying material: ${octets.length} octets, above ${userKeyingMaterialBytesMax}`);
   }

@@ -57,9 +57,9 @@ export class ShellReader {
       this.#level = { limit: this.#level.limit, isIndefinite };
       this.#offset += 2;
     } else {
-      const { der, content } = this.#peek();
-      this.#level = { limit: this.#offset + der.length, isIndefinite };
-      this.#offset += der.length - content.length;
+      const { length, headerLength } = this.#peek();
+      this.#level = { limit: this.#offset + length, isIndefinite };
+      this.#offset += headerLength;
     }
   }
 
@@ -83,7 +83,7 @@ export class ShellReader {
   take(tag: number, what: string): DerElement {
     this.#expect(tag, what);
     const found = this.#peek();
-    this.#offset += found.der.length;
+    this.#offset += found.length;
     return found;
   }
 
@@ -129,6 +129,6 @@ export class ShellReader {
 
   /** The next element, strict, without moving on. */
   #peek(): DerElement {
-    return new DerReader(this.#bytes.subarray(this.#offset, this.#level.limit)).next();
+    return new DerReader(this.#bytes, this.#offset, this.#level.limit).next();
   }
 }

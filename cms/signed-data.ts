@@ -9,7 +9,7 @@
  *       crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
  *       signerInfos SET OF SignerInfo }
  */
-import { DerFault, DerReader, derTag, readSmallInteger } from '../pki/der.ts';
+import { DerFault, derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { readCertificateSet } from './auth-enveloped.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
@@ -93,7 +93,7 @@ function readSigners(shell: ShellReader): readonly SignerInfo[] {
  * then nothing of an envelope can be changed unnoticed.
  */
 function requireAnnounced(found: DerElement, signers: readonly SignerInfo[]): void {
-  const members = new DerReader(found.content);
+  const members = found.inside();
   const announced = new Set<string>();
   while (!members.done) {
     const oid = readHashAlgorithm(members.take(derTag.sequence, 'digest algorithm'), 'digest algorithm');

@@ -13,7 +13,7 @@
 import { hash, sign, timingSafeEqual, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Certificate } from '../pki/certificate.ts';
-import { DerFault, DerReader, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
+import { DerFault, derTag, readOnlyInside, readSmallInteger, requireTag } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import {
   attribute,
@@ -86,7 +86,7 @@ export function checkSignatureKey({ key, certificate }: SignatureKey): void {
 
 export function readSignerInfo(found: DerElement): SignerInfo {
   const what = 'signer';
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const version = readSmallInteger(fields.take(derTag.integer, what), what);
   const identifier = readIdentifier(fields.next(), what);
   // RFC 5652 §5.3
@@ -98,8 +98,8 @@ export function readSignerInfo(found: DerElement): SignerInfo {
     fields.take(signedAttributesTag, 'signed attributes'),
     'signed attributes',
   );
-  const ecdsaOid = readOnly(
-    fields.take(derTag.sequence, 'signature algorithm').content,
+  const ecdsaOid = readOnlyInside(
+    fields.take(derTag.sequence, 'signature algorithm'),
     derTag.objectIdentifier,
     'signature algorithm', // RFC 5754 §3.3: parameters are absent
   ).content;
@@ -178,14 +178,14 @@ function readRequired(attributes: Attributes): Pick<SignerInfo, 'messageDigest' 
     throw new DerFault('signed attributes: no content type or no message digest');
   }
   return {
-    messageDigest: readOnly(digest.der, derTag.octetString, 'message digest').content,
+    messageDigest: requireTag(digest, derTag.octetString, 'message digest').content,
     signingTimeMs: readSigningTime(attributes),
   };
 }
 
 /** RFC 5754 §2: parameters are absent, but NULL is to be accepted too. */
 export function readHashAlgorithm(found: DerElement, what: string): Buffer {
-  const fields = new DerReader(found.content);
+  const fields = found.inside();
   const oid = fields.take(derTag.objectIdentifier, what).content;
   if (fields.takeOptional(nullTag)?.content.length) throw new DerFault(`${what}: a NULL that is not empty`);
   fields.end(what);

@@ -9,6 +9,7 @@ import {
   readNaturalOctets,
   readObjectIdentifier,
   readOnly,
+  readOnlyInside,
   readSmallInteger,
   readTime,
 } from './der.ts';
@@ -123,15 +124,15 @@ export function certificatesToPem(certificates: readonly Certificate[]): string 
 }
 
 function readCertificate(der: Buffer): Certificate {
-  const outer = new DerReader(readOnly(der, derTag.sequence, 'certificate').content);
+  const outer = readOnly(der, derTag.sequence, 'certificate').inside();
   const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');
-  const tbs = new DerReader(toBeSigned.content);
+  const tbs = toBeSigned.inside();
   const outerAlgorithm = outer.take(derTag.sequence, 'signature algorithm');
   const signature = readBitString(outer.take(derTag.bitString, 'signature'), 'signature');
   outer.end('certificate');
 
-  const version = tbs.take(derTag.context0, 'version').content;
-  const versionNumber = readSmallInteger(readOnly(version, derTag.integer, 'version'), 'version');
+  const version = tbs.take(derTag.context0, 'version');
+  const versionNumber = readSmallInteger(readOnlyInside(version, derTag.integer, 'version'), 'version');
   if (versionNumber !== 2) throw new DerFault('only version 3 is read');
   const serialNumber = readNaturalOctets(tbs.take(derTag.integer, 'serial number'), 'serial number');
   if (serialNumber.length > serialNumberBytesMax) throw new DerFault('serial number: above 20 octets');
@@ -139,7 +140,7 @@ function readCertificate(der: Buffer): Certificate {
   // RFC 5280 §4.1.1.2: both algorithm identifiers are the same.
   if (!algorithm.der.equals(outerAlgorithm.der)) throw new DerFault('two signature algorithms that differ');
   const issuerDer = tbs.take(derTag.sequence, 'issuer').der;
-  const validity = new DerReader(tbs.take(derTag.sequence, 'validity').content);
+  const validity = tbs.take(derTag.sequence, 'validity').inside();
   const notBeforeMs = readTime(validity.next(), 'notBefore');
   const notAfterMs = readTime(validity.next(), 'notAfter');
   validity.end('validity');
@@ -183,7 +184,7 @@ function readSame(der: Buffer): X509Certificate {
 /** `SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }` */
 function readSubjectPublicKeyInfo(content: Buffer): Pick<Certificate, 'curve' | 'publicPoint'> {
   const keyInfo = new DerReader(content);
-  const algorithm = new DerReader(keyInfo.take(derTag.sequence, 'key algorithm').content);
+  const algorithm = keyInfo.take(derTag.sequence, 'key algorithm').inside();
   const key = readBitString(keyInfo.take(derTag.bitString, 'public key'), 'public key');
   keyInfo.end('subject public key');
   const none = { curve: undefined, publicPoint: undefined };

@@ -130,13 +130,13 @@ export function requireIssuedBy(crl: Crl, issuer: Certificate): void {
 }
 
 function readCrl(der: Buffer): Crl {
-  const outer = new DerReader(readOnly(der, derTag.sequence, 'CRL').content);
+  const outer = readOnly(der, derTag.sequence, 'CRL').inside();
   const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');
   const outerAlgorithm = outer.take(derTag.sequence, 'signature algorithm');
   const signature = readBitString(outer.take(derTag.bitString, 'signature'), 'signature');
   outer.end('CRL');
 
-  const tbs = new DerReader(toBeSigned.content);
+  const tbs = toBeSigned.inside();
   if (readSmallInteger(tbs.take(derTag.integer, 'version'), 'version') !== 1) {
     throw new DerFault('only version 2 is read');
   }
@@ -157,7 +157,7 @@ function readCrl(der: Buffer): Crl {
     thisUpdateMs,
     nextUpdateMs,
     revoked: entries === undefined ? new Map<string, Revocation>() : readEntries(entries.content),
-    signatureAlgorithm: readObjectIdentifier(new DerReader(algorithm.content).next(), 'signature algorithm'),
+    signatureAlgorithm: readObjectIdentifier(algorithm.inside().next(), 'signature algorithm'),
     signature: signature.octets,
     toBeSigned: toBeSigned.der,
   });
@@ -186,7 +186,7 @@ function readEntries(content: Buffer): ReadonlyMap<string, Revocation> {
   const revoked = new Map<string, Revocation>();
   do {
     if (revoked.size === entriesMax) throw new DerFault(`above ${entriesMax} entries`);
-    const entry = new DerReader(list.take(derTag.sequence, 'entry').content);
+    const entry = list.take(derTag.sequence, 'entry').inside();
     const serial = readNaturalOctets(entry.take(derTag.integer, 'serial number'), 'serial number').toString(
       'hex',
     );

@@ -20,11 +20,43 @@ export const derTag = {
   context3: 0xa3,
 } as const;
 
-export interface DerElement {
+/** One element. Its octets are views, made only when they are looked at: most elements are only gone into. */
+export class DerElement {
   readonly tag: number;
-  readonly content: Buffer;
+  readonly #bytes: Buffer;
+  readonly #start: number;
+  readonly #contentStart: number;
+  readonly #end: number;
+
+  constructor(bytes: Buffer, start: number, contentStart: number, end: number) {
+    this.tag = bytes[start] ?? 0;
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#contentStart = contentStart;
+    this.#end = end;
+  }
+
+  get content(): Buffer {
+    return this.#bytes.subarray(this.#contentStart, this.#end);
+  }
+
   /** Tag, length and content. */
-  readonly der: Buffer;
+  get der(): Buffer {
+    return this.#bytes.subarray(this.#start, this.#end);
+  }
+
+  get headerLength(): number {
+    return this.#contentStart - this.#start;
+  }
+
+  get length(): number {
+    return this.#end - this.#start;
+  }
+
+  /** Reads the elements that the content consists of. */
+  inside(): DerReader {
+    return new DerReader(this.#bytes, this.#contentStart, this.#end);
+  }
 }
 
 /** Why the bytes are not DER. Callers wrap it in a `PkiError` that says what was being read. */
@@ -33,19 +65,24 @@ export class DerFault extends Error {}
 /** Reads elements one after another; every read advances. Makes no copies. */
 export class DerReader {
   readonly #bytes: Buffer;
-  #offset = 0;
+  readonly #end: number;
+  #offset: number;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.#bytes = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#offset = start;
+    this.#end = end;
   }
 
   get done(): boolean {
-    return this.#offset === this.#bytes.length;
+    return this.#offset === this.#end;
   }
 
   /** The tag of the next element, or undefined at the end. */
   get nextTag(): number | undefined {
-    return this.#bytes[this.#offset];
+    return this.done ? undefined : this.#bytes[this.#offset];
   }
 
   next(): DerElement {
@@ -53,14 +90,16 @@ export class DerReader {
     const start = this.#offset;
     const tag = bytes[start];
     const first = bytes[start + 1];
-    if (tag === undefined || first === undefined) throw new DerFault('truncated before a length');
+    if (start + 2 > this.#end || tag === undefined || first === undefined) {
+      throw new DerFault('truncated before a length');
+    }
     if ((tag & 0x1f) === 0x1f) throw new DerFault('a high tag number');
     let offset = start + 2;
     let length = first;
     if (first >= 0x80) {
       const count = first & 0x7f;
       if (count === 0 || count > 4) throw new DerFault('a length that is indefinite or above 4 octets');
-      if (offset + count > bytes.length) throw new DerFault('truncated within a length');
+      if (offset + count > this.#end) throw new DerFault('truncated within a length');
       length = bytes.readUIntBE(offset, count);
       offset += count;
       // X.690 §10.1: the fewest octets that hold the length.
@@ -69,9 +108,9 @@ export class DerReader {
       }
     }
     const end = offset + length;
-    if (end > bytes.length) throw new DerFault('truncated content');
+    if (end > this.#end) throw new DerFault('truncated content');
     this.#offset = end;
-    return { tag, content: bytes.subarray(offset, end), der: bytes.subarray(start, end) };
+    return new DerElement(bytes, start, offset, end);
   }
 
   take(tag: number, what: string): DerElement {
@@ -92,27 +131,43 @@ export class DerReader {
 
 /** Reads the one element that `bytes` must consist of. */
 export function readOnly(bytes: Uint8Array, tag: number, what: string): DerElement {
-  const reader = new DerReader(bytes);
+  return onlyElement(new DerReader(bytes), tag, what);
+}
+
+/** Reads the one element that the content of `element` must consist of. */
+export function readOnlyInside(element: DerElement, tag: number, what: string): DerElement {
+  return onlyElement(element.inside(), tag, what);
+}
+
+function onlyElement(reader: DerReader, tag: number, what: string): DerElement {
   const element = reader.take(tag, what);
   reader.end(what);
   return element;
 }
 
+/** @throws DerFault if the element has another tag */
+export function requireTag(element: DerElement, tag: number, what: string): DerElement {
+  if (element.tag !== tag) throw new DerFault(`${what}: expected tag ${hex(tag)}, found ${hex(element.tag)}`);
+  return element;
+}
+
 export function readBoolean(element: DerElement, what: string): boolean {
-  const value = element.content[0];
+  const { content } = element;
+  const [value] = content;
   // X.690 §11.1: TRUE is all ones.
-  if (element.content.length !== 1 || (value !== 0 && value !== 0xff))
-    throw new DerFault(`${what}: a boolean`);
+  if (content.length !== 1 || (value !== 0 && value !== 0xff)) throw new DerFault(`${what}: a boolean`);
   return value === 0xff;
 }
 
 /** @returns the content octets, checked to be minimal (X.690 §8.3.2) and not negative */
 export function readNaturalOctets(element: DerElement, what: string): Buffer {
-  const [first, second] = element.content;
+  const { content } = element;
+  const first = content[0];
+  const second = content[1];
   if (first === undefined) throw new DerFault(`${what}: an empty integer`);
   if (first >= 0x80) throw new DerFault(`${what}: a negative integer`);
   if (first === 0 && second !== undefined && second < 0x80) throw new DerFault(`${what}: not minimal`);
-  return element.content;
+  return content;
 }
 
 /** @returns a small non-negative integer, of at most four octets */
@@ -124,8 +179,9 @@ export function readSmallInteger(element: DerElement, what: string): number {
 
 /** @returns the octets of a bit string, and how many bits at its end are unused */
 export function readBitString(element: DerElement, what: string): { octets: Buffer; unusedBits: number } {
-  const unusedBits = element.content[0];
-  const octets = element.content.subarray(1);
+  const { content } = element;
+  const [unusedBits] = content;
+  const octets = content.subarray(1);
   if (unusedBits === undefined || unusedBits > 7) throw new DerFault(`${what}: a bit string`);
   const last = octets.at(-1);
   // X.690 §11.2.1: unused bits are zero.

@@ -1,7 +1,6 @@
 /** The certificate extensions that Plombe understands (RFC 5280 §4.2); others are named if they are critical. */
 import {
   DerFault,
-  DerReader,
   derTag,
   readBitString,
   readBoolean,
@@ -72,10 +71,10 @@ export interface Extension {
  * @throws DerFault also on two extensions of one kind (RFC 5280 §4.2)
  */
 export function readExtensionList(content: Buffer): Map<string, Extension> {
-  const list = new DerReader(readOnly(content, derTag.sequence, 'extensions').content);
+  const list = readOnly(content, derTag.sequence, 'extensions').inside();
   const found = new Map<string, Extension>();
   while (!list.done) {
-    const extension = new DerReader(list.take(derTag.sequence, 'extension').content);
+    const extension = list.take(derTag.sequence, 'extension').inside();
     const oid = readObjectIdentifier(extension.take(derTag.objectIdentifier, 'extension'), 'extension');
     const critical = extension.takeOptional(derTag.boolean);
     const { content: value } = extension.take(derTag.octetString, `extension ${oid}`);
@@ -124,14 +123,14 @@ const processed: ReadonlySet<string> = new Set([
 
 /** `AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] IMPLICIT OCTET STRING OPTIONAL, … }` */
 export function readAuthorityKeyIdentifier(value: Buffer): Buffer | undefined {
-  const fields = new DerReader(readOnly(value, derTag.sequence, 'authority key identifier').content);
+  const fields = readOnly(value, derTag.sequence, 'authority key identifier').inside();
   return fields.takeOptional(0x80)?.content;
 }
 
 /** `BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL }` */
 function readBasicConstraints(value: Buffer | undefined): Pick<Extensions, 'isAuthority' | 'pathLength'> {
   if (value === undefined) return { isAuthority: false, pathLength: undefined };
-  const fields = new DerReader(readOnly(value, derTag.sequence, 'basic constraints').content);
+  const fields = readOnly(value, derTag.sequence, 'basic constraints').inside();
   const authority = fields.takeOptional(derTag.boolean);
   const length = fields.takeOptional(derTag.integer);
   fields.end('basic constraints');
@@ -148,7 +147,7 @@ function readKeyUsage(value: Buffer): ReadonlySet<KeyUsage> {
 }
 
 function readExtendedKeyUsage(value: Buffer): readonly string[] {
-  const list = new DerReader(readOnly(value, derTag.sequence, 'extended key usage').content);
+  const list = readOnly(value, derTag.sequence, 'extended key usage').inside();
   const purposes: string[] = [];
   do {
     if (purposes.length === purposesMax) throw new DerFault(`above ${purposesMax} extended key usages`);

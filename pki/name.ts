@@ -1,5 +1,5 @@
 /** Reads the common name out of an X.501 Name: strictly, because it is the identity (DESIGN §3). */
-import { DerReader, derTag, readObjectIdentifier, readOnly } from './der.ts';
+import { derTag, readObjectIdentifier, readOnly } from './der.ts';
 import type { DerElement } from './der.ts';
 
 const commonNameOid = '2.5.4.3';
@@ -18,12 +18,12 @@ const attributesMax = 32;
 export function readCommonName(nameDer: Uint8Array): string | undefined {
   const found: (string | undefined)[] = [];
   let attributes = 0;
-  const relativeNames = new DerReader(readOnly(nameDer, derTag.sequence, 'name').content);
+  const relativeNames = readOnly(nameDer, derTag.sequence, 'name').inside();
   while (!relativeNames.done) {
-    const members = new DerReader(relativeNames.take(derTag.set, 'relative name').content);
+    const members = relativeNames.take(derTag.set, 'relative name').inside();
     let isAlone = true;
     do {
-      const attribute = new DerReader(members.take(derTag.sequence, 'name attribute').content);
+      const attribute = members.take(derTag.sequence, 'name attribute').inside();
       const type = readObjectIdentifier(attribute.take(derTag.objectIdentifier, 'name type'), 'name type');
       const value = attribute.next();
       attribute.end('name attribute');

@@ -1,7 +1,7 @@
 /** Reads and writes private keys in PEM: PKCS #8 (RFC 5958), encrypted or not, and SEC 1 (RFC 5915) for reading. */
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { DerReader, derTag, readOnly } from './der.ts';
+import { derTag, readOnly } from './der.ts';
 import { PkiError } from './errors.ts';
 import { pemBlocks } from './pem.ts';
 
@@ -64,7 +64,7 @@ function isWellFormedEncryption(text: string): boolean {
   const [der] = pemBlocks(text, 'ENCRYPTED PRIVATE KEY', 1) ?? [];
   if (der === undefined) return false;
   try {
-    const fields = new DerReader(readOnly(der, derTag.sequence, 'encrypted key').content);
+    const fields = readOnly(der, derTag.sequence, 'encrypted key').inside();
     fields.take(derTag.sequence, 'encryption algorithm');
     fields.take(derTag.octetString, 'encrypted data');
     return fields.done;
