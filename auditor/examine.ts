@@ -47,7 +47,7 @@ export function examine(outgoing: Outgoing, examination: Examination): EgressEnt
     const { sequence, signingTimeMs, digest } = opened;
     const content = contentFault(outgoing, opened);
     const alarm =
-      recipientFault(recipients) ??
+      recipientFault(recipients, opened.otherRecipients) ??
       originatorFault(device, opened) ??
       content.fault ??
       orderFault(device, opened, examination);
@@ -105,10 +105,13 @@ function named(
   }));
 }
 
-function recipientFault(recipients: readonly NamedRecipient[]): Fault | undefined {
-  const foreign = recipients.filter((recipient) => recipient.name === undefined);
-  if (foreign.length === 0) return undefined;
-  return fault('audit.foreign_recipient', foreign.map((recipient) => recipient.identifier).join(', '));
+/** @param others - how many recipients are addressed in a way that we cannot read, so that anybody may be meant */
+function recipientFault(recipients: readonly NamedRecipient[], others: number): Fault | undefined {
+  const foreign = recipients
+    .filter((recipient) => recipient.name === undefined)
+    .map((recipient) => recipient.identifier);
+  if (others > 0) foreign.push(`${others} of a kind that is not known`);
+  return foreign.length === 0 ? undefined : fault('audit.foreign_recipient', foreign.join(', '));
 }
 
 function originatorFault(device: string, { originator }: OpenedEnvelope): Fault | undefined {
