@@ -29,7 +29,7 @@ test('examine: a recipient of a kind that nobody here knows is foreign', () => {
       },
       { opener: used, recipients: [certificate], digestsOf: () => [] },
     ).alarm;
-  assert.equal(alarmOf(opener)?.reason, 'audit.foreign_content'); // octets are no snapshot
+  assert.equal(alarmOf(opener)?.reason, 'senml.malformed'); // whoever can read it is known
   const withOthers: Opener = {
     open: (bytes, options) => ({ ...opener.open(bytes, options), otherRecipients: 2 }),
   };
