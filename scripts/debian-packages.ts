@@ -1,4 +1,4 @@
-/** Installs what the tests need beyond npm: real servers and clients that nobody here wrote, from Debian. */
+/** Installs what tests and benches need beyond npm: real servers and clients that nobody here wrote, from Debian. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
@@ -11,6 +11,7 @@ interface Requirement {
 const requirements: readonly Requirement[] = [
   { file: '/usr/sbin/mariadbd', package: 'mariadb-server', why: 'the database by URL' },
   { file: '/usr/bin/mosquitto_pub', package: 'mosquitto-clients', why: 'MQTT clients not of our making' },
+  { file: '/usr/sbin/mosquitto', package: 'mosquitto', why: 'a broker not of our making' },
   { file: '/usr/bin/chromium', package: 'chromium', why: 'a browser for the dashboard' },
   { file: '/usr/bin/openssl', package: 'openssl', why: 'certificates and envelopes not of our making' },
   { file: '/usr/bin/javac', package: 'default-jdk-headless', why: 'Java for BouncyCastle' },
@@ -21,23 +22,22 @@ const requirements: readonly Requirement[] = [
 /**
  * Installs what is missing; does nothing where all is there.
  *
+ * @param wanted - packages; all by default
  * @throws Error with the command to run by hand, where this process may not install or the installation fails
  */
-export function requireDebianPackages(): void {
-  const missing = requirements.filter(({ file }) => !existsSync(file));
+export function requireDebianPackages(wanted?: readonly string[]): void {
+  const missing = requirements.filter(
+    ({ file, package: name }) => wanted?.includes(name) !== false && !existsSync(file),
+  );
   if (missing.length === 0) return;
   const packages = missing.map((one) => one.package);
   const byHand = `apt-get install --no-install-recommends ${packages.join(' ')}`;
-  console.error(
-    `installing for the tests: ${missing.map((one) => `${one.package} (${one.why})`).join(', ')}`,
-  );
+  console.error(`installing: ${missing.map((one) => `${one.package} (${one.why})`).join(', ')}`);
   if (!existsSync('/usr/bin/apt-get')) {
-    throw new Error(
-      `the tests need ${packages.join(', ')}, and this is not a Debian system: install them by hand`,
-    );
+    throw new Error(`missing: ${packages.join(', ')}; this is not a Debian system: install them by hand`);
   }
   if (process.getuid?.() !== 0) {
-    throw new Error(`the tests need ${packages.join(', ')}; only root may install them. Run: sudo ${byHand}`);
+    throw new Error(`missing: ${packages.join(', ')}; only root may install them. Run: sudo ${byHand}`);
   }
   aptGet(['update', '-q'], byHand);
   aptGet(['install', '-y', '-q', '--no-install-recommends', ...packages], byHand);

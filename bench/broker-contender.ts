@@ -1,0 +1,182 @@
+/** The two brokers of the bench as processes: Debian's Mosquitto, and ours as `plombe broker` starts it. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { stringify } from 'yaml';
+import type { BenchSite } from './broker-site.ts';
+import { brokerName, masterAccount, topicFilter } from './broker-site.ts';
+
+export interface Contender {
+  readonly name: 'Mosquitto' | 'ours';
+  readonly port: number;
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+export interface ContenderOptions {
+  /** Of the upstream broker, or of what delays on the way to it: then this one is a customer's, and sends all up. */
+  readonly upstreamPort?: number;
+  /** Node's flags, for profiles. */
+  readonly nodeArguments?: readonly string[];
+}
+
+export type StartContender = (site: BenchSite, options?: ContenderOptions) => Promise<Contender>;
+
+const cli = path.resolve(import.meta.dirname, '../cli/main.ts');
+const startTimeoutMs = 20_000;
+/** Wide on both sides, so that no bound but the machine's shows. */
+const inFlightMax = 1000;
+
+/** In memory alone: nothing that it acknowledges is on a disk. */
+export const startMosquitto: StartContender = async (site, { upstreamPort } = {}) => {
+  const port = await freePort();
+  const keys = upstreamPort === undefined ? site.brokerKeys : site.upKeys;
+  const tls = (prefix: string, folder: string): string[] => [
+    `${prefix}cafile ${path.join(folder, 'tls-root.crt.pem')}`,
+    `${prefix}certfile ${path.join(folder, 'tls.chain.pem')}`,
+    `${prefix}keyfile ${path.join(folder, 'tls.key.pem')}`,
+  ];
+  const lines = [
+    'user root',
+    'per_listener_settings false',
+    'allow_anonymous false',
+    'persistence false',
+    'log_type error',
+    'log_dest stderr',
+    'set_tcp_nodelay true',
+    `max_inflight_messages ${inFlightMax}`,
+    'max_queued_messages 0',
+    `acl_file ${site.aclFile}`,
+    `listener ${port} 127.0.0.1`,
+    ...tls('', keys),
+    'require_certificate true',
+    'use_identity_as_username true',
+  ];
+  if (upstreamPort !== undefined) {
+    lines.push(
+      'connection up',
+      `address 127.0.0.1:${upstreamPort}`,
+      `topic ${topicFilter} out 1`,
+      'cleansession false',
+      'notifications false',
+      'try_private false',
+      'bridge_protocol_version mqttv311',
+      `local_username ${masterAccount}`,
+      ...tls('bridge_', site.upKeys),
+    );
+  }
+  const file = path.join(mkdtempSync(path.join(site.directory, 'mosquitto-')), 'mosquitto.conf');
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const child = start('/usr/sbin/mosquitto', ['-c', file]);
+  await untilListening(port, child);
+  return contender('Mosquitto', port, child);
+};
+
+/** As it is by default: synced to the disk before each acknowledgement. */
+export const startOurs: StartContender = async (site, { upstreamPort, nodeArguments = [] } = {}) => {
+  const port = await freePort();
+  const directory = mkdtempSync(path.join(site.directory, 'ours-'));
+  mkdirSync(path.join(directory, 'data'));
+  const file = path.join(directory, 'broker.yaml');
+  const settings = {
+    name: 'bench',
+    listen: `127.0.0.1:${port}`,
+    identity: upstreamPort === undefined ? site.brokerKeys : site.upKeys,
+    data: path.join(directory, 'data'),
+    durability: 'disk',
+    limits: { sessionsPerIdentityMax: 100_000, inFlightMax },
+    log: { level: 'error' },
+    ...(upstreamPort !== undefined && {
+      cascade: {
+        upstream: `127.0.0.1:${upstreamPort}`,
+        brokerName,
+        up: [topicFilter],
+        down: [],
+        inFlightMax,
+      },
+    }),
+  };
+  writeFileSync(file, stringify(settings));
+  const flags = ['--disable-warning=ExperimentalWarning', ...nodeArguments];
+  const child = start(process.execPath, [...flags, cli, 'broker', '--config', file]);
+  await untilListening(port, child);
+  return contender('ours', port, child);
+};
+
+/** @returns CPU seconds of a process since its start, of user and system (proc(5), `stat`) */
+export function cpuSecondsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const ticksPerSecond = 100;
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** @returns bytes of a process that are in memory */
+export function memoryBytesOf(pid: number): number {
+  const kibibytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kibibytes) * 1024;
+}
+
+function contender(name: Contender['name'], port: number, child: ChildProcess): Contender {
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${name} has no process`);
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  return {
+    name,
+    port,
+    pid,
+    stop: async () => {
+      process.removeListener('exit', kill);
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
+
+/** Through a shell that raises the limit of open files: idle connections are many. */
+function start(program: string, args: readonly string[]): ChildProcess {
+  return spawn('/bin/sh', ['-c', 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"', program, ...args], {
+    stdio: ['ignore', 'ignore', 'ignore'],
+  });
+}
+
+async function untilListening(port: number, child: ChildProcess): Promise<void> {
+  const deadline = Date.now() + startTimeoutMs;
+  while (Date.now() < deadline && child.exitCode === null) {
+    if (await isListening(port)) return;
+    await sleep(50);
+  }
+  child.kill('SIGKILL');
+  throw new Error(`a broker did not start on port ${port}`);
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** Mosquitto cannot choose a port and tell. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}

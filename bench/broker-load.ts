@@ -1,0 +1,263 @@
+/** Load on a broker, and what it carried: by `mqload` where it is, else by Node processes of ours. */
+import { fork, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cpuSecondsOf } from './broker-contender.ts';
+import type { Contender } from './broker-contender.ts';
+import type { Asked, Told } from './broker-load-process.ts';
+import type { BenchSite } from './broker-site.ts';
+import { topicFilter, topicPattern } from './broker-site.ts';
+
+export interface Load {
+  readonly qos: 0 | 1 | 2;
+  readonly payloadBytes: number;
+  readonly publishers: number;
+  /** Unacknowledged messages of one publisher; twice as many of all may be between publishers and subscriber. */
+  readonly window: number;
+  /** Whether the subscriber's session outlives its connection. */
+  readonly stored: boolean;
+}
+
+export interface Duration {
+  readonly warmSeconds: number;
+  readonly seconds: number;
+}
+
+export interface Carried {
+  readonly messagesPerSecond: number;
+  /** Of all the broker's threads. */
+  readonly cpuMicrosecondsPerMessage: number;
+  /** Published and not received, and received twice or out of order. */
+  readonly lost: number;
+  readonly disordered: number;
+}
+
+/** Where messages enter and leave: one broker, or two in a row. */
+export interface Ends {
+  readonly first: Contender;
+  readonly last: Contender;
+}
+
+const oneSubscriber = 1;
+const drainMs = 3000;
+const generator = path.resolve(import.meta.dirname, 'broker-load-process.ts');
+
+export function measureLoad(site: BenchSite, ends: Ends, load: Load, duration: Duration): Promise<Carried> {
+  return site.mqload === undefined
+    ? byNode(site, ends, load, duration)
+    : byMqload(site.mqload, site, ends, load, duration);
+}
+
+/** Opens idle connections and holds them while `work` runs. */
+export async function withIdleConnections(
+  site: BenchSite,
+  broker: Contender,
+  connections: number,
+  work: () => Promise<void>,
+): Promise<void> {
+  if (site.mqload === undefined) {
+    const helper = new Helper();
+    try {
+      await helper.ask({ role: 'idle', keys: site.clientKeys, port: broker.port, connections }, 'ready');
+      await work();
+    } finally {
+      helper.stop();
+    }
+    return;
+  }
+  const child = spawn(
+    site.mqload,
+    ['idle', '-n', String(connections), '-p', String(broker.port), '-tls', site.clientKeys],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
+  const exited = once(child, 'exit');
+  try {
+    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), exited])) as [unknown];
+    if (typeof line !== 'string') throw new Error('the idle connections could not be opened');
+    await work();
+  } finally {
+    child.stdin.end();
+    await exited;
+  }
+}
+
+/** @returns CPU milliseconds of the broker for one full handshake, CONNECT included */
+export async function measureHandshakes(
+  site: BenchSite,
+  broker: Contender,
+  handshakes: number,
+): Promise<number> {
+  const before = cpuSecondsOf(broker.pid);
+  if (site.mqload === undefined) {
+    const helper = new Helper();
+    try {
+      await helper.ask({ role: 'handshakes', keys: site.clientKeys, port: broker.port, handshakes }, 'done');
+    } finally {
+      helper.stop();
+    }
+  } else {
+    const args = [
+      'hs',
+      '-n',
+      String(handshakes),
+      '-j',
+      '2',
+      '-p',
+      String(broker.port),
+      '-tls',
+      site.clientKeys,
+    ];
+    await outputOf(site.mqload, args);
+  }
+  return ((cpuSecondsOf(broker.pid) - before) * 1000) / handshakes;
+}
+
+/** Subscribes to everything and reads nothing more. @returns what ends it */
+export async function openStalledSubscriber(site: BenchSite, broker: Contender): Promise<() => void> {
+  const helper = new Helper();
+  await helper.ask(
+    { role: 'stalled', keys: site.clientKeys, port: broker.port, filter: topicFilter },
+    'ready',
+  );
+  return () => helper.stop();
+}
+
+async function byMqload(
+  program: string,
+  site: BenchSite,
+  { first, last }: Ends,
+  { qos, payloadBytes, publishers, window, stored }: Load,
+  { warmSeconds, seconds }: Duration,
+): Promise<Carried> {
+  const options = {
+    '-p': first.port,
+    '-sp': last.port,
+    '-pid': first.pid,
+    '-P': publishers,
+    '-S': oneSubscriber,
+    '-q': qos,
+    '-s': payloadBytes,
+    '-w': window,
+    '-warm': warmSeconds,
+    '-d': seconds,
+    '-tls': site.clientKeys,
+    '-topic': topicPattern,
+    '-filter': topicFilter,
+  };
+  const args = Object.entries(options).flatMap(([name, value]) => [name, String(value)]);
+  const output = await outputOf(program, ['run', ...args, ...(stored ? ['-c'] : [])]);
+  const { rate, brokerUsPerMsg, lost, gaps, dups } = JSON.parse(output) as Record<string, number>;
+  return {
+    messagesPerSecond: rate ?? Number.NaN,
+    cpuMicrosecondsPerMessage: brokerUsPerMsg ?? Number.NaN,
+    lost: lost ?? Number.NaN,
+    disordered: (gaps ?? 0) + (dups ?? 0),
+  };
+}
+
+async function outputOf(program: string, args: readonly string[]): Promise<string> {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  const [status] = (await once(child, 'close')) as [unknown];
+  if (status !== 0)
+    throw new Error(`${path.basename(program)} ${args.join(' ')} ended with ${String(status)}: ${errors}`);
+  return output;
+}
+
+async function byNode(
+  site: BenchSite,
+  { first, last }: Ends,
+  load: Load,
+  { warmSeconds, seconds }: Duration,
+): Promise<Carried> {
+  const subscriber = new Helper();
+  const publisher = new Helper();
+  try {
+    const keys = site.clientKeys;
+    await subscriber.ask({ role: 'subscriber', keys, port: last.port, filter: topicFilter, load }, 'ready');
+    await publisher.ask({ role: 'publisher', keys, port: first.port, topicPattern, load }, 'ready');
+    subscriber.onReceived = (received) => publisher.tell({ role: 'received', received });
+    publisher.tell({ role: 'start' });
+    await sleep(warmSeconds * 1000);
+    const startMs = performance.now();
+    const before = { received: subscriber.received, cpuSeconds: cpuSecondsOf(first.pid) };
+    await sleep(seconds * 1000);
+    const received = subscriber.received - before.received;
+    const cpuSeconds = cpuSecondsOf(first.pid) - before.cpuSeconds;
+    const elapsedSeconds = (performance.now() - startMs) / 1000;
+    const { sent } = await publisher.ask({ role: 'stop' }, 'stopped');
+    await subscriber.untilReceived(sent, drainMs);
+    return {
+      messagesPerSecond: received / elapsedSeconds,
+      cpuMicrosecondsPerMessage: (cpuSeconds * 1e6) / received,
+      lost: sent - subscriber.received,
+      disordered: subscriber.disordered,
+    };
+  } finally {
+    subscriber.stop();
+    publisher.stop();
+  }
+}
+
+/** A process that does one thing for the bench. */
+class Helper {
+  received = 0;
+  disordered = 0;
+  onReceived: (received: number) => void = () => undefined;
+  readonly #child: ChildProcess;
+  readonly #told = new Set<(told: Told) => void>();
+
+  constructor() {
+    this.#child = fork(generator, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+    this.#child.on('message', (told: Told) => {
+      if (told.event === 'received') {
+        this.received = told.received;
+        this.disordered = told.disordered;
+        this.onReceived(told.received);
+      }
+      for (const listener of this.#told) listener(told);
+    });
+  }
+
+  tell(asked: Asked): void {
+    if (this.#child.connected) this.#child.send(asked);
+  }
+
+  async ask<E extends Told['event']>(asked: Asked, event: E): Promise<Extract<Told, { event: E }>> {
+    const answer = this.#next((told) => told.event === event);
+    this.tell(asked);
+    return (await answer) as Extract<Told, { event: E }>;
+  }
+
+  async untilReceived(wanted: number, patienceMs: number): Promise<void> {
+    if (this.received >= wanted) return;
+    const enough = this.#next((told) => told.event === 'received' && told.received >= wanted);
+    enough.catch(() => undefined);
+    await Promise.race([enough, sleep(patienceMs)]);
+  }
+
+  stop(): void {
+    this.#child.removeAllListeners('exit');
+    this.#child.kill('SIGKILL');
+  }
+
+  #next(isIt: (told: Told) => boolean): Promise<Told> {
+    return new Promise((resolve, reject) => {
+      const listener = (told: Told): void => {
+        if (!isIt(told)) return;
+        this.#told.delete(listener);
+        resolve(told);
+      };
+      this.#told.add(listener);
+      this.#child.once('exit', (status) =>
+        reject(new Error(`the load generator ended with ${String(status)}`)),
+      );
+    });
+  }
+}
