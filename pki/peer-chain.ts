@@ -1,10 +1,27 @@
 /** The certificates that the peer of a TLS connection sent, as the verifier of paths takes them. */
+import { hash } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Certificate } from './certificate.ts';
 import { parseCertificate } from './certificate.ts';
 import { PkiError } from './errors.ts';
 import { chainLengthMax } from '../domain/limits.ts';
+
+/** CAs stand above many peers: each is parsed once, and its memory shared. Public values, by their octets. */
+const authorities = new Map<string, Certificate>();
+const authoritiesMax = 1_000;
+
+function parseAuthority(der: Buffer): Certificate {
+  const key = hash('sha256', der, 'base64');
+  let authority = authorities.get(key);
+  if (authority === undefined) {
+    authority = parseCertificate(der);
+    const [oldest] = authorities.keys();
+    if (authorities.size >= authoritiesMax && oldest !== undefined) authorities.delete(oldest);
+    authorities.set(key, authority);
+  }
+  return authority;
+}
 
 /**
  * @param socket - after its handshake
@@ -19,7 +36,7 @@ export function peerChain(socket: TLSSocket): Certificate[] {
     if (chain.length === chainLengthMax) {
       throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
     }
-    chain.push(parseCertificate(next.raw));
+    chain.push(chain.length === 0 ? parseCertificate(next.raw) : parseAuthority(next.raw));
     const issuer: X509Certificate | undefined = next.issuerCertificate;
     // A root is its own issuer, so following it would not end. The names alone do not tell: a customer's own
     // client has the name of the CA that issued it (DESIGN §3).
