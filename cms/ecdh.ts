@@ -63,10 +63,10 @@ export function randomScalar(suite: Suite, random: Random): Buffer {
 }
 
 /** Compares big-endian integers of one length, looking at every octet. */
-function isBelow(left: Uint8Array, right: Uint8Array): boolean {
+function isBelow(left: Buffer, right: Buffer): boolean {
   let borrow = 0;
   for (let at = left.length - 1; at >= 0; at--) {
-    borrow = ((left[at] ?? 0) - (right[at] ?? 0) + borrow) >> 8;
+    borrow = (left.readUInt8(at) - right.readUInt8(at) + borrow) >> 8;
   }
   return borrow < 0;
 }

@@ -157,11 +157,10 @@ function verifyEmbedded(
   const identifier = addressed.originator;
   const signers = envelope.signedData?.signers.map((signer) => signer.identifier) ?? [];
   const offered = offerOf(parseEmbedded(embedded), identifier, signers, suite);
-  const found = offered === undefined ? undefined : settings.verifyChain(offered);
+  if (offered === undefined) return undefined;
+  const found = settings.verifyChain(offered);
   // What was verified must be what was offered, whatever the callback looked at.
-  return found?.keyAgreement.der.equals(offered?.keyAgreement.der ?? Buffer.alloc(0)) === true
-    ? found
-    : undefined;
+  return found?.keyAgreement.der.equals(offered.keyAgreement.der) === true ? found : undefined;
 }
 
 function parseEmbedded(embedded: readonly Buffer[]): readonly Certificate[] {

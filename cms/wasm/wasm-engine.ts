@@ -174,7 +174,8 @@ class WasmCurve {
     const module = this.#module;
     if (this.#suite.hasNativeAssembly) {
       const octets = basePointTimes(this.#suite, ephemeralScalar);
-      return this.#readPoint(octets) ? octets : undefined;
+      assert.ok(this.#readPoint(octets));
+      return octets;
     }
     this.#put(ephemeralScalar);
     if (module.readScalar() === 0) return undefined;

@@ -23,7 +23,8 @@ const kindsThatServe: ReadonlySet<IdentityKind> = new Set(['service', 'master-ac
 
 /** @throws PkiError `pki.lint`, naming every fault */
 export function lint(question: LintQuestion): void {
-  const faults = [...ownFaults(question), ...(question.issuer === undefined ? [] : faultsBelow(question))];
+  const { issuer } = question;
+  const faults = [...ownFaults(question), ...(issuer === undefined ? [] : faultsBelow(question, issuer))];
   if (faults.length === 0) return;
   const name = question.draft.commonName ?? 'no common name';
   throw new PkiError(
@@ -62,9 +63,10 @@ function ownFaults({ draft, profile, atMs }: LintQuestion): string[] {
   return faults;
 }
 
-function faultsBelow({ draft, profile, issuer, atMs }: LintQuestion): string[] {
-  if (issuer === undefined) return [];
-  const { certificate, position } = issuer;
+function faultsBelow(
+  { draft, profile, atMs }: LintQuestion,
+  { certificate, position }: NonNullable<LintQuestion['issuer']>,
+): string[] {
   const faults: string[] = [];
   const check = (holds: boolean, fault: string): void => {
     if (!holds) faults.push(fault);
