@@ -12,11 +12,12 @@ import type { Outlet } from './delivery-queue.ts';
 import { BrokerError } from './errors.ts';
 import type { Hub, PublishRefusal } from './hub.ts';
 import type { Measures } from './measures.ts';
-import type { Delivery, Message } from './message.ts';
+import type { Content, Delivery, Message, Terms } from './message.ts';
+import { noBytes } from './message.ts';
 import type { RoleTable } from './roles.ts';
 import { everyoneReads } from './roles.ts';
 import type { Client, Session } from './session.ts';
-import { cascadeIdentity } from './session.ts';
+import { cascadeIdentity, neverExpires } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import { areCovered, rightsOf } from './tacs.ts';
 import type { Turn } from './turn.ts';
@@ -110,7 +111,10 @@ export class Cascade implements Client, Outlet {
   constructor(options: CascadeOptions) {
     this.#options = options;
     const { hub, sessions, filters } = options;
-    const { session } = sessions.open(cascadeIdentity, cascadeClientId, this, 'stored');
+    const { session } = sessions.open(cascadeIdentity, cascadeClientId, this, {
+      clean: false,
+      expirySeconds: neverExpires,
+    });
     this.#session = session;
     this.#link = openLink({
       broker: options.upstream,
@@ -133,8 +137,14 @@ export class Cascade implements Client, Outlet {
     }
     for (const filter of filters.up) {
       if (session.subscriptions.has(filter)) continue;
-      sessions.subscribe(session, filter, 1);
-      hub.replay(session, filter, 1);
+      const subscription = {
+        qos: 1,
+        noLocal: false,
+        retainAsPublished: true,
+        identifier: undefined,
+      } as const;
+      sessions.subscribe(session, filter, subscription);
+      hub.replay(session, filter, subscription);
     }
     session.queue.attach(this);
   }
@@ -156,7 +166,7 @@ export class Cascade implements Client, Outlet {
     return !this.#isClosed;
   }
 
-  send(delivery: Delivery, { topic, payload }: Message): void {
+  send(delivery: Delivery, { topic, payload }: Message): boolean {
     this.#link.publish(topic, payload, { qos: 1, retain: delivery.retain }).then(
       () => this.#options.turn.guard(() => this.#forwarded(delivery)),
       (error: unknown) => {
@@ -164,13 +174,14 @@ export class Cascade implements Client, Outlet {
         if (!(error instanceof LinkError)) throw error;
       },
     );
+    return true;
   }
 
   release(): void {
     throw new Error('the cascade subscribes with QoS 1, so nothing of it waits for a release');
   }
 
-  sendNow(topic: string, payload: Buffer, retain: boolean): boolean {
+  sendNow({ topic, payload }: Content, { retain }: Terms): boolean {
     if (this.#isClosed || !this.#link.connected) return false;
     this.#link.publish(topic, payload, { qos: 0, retain }).catch((error: unknown) => {
       this.#options.log.debug({ topic, detail: String(error) }, 'cascade.qos0_lost');
@@ -224,10 +235,11 @@ export class Cascade implements Client, Outlet {
     const isRetained = retain || filters.retainDown.some((filter) => filterCovers(filter, topic));
     // Every reconnect brings the retained messages again.
     const isKnown = isRetained && hub.retainedPayload(topic)?.equals(payload) === true;
-    const refusal = isKnown
-      ? undefined
-      : hub.publish({ topic, payload, qos, retain: isRetained, origin: 'upstream' });
-    if (refusal !== undefined) return refusal;
+    if (!isKnown) {
+      const content = { topic, payload, properties: noBytes, expiresMs: undefined };
+      const outcome = hub.publish({ ...content, qos, retain: isRetained, origin: 'upstream' }, undefined);
+      if (outcome === 'queue_full' || outcome === 'retained_full') return outcome;
+    }
     turn.afterCommit(() => {
       this.#forwardedDown++;
       measures.cascadeForwarded.inc({ direction: 'down' });

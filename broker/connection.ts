@@ -1,44 +1,38 @@
-/** One client's connection: its packets in, its packets out, from the verified TLS session to its end (MQTT 3.1.1). */
+/** One client's connection: its packets in, its packets out, from the verified TLS session to its end. */
 import type { TLSSocket } from 'node:tls';
-import type { Log } from '../runtime/log.ts';
-import { checkConnect } from './connect-check.ts';
+import { acceptance, refusal } from './connack.ts';
+import { checkConnect, connackCodes } from './connect-check.ts';
+import type { ConnectRefusal } from './connect-check.ts';
 import type { Outlet } from './delivery-queue.ts';
-import {
-  connackCode,
-  encodeAcknowledgement,
-  encodeConnack,
-  encodePublishHeader,
-  encodeSuback,
-  encodeUnsuback,
-  pingresp,
-  subscriptionFailure,
-} from './encode.ts';
-import type { ConnackCode } from './encode.ts';
-import type { Hub } from './hub.ts';
+import { Mqtt5, mqtt3 } from './dialect.ts';
+import type { Dialect } from './dialect.ts';
+import { pingresp } from './encode.ts';
 import type { Peer } from './identity.ts';
-import type { BrokerLimits } from './limits.ts';
-import type { Measures } from './measures.ts';
-import type { Delivery, Message, Publication } from './message.ts';
-import type { RoleTable } from './roles.ts';
-import type { Client, Session } from './session.ts';
-import type { Sessions } from './sessions.ts';
-import type { Store } from './store.ts';
-import { decide } from './tacs.ts';
-import type { Flushable, Turn } from './turn.ts';
+import type { Content, Delivery, Message, Terms } from './message.ts';
 import type { WireFault } from './packet-body.ts';
-import type { ConnectPacket, IncomingPacket, PublishPacket, SubscriptionRequest } from './packets.ts';
+import { protocolError } from './packet-body.ts';
+import type {
+  AcknowledgementType,
+  ConnectPacket,
+  DisconnectPacket,
+  IncomingPacket,
+  SubscribePacket,
+} from './packets.ts';
+import { Publisher } from './publisher.ts';
+import type { PublisherAnswers, PublisherContext } from './publisher.ts';
+import { failureFrom, reasonCode, reasonCodeOf } from './reason-codes.ts';
+import type { ReasonCode } from './reason-codes.ts';
+import type { Client, Session } from './session.ts';
+import { sessionExpirySecondsMax } from './sessions.ts';
+import type { SubscriberContext } from './subscriber.ts';
+import { subscribe, unsubscribe } from './subscriber.ts';
+import type { Flushable, Turn } from './turn.ts';
+import type { Wills } from './wills.ts';
 import { PacketReader } from './wire.ts';
 
-export interface ConnectionContext {
-  readonly store: Store;
+export interface ConnectionContext extends PublisherContext, SubscriberContext {
   readonly turn: Turn;
-  readonly sessions: Sessions;
-  readonly hub: Hub;
-  readonly roles: RoleTable;
-  readonly limits: BrokerLimits;
-  readonly deniedPublish: 'close' | 'drop';
-  readonly measures: Measures;
-  readonly log: Log;
+  readonly wills: Wills;
   /** Milliseconds that never go back. */
   readonly monotonicMs: () => number;
   readonly onClosed: (connection: Connection) => void;
@@ -46,16 +40,20 @@ export interface ConnectionContext {
 
 /** A client that does not read its last packets is not waited for. */
 const lingerMs = 2000;
-/** Decisions on topics that one client published to; devices have a handful. */
-const knownTopicsMax = 256;
 
-export class Connection implements Client, Outlet, Flushable {
+/** What there is once a CONNECT was accepted. */
+interface Conversation {
+  readonly session: Session;
+  readonly dialect: Dialect;
+  readonly publisher: Publisher;
+}
+
+export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   readonly peer: Peer;
   readonly #socket: TLSSocket;
   readonly #context: ConnectionContext;
   readonly #reader: PacketReader;
-  #session: Session | undefined;
-  #will: Publication | undefined;
+  #conversation: Conversation | undefined;
   /** When silence counts as the end: first for CONNECT, then by keep-alive. */
   #silenceMs: number;
   #heardMs: number;
@@ -63,7 +61,6 @@ export class Connection implements Client, Outlet, Flushable {
   #outBytes = 0;
   #isPausedForOutput = false;
   #isClosed = false;
-  readonly #publishRights = new Map<string, boolean>();
 
   constructor(socket: TLSSocket, peer: Peer, context: ConnectionContext) {
     this.peer = peer;
@@ -85,7 +82,7 @@ export class Connection implements Client, Outlet, Flushable {
   }
 
   get clientId(): string | undefined {
-    return this.#session?.clientId;
+    return this.#conversation?.session.clientId;
   }
 
   /** Whether it has been silent for longer than it may; a connection that has not said CONNECT counts from its start. */
@@ -94,41 +91,47 @@ export class Connection implements Client, Outlet, Flushable {
   }
 
   get hasSession(): boolean {
-    return this.#session !== undefined;
+    return this.#conversation !== undefined;
   }
 
   get isReady(): boolean {
     return !this.#isClosed && this.#pendingBytes() < this.#context.limits.outputBytesMax;
   }
 
-  send(delivery: Delivery, message: Message): void {
-    const { qos, retain, duplicate, packetId } = delivery;
-    const { topic, payload } = message;
-    this.#write(
-      encodePublishHeader({ topic, payloadBytes: payload.length, qos, retain, duplicate, packetId }),
-    );
-    this.#write(payload);
-    this.#context.measures.traffic.sent++;
-  }
-
-  release(packetId: number): void {
-    this.#write(encodeAcknowledgement('pubrel', packetId));
-  }
-
-  sendNow(topic: string, payload: Buffer, retain: boolean): boolean {
-    if (!this.isReady) return false;
-    const header = {
-      topic,
-      payloadBytes: payload.length,
-      qos: 0,
-      retain,
-      duplicate: false,
-      packetId: 0,
-    } as const;
-    this.#write(encodePublishHeader(header));
-    this.#write(payload);
-    this.#context.measures.traffic.sent++;
+  send(delivery: Delivery, message: Message): boolean {
+    const { clock, measures } = this.#context;
+    const dialect = this.#conversation?.dialect ?? mqtt3;
+    const nowMs = message.expiresMs === undefined ? 0 : clock();
+    const header = dialect.publishHeader(delivery, message, nowMs);
+    if (header === undefined) return false;
+    this.#write(header);
+    this.#write(message.payload);
+    measures.traffic.sent++;
     return true;
+  }
+
+  release(packetId: number, isKnown: boolean): void {
+    this.acknowledge('pubrel', packetId, isKnown ? reasonCode.success : reasonCode.packetIdentifierNotFound);
+  }
+
+  sendNow(content: Content, { retain, identifiers }: Terms): boolean {
+    if (!this.isReady) return false;
+    const { clock, measures } = this.#context;
+    const dialect = this.#conversation?.dialect ?? mqtt3;
+    const outgoing = { qos: 0, retain, identifiers, duplicate: false, packetId: 0 } as const;
+    const header = dialect.publishHeader(outgoing, content, content.expiresMs === undefined ? 0 : clock());
+    if (header === undefined) {
+      measures.dropped.inc({ reason: 'packet_too_large' });
+      return true;
+    }
+    this.#write(header);
+    this.#write(content.payload);
+    measures.traffic.sent++;
+    return true;
+  }
+
+  acknowledge(type: AcknowledgementType, packetId: number, code: ReasonCode, why?: string): void {
+    this.#write((this.#conversation?.dialect ?? mqtt3).acknowledgement(type, packetId, code, why));
   }
 
   /** Writes all that this turn answered, once, after its commit. */
@@ -138,6 +141,7 @@ export class Connection implements Client, Outlet, Flushable {
         this.#out.length === 1 ? (this.#out[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#out, this.#outBytes);
       this.#out = [];
       this.#outBytes = 0;
+      this.#conversation?.publisher.flushed();
       const isTaken = this.#socket.write(bytes);
       // One that does not read its acknowledgements is not read from either.
       if (this.#socket.writableLength >= this.#context.limits.outputBytesMax) {
@@ -145,7 +149,7 @@ export class Connection implements Client, Outlet, Flushable {
         this.#socket.pause();
       } else if (isTaken) {
         // The turn's output alone may have stopped the delivery; no drain event follows then.
-        this.#context.turn.guard(() => this.#session?.queue.pump());
+        this.#context.turn.guard(() => this.#conversation?.session.queue.pump());
       }
     }
     if (this.#isClosed) this.#socket.destroySoon();
@@ -153,19 +157,17 @@ export class Connection implements Client, Outlet, Flushable {
 
   /** Ends the connection after what was already answered; publishes the will unless the client said goodbye. */
   close(reason: string): void {
+    this.#end(reason, reason);
+  }
+
+  /** Ends the connection because of what the client sent. */
+  refuse(fault: WireFault): void {
     if (this.#isClosed) return;
-    this.#isClosed = true;
-    const { turn, sessions, measures, log, onClosed } = this.#context;
-    const session = this.#session;
-    this.#session = undefined;
-    measures.disconnects.inc({ reason });
-    log.info({ identity: this.peer.identity, clientId: session?.clientId, reason }, 'connection.closed');
-    onClosed(this);
-    this.#socket.setTimeout(lingerMs, () => this.#socket.destroy());
-    turn.flushLater(this);
-    if (session === undefined) return;
-    sessions.close(session);
-    this.#publishWill();
+    const { measures, log } = this.#context;
+    measures.refusals.inc({ reason: fault.reason });
+    log.warn({ identity: this.peer.identity, clientId: this.clientId, ...fault }, 'packet.refused');
+    if (!this.hasSession) this.#refuseBeforeConnect(fault);
+    this.#end(fault.reason, fault.detail);
   }
 
   /** Ends the connection at once, with nothing more written: the store failed, and no answer would be true. */
@@ -183,179 +185,140 @@ export class Connection implements Client, Outlet, Flushable {
     if (this.#isClosed) return;
     this.#heardMs = this.#context.monotonicMs();
     const fault = this.#reader.push(chunk);
-    if (fault !== undefined) this.#refuse(fault);
+    if (fault !== undefined) this.refuse(fault);
   }
 
-  #refuse(fault: WireFault): void {
-    const { measures, log } = this.#context;
-    measures.refusals.inc({ reason: fault.reason });
-    log.warn({ identity: this.peer.identity, clientId: this.clientId, ...fault }, 'packet.refused');
-    // [MQTT-3.1.2-2]: an unacceptable protocol level is answered before the end.
-    if (fault.reason === 'unsupported_version' && !this.hasSession) {
-      this.#write(encodeConnack(connackCode.unacceptableProtocol, false));
-    }
-    this.close(fault.reason);
+  /** @param why - for the client, if it wants to know */
+  #end(reason: string, why: string): void {
+    if (this.#isClosed) return;
+    const { turn, sessions, wills, measures, log, onClosed } = this.#context;
+    const conversation = this.#conversation;
+    this.#sayWhy(reason, why);
+    this.#isClosed = true;
+    this.#conversation = undefined;
+    measures.disconnects.inc({ reason });
+    log.info(
+      { identity: this.peer.identity, clientId: conversation?.session.clientId, reason },
+      'connection.closed',
+    );
+    onClosed(this);
+    this.#socket.setTimeout(lingerMs, () => this.#socket.destroy());
+    turn.flushLater(this);
+    if (conversation === undefined) return;
+    sessions.close(conversation.session);
+    wills.connectionEnded(conversation.session);
+  }
+
+  /** [MQTT-4.13.1-1], [MQTT-3.14.0-1]: nobody is told before the CONNACK. */
+  #sayWhy(reason: string, why: string): void {
+    const code = reasonCodeOf(reason);
+    if (code === undefined) return;
+    const farewell = this.#conversation?.dialect.disconnect(code, why);
+    if (farewell !== undefined) this.#write(farewell);
+  }
+
+  #refuseBeforeConnect({ reason, detail }: WireFault): void {
+    const { version } = this.#reader;
+    const code = reasonCodeOf(reason);
+    // [MQTT-3.1.2-2]: an unacceptable protocol level is answered before the end; MQTT 5 §4.13: so is any CONNECT of it.
+    if (reason === 'unsupported_version') this.#write(refusal(4, [1, reasonCode.unsupportedVersion], detail));
+    else if (version === 5 && code !== undefined) this.#write(refusal(version, [0, code], detail));
   }
 
   #receive(packet: IncomingPacket): void {
-    const session = this.#session;
-    if (session === undefined) {
+    const conversation = this.#conversation;
+    if (conversation === undefined) {
       if (packet.type === 'connect') this.#connect(packet);
-      else this.#refuse({ reason: 'unexpected_packet', detail: `${packet.type} before CONNECT` }); // [MQTT-3.1.0-1]
+      else this.refuse({ reason: 'unexpected_packet', detail: `${packet.type} before CONNECT` }); // [MQTT-3.1.0-1]
       return;
     }
+    const { session, publisher, dialect } = conversation;
     switch (packet.type) {
       case 'publish':
-        return this.#publish(session, packet);
+        return publisher.publish(packet);
       case 'puback':
         return session.queue.acknowledged(packet.packetId);
       case 'pubrec':
+        if (packet.reasonCode >= failureFrom) return session.queue.refused(packet.packetId);
         return session.queue.received(packet.packetId);
       case 'pubcomp':
         return session.queue.completed(packet.packetId);
       case 'pubrel':
-        return this.#released(session, packet.packetId);
+        return publisher.released(packet.packetId);
       case 'subscribe':
-        return this.#subscribe(session, packet.packetId, packet.subscriptions);
+        return this.#subscribe(conversation, packet);
       case 'unsubscribe':
-        for (const filter of packet.filters) this.#context.sessions.unsubscribe(session, filter);
-        return this.#write(encodeUnsuback(packet.packetId));
+        return this.#write(
+          dialect.unsuback(packet.packetId, unsubscribe(session, packet.filters, this.#context)),
+        );
       case 'pingreq':
         return this.#write(pingresp);
       case 'disconnect':
-        this.#will = undefined; // [MQTT-3.14.4-3]
-        return this.close('disconnected');
-      case 'auth':
+        return this.#disconnected(session, packet);
       case 'connect':
-        return this.#refuse({ reason: 'unexpected_packet', detail: 'a second CONNECT' }); // [MQTT-3.1.0-2]
+        return this.refuse({ reason: 'unexpected_packet', detail: 'a second CONNECT' }); // [MQTT-3.1.0-2]
+      case 'auth':
+        // [MQTT-4.12.0-7]: no method was agreed on.
+        return this.refuse(protocolError('AUTH without an authentication method'));
     }
   }
 
   #connect(connect: ConnectPacket): void {
-    if (connect.version === 5) return this.#refuse({ reason: 'unsupported_version', detail: 'MQTT 5' });
-    const { limits, sessions, log } = this.#context;
+    const { limits, sessions, wills, log } = this.#context;
     const { identity } = this.peer;
     const checked = checkConnect(connect, identity, this.#context);
-    if ('refusal' in checked) return this.#refuseConnect(checked.code, checked.refusal, connect.clientId);
-    const { session, present } = sessions.open(identity, checked.clientId, this, checked.kind);
-    this.#session = session;
-    this.#will = checked.will;
-    this.#silenceMs = checked.silenceMs;
+    if ('refusal' in checked) return this.#refuseConnect(connect, checked.refusal);
+    const { clientId, terms } = checked;
+    const { session, present } = sessions.open(identity, clientId, this, terms);
+    const dialect = connect.version === 5 ? new Mqtt5(connect) : mqtt3;
+    const publisher = new Publisher(session, dialect.version, this.#context, this);
+    this.#conversation = { session, dialect, publisher };
+    wills.replace(session, checked.will, this.peer);
+    this.#silenceMs = checked.keepAliveSeconds * 1500; // [MQTT-3.1.2-24], [MQTT-3.1.2-22]
     this.#reader.packetBytesMax = limits.packetBytesMax;
     log.info(
-      { identity, clientId: session.clientId, sessionPresent: present, queued: session.queue.messages },
+      {
+        identity,
+        clientId,
+        version: connect.version,
+        sessionPresent: present,
+        queued: session.queue.messages,
+      },
       'session.opened',
     );
-    this.#write(encodeConnack(connackCode.accepted, present)); // [MQTT-3.2.2-2]
-    session.queue.attach(this);
+    const answer = acceptance(connect, checked, { present, identity }, limits);
+    if (answer === undefined) return this.#end('client_packet_size', 'the client takes no packet so large');
+    this.#write(answer);
+    session.queue.attach(this, dialect.receiveMaximum);
   }
 
-  #refuseConnect(code: ConnackCode, reason: string, clientId: string): void {
+  #refuseConnect({ clientId, version }: ConnectPacket, reason: ConnectRefusal): void {
     const { measures, log } = this.#context;
     measures.refusals.inc({ reason });
     if (reason === 'will_denied') measures.denials.inc({ action: 'will' });
     log.warn({ identity: this.peer.identity, clientId: clientId.slice(0, 64), reason }, 'session.refused');
-    this.#write(encodeConnack(code, false)); // [MQTT-3.2.2-4], [MQTT-3.2.2-5]
+    this.#write(refusal(version, connackCodes[reason], reason));
     this.close(reason);
   }
 
-  #publish(session: Session, packet: PublishPacket): void {
-    const { topic, payload, qos, retain, packetId } = packet;
-    if (!this.#mayPublish(topic)) return this.#deny(session, packet);
-    if (qos === 2) {
-      // A repetition of what has been routed already [MQTT-4.3.3-2].
-      if (session.incoming.has(packetId)) return this.#write(encodeAcknowledgement('pubrec', packetId));
-      if (session.incoming.size >= this.#context.limits.incomingQos2Max)
-        return this.#overflow('incoming_qos2_max');
+  #subscribe({ session, dialect }: Conversation, packet: SubscribePacket): void {
+    const outcome = subscribe(session, packet, this.#context);
+    if ('reason' in outcome) return this.refuse(outcome);
+    this.#write(dialect.suback(packet.packetId, outcome.codes)); // [MQTT-3.8.4-5], [MQTT-3.8.4-6]
+    return outcome.replay();
+  }
+
+  #disconnected(session: Session, { reasonCode: code, properties }: DisconnectPacket): void {
+    const { sessions, wills, limits } = this.#context;
+    const { sessionExpirySeconds } = properties;
+    if (sessionExpirySeconds !== undefined) {
+      if (session.expirySeconds === 0 && sessionExpirySeconds > 0) {
+        return this.refuse(protocolError('a session that was to end with its connection cannot outlive it')); // §3.14.2.2.2
+      }
+      sessions.changeExpiry(session, Math.min(sessionExpirySeconds, sessionExpirySecondsMax(limits)));
     }
-    const refusal = this.#context.hub.publish({ topic, payload, qos, retain, origin: 'client' });
-    if (refusal !== undefined) {
-      if (qos === 0) return this.#context.measures.dropped.inc({ reason: refusal });
-      return this.#overflow(refusal, topic);
-    }
-    return this.#acknowledge(session, packet);
-  }
-
-  /** After the commit of this turn the publisher learns that the message is in safe hands. */
-  #acknowledge(session: Session, { qos, packetId }: PublishPacket): void {
-    if (qos === 1) return this.#write(encodeAcknowledgement('puback', packetId));
-    if (qos === 0) return undefined;
-    session.incoming.add(packetId);
-    if (session.storedId !== undefined) this.#context.store.addIncoming(session.storedId, packetId);
-    return this.#write(encodeAcknowledgement('pubrec', packetId));
-  }
-
-  #released(session: Session, packetId: number): void {
-    if (session.incoming.delete(packetId) && session.storedId !== undefined) {
-      this.#context.store.deleteIncoming(session.storedId, packetId);
-    }
-    this.#write(encodeAcknowledgement('pubcomp', packetId)); // [MQTT-4.3.3-2]: also for an unknown one
-  }
-
-  /** [MQTT-3.3.5-2]: a server that does not authorise a PUBLISH acknowledges it as if, or closes the connection. */
-  #deny(session: Session, packet: PublishPacket): void {
-    const { roles, measures, log, deniedPublish } = this.#context;
-    const { identity } = this.peer;
-    const decision = decide(identity, 'publish', packet.topic, roles);
-    const reason = decision.allowed ? undefined : decision.reason;
-    measures.denials.inc({ action: 'publish' });
-    log.warn({ identity, clientId: session.clientId, topic: packet.topic, reason }, 'publish.denied');
-    if (deniedPublish === 'close') return this.close('publish_denied');
-    return this.#acknowledge(session, packet);
-  }
-
-  #overflow(reason: string, topic?: string): void {
-    const { measures, log } = this.#context;
-    measures.refusals.inc({ reason });
-    log.warn({ identity: this.peer.identity, clientId: this.clientId, topic, reason }, 'publish.refused');
-    this.close(reason);
-  }
-
-  #mayPublish(topic: string): boolean {
-    const known = this.#publishRights.get(topic);
-    if (known !== undefined) return known;
-    const { allowed } = decide(this.peer.identity, 'publish', topic, this.#context.roles);
-    if (this.#publishRights.size >= knownTopicsMax) this.#publishRights.clear();
-    this.#publishRights.set(topic, allowed);
-    return allowed;
-  }
-
-  #subscribe(session: Session, packetId: number, asked: readonly SubscriptionRequest[]): void {
-    const { hub, limits } = this.#context;
-    if (asked.length > limits.subscriptionsPerSessionMax) {
-      return this.#refuse({ reason: 'malformed_packet', detail: `SUBSCRIBE with ${asked.length} filters` });
-    }
-    const granted = asked.map((subscription) => this.#grant(session, subscription));
-    this.#write(encodeSuback(packetId, granted)); // [MQTT-3.8.4-5]: one code for each filter, in order
-    for (const [index, { filter, qos }] of asked.entries()) {
-      if (granted[index] !== subscriptionFailure) hub.replay(session, filter, qos);
-    }
-    return undefined;
-  }
-
-  /** @returns the granted QoS, or 0x80; a filter that is not granted is neither kept nor stored */
-  #grant(session: Session, { filter, qos }: SubscriptionRequest): number {
-    const { roles, limits, measures, log, sessions } = this.#context;
-    const { identity } = this.peer;
-    const decision = decide(identity, 'subscribe', filter, roles);
-    const isOneMore = !session.subscriptions.has(filter);
-    const isFull = isOneMore && session.subscriptions.size >= limits.subscriptionsPerSessionMax;
-    if (decision.allowed && !isFull) {
-      sessions.subscribe(session, filter, qos);
-      return qos;
-    }
-    const reason = decision.allowed ? 'subscriptions_max' : decision.reason;
-    measures.denials.inc({ action: 'subscribe' });
-    log.warn({ identity, clientId: session.clientId, filter, reason }, 'subscription.denied');
-    return subscriptionFailure;
-  }
-
-  #publishWill(): void {
-    const will = this.#will;
-    this.#will = undefined;
-    if (will === undefined || !this.#mayPublish(will.topic)) return;
-    const refusal = this.#context.hub.publish(will);
-    if (refusal !== undefined) this.#context.measures.dropped.inc({ reason: refusal });
+    if (code === reasonCode.success) wills.discard(session); // [MQTT-3.14.4-3]
+    return this.close(code === reasonCode.success ? 'disconnected' : 'disconnected_with_reason');
   }
 
   #drained(): void {
@@ -363,7 +326,7 @@ export class Connection implements Client, Outlet, Flushable {
       this.#isPausedForOutput = false;
       this.#socket.resume();
     }
-    this.#session?.queue.pump();
+    this.#conversation?.session.queue.pump();
   }
 
   #pendingBytes(): number {

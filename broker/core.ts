@@ -20,6 +20,7 @@ import { Sessions } from './sessions.ts';
 import { Store } from './store.ts';
 import { declareSystemTopics } from './system-topics.ts';
 import { Turn } from './turn.ts';
+import { Wills } from './wills.ts';
 
 export interface CoreOptions {
   readonly config: BrokerConfig;
@@ -53,6 +54,7 @@ export class Core {
   readonly #store: Store;
   readonly #sessions: Sessions;
   readonly #hub: Hub;
+  readonly #wills: Wills;
   readonly #cascade: Cascade | undefined;
   readonly #connections = new Set<Connection>();
   readonly #startedMs: number;
@@ -83,13 +85,24 @@ export class Core {
       cascadeInFlightMax: config.cascade?.inFlightMax,
     });
     for (const expected of config.expectedSessions) this.#sessions.expect(expected);
-    this.#hub = new Hub({ store, sessions: this.#sessions, limits, queueFull, measures });
+    this.#hub = new Hub({ store, sessions: this.#sessions, limits, queueFull, measures, clock });
     this.#cascade = this.#openCascade();
     watchCrls({
       ...this.#revocable(),
       hub: this.#hub,
       index: options.revocation,
       roots: options.identity.roots,
+    });
+    // After the lists, for a will of a revoked certificate is not published.
+    this.#wills = new Wills({
+      store,
+      sessions: this.#sessions,
+      hub: this.#hub,
+      roles,
+      verifier: options.verifier,
+      measures,
+      log,
+      clock,
     });
     declareSystemTopics({
       hub: this.#hub,
@@ -122,30 +135,34 @@ export class Core {
 
   /** Serves a connection whose certificate was verified. */
   admit(socket: TLSSocket, peer: Peer): void {
-    const { config, roles, measures, log, monotonicMs } = this.#options;
+    const { config, roles, measures, log, clock, monotonicMs } = this.#options;
     this.#connections.add(
       new Connection(socket, peer, {
         store: this.#store,
         turn: this.#turn,
         sessions: this.#sessions,
         hub: this.#hub,
+        wills: this.#wills,
         roles,
         limits: config.limits,
         deniedPublish: config.deniedPublish,
         measures,
         log,
+        clock,
         monotonicMs,
         onClosed: (connection) => this.#connections.delete(connection),
       }),
     );
   }
 
-  /** Every second: closes whoever was silent too long or whose certificate has expired. */
+  /** Every second: closes whoever was silent too long or whose certificate has expired, and ends what was to end by now. */
   sweep(): void {
     const nowMs = this.#options.clock();
     const monotonicMs = this.#options.monotonicMs();
     this.#turn.guard(() => {
       this.#cascade?.retryWaiting();
+      this.#sessions.expire();
+      this.#wills.sweep();
       for (const connection of this.#connections) {
         if (connection.isSilent(monotonicMs)) {
           connection.close(connection.hasSession ? 'keep_alive_timeout' : 'connect_timeout');
@@ -160,10 +177,10 @@ export class Core {
     this.#turn.guard(() => this.#hub.publishSystemTopics());
   }
 
-  /** What needs no haste: sessions whose clients never came back, and lists that grew stale. */
+  /** What needs no haste: messages that nobody wants any more, and lists that grew stale. */
   tidy(): void {
     this.#turn.guard(() => {
-      this.#sessions.expire();
+      this.#hub.dropExpired();
       closeRevoked(this.#revocable());
     });
   }

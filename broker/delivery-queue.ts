@@ -1,16 +1,19 @@
 /** One session's outgoing QoS 1 and 2 messages: what waits, what is in flight, and what must be sent again. */
 import assert from 'node:assert/strict';
+import type { Clock } from '../domain/clock.ts';
 import type { BrokerLimits } from './limits.ts';
-import type { Delivery, Message } from './message.ts';
-import { messageBytes } from './message.ts';
+import type { Delivery, Message, Terms } from './message.ts';
+import { isExpired, messageBytes } from './message.ts';
 import type { Store, StoredDelivery } from './store.ts';
 
 /** Where deliveries go: a connection, or the link upstream. */
 export interface Outlet {
   /** False pauses this session's delivery, and nobody else's, until `pump` is called. */
   readonly isReady: boolean;
-  send(delivery: Delivery, message: Message): void;
-  release(packetId: number): void;
+  /** @returns false if the client takes no message so large: it is dropped */
+  send(delivery: Delivery, message: Message): boolean;
+  /** @param isKnown - whether there is such a delivery */
+  release(packetId: number, isKnown: boolean): void;
 }
 
 export interface QueueOptions {
@@ -24,13 +27,14 @@ export interface QueueOptions {
     | 'memoryQueuedMessagesMax'
     | 'memoryQueuedBytesMax'
   >;
+  readonly clock: Clock;
   /** Asked again at delivery, for rights may have changed since the message was queued. */
   readonly mayReceive: (topic: string) => boolean;
   /** @param dropped - how many this queue has dropped since the start, this one included */
   readonly onDropped: (reason: DropReason, dropped: number) => void;
 }
 
-export type DropReason = 'queue_full' | 'no_longer_allowed';
+export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
 
 /** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
 const packetIdMax = 65_535;
@@ -41,6 +45,8 @@ export class DeliveryQueue {
   readonly #options: QueueOptions;
   readonly #inFlight = new Map<number, Delivery>();
   #outlet: Outlet | undefined;
+  /** The smaller of the configured window and the client's. */
+  #inFlightMax = 0;
   /** What follows in order, from `#head` on. */
   #loaded: Delivery[] = [];
   #head = 0;
@@ -89,8 +95,8 @@ export class DeliveryQueue {
   }
 
   /** Appends a message, dropping the oldest that wait if it has to. */
-  enqueue(message: Message, qos: 1 | 2, retain: boolean): void {
-    const bytes = messageBytes(message.topic, message.payload);
+  enqueue(message: Message, qos: 1 | 2, { retain, identifiers }: Terms): void {
+    const bytes = messageBytes(message);
     while (this.isFullFor(bytes)) {
       if (!this.#dropOldest()) {
         // Everything that counts is in flight: then the new one is what cannot be kept.
@@ -100,7 +106,16 @@ export class DeliveryQueue {
       }
     }
     const sequence = ++this.#lastSequence;
-    const delivery = deliveryOf({ sequence, qos, retain, bytes, message, state: 'queued', duplicate: false });
+    const delivery = deliveryOf({
+      sequence,
+      qos,
+      retain,
+      identifiers,
+      bytes,
+      message,
+      state: 'queued',
+      duplicate: false,
+    });
     this.#messages++;
     this.#bytes += bytes;
     const { stored } = this.#options;
@@ -118,10 +133,15 @@ export class DeliveryQueue {
     }
   }
 
-  /** The client is connected: what is in flight goes out again in its order [MQTT-4.4.0-1], then what waits. */
-  attach(outlet: Outlet): void {
+  /**
+   * The client is connected: what is in flight goes out again in its order [MQTT-4.4.0-1], then what waits.
+   *
+   * @param receiveMaximum - messages that it takes unacknowledged [MQTT-3.3.4-7]
+   */
+  attach(outlet: Outlet, receiveMaximum = Infinity): void {
     assert(this.#outlet === undefined, 'a queue has one outlet at a time');
     this.#outlet = outlet;
+    this.#inFlightMax = Math.min(this.#options.limits.inFlightMax, receiveMaximum);
     this.pump();
   }
 
@@ -138,7 +158,7 @@ export class DeliveryQueue {
 
   /** Sends while the window has room and the outlet takes it. */
   pump(): void {
-    while (this.#outlet?.isReady === true && this.#inFlight.size < this.#options.limits.inFlightMax) {
+    while (this.#outlet?.isReady === true && this.#inFlight.size < this.#inFlightMax) {
       const delivery = this.#peek();
       // A window is far smaller than the identifiers, but one that a client never acknowledges blocks its own.
       if (delivery === undefined || this.#inFlight.has(delivery.packetId)) return;
@@ -167,7 +187,15 @@ export class DeliveryQueue {
       delivery.message = undefined;
     }
     // [MQTT-4.3.3-1]; also for an unknown identifier, so that a client with an older state can end its exchange.
-    this.#outlet?.release(packetId);
+    this.#outlet?.release(packetId, delivery?.state === 'released');
+  }
+
+  /** PUBREC with a reason why not: the exchange is over (MQTT 5 §4.3.3). */
+  refused(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.state !== 'sent' || delivery.qos !== 2) return;
+    this.#finish(delivery);
+    this.pump();
   }
 
   /** PUBCOMP. */
@@ -180,10 +208,12 @@ export class DeliveryQueue {
 
   #send(outlet: Outlet, delivery: Delivery): void {
     const { message } = delivery;
-    if (message !== undefined && !this.#options.mayReceive(message.topic)) {
-      this.#options.onDropped('no_longer_allowed', ++this.#dropped);
-      this.#finish(delivery);
-      return;
+    if (message !== undefined) {
+      if (!this.#options.mayReceive(message.topic)) return this.#drop(delivery, 'no_longer_allowed');
+      // [MQTT-3.3.2-5]
+      if (message.expiresMs !== undefined && isExpired(message, this.#options.clock())) {
+        return this.#drop(delivery, 'message_expired');
+      }
     }
     delivery.duplicate = delivery.sequence <= this.#lastSent || this.#unknownSent > 0;
     if (this.#unknownSent > 0) this.#unknownSent--;
@@ -191,11 +221,17 @@ export class DeliveryQueue {
     this.#inFlight.set(delivery.packetId, delivery);
     if (message === undefined) {
       delivery.state = 'released';
-      outlet.release(delivery.packetId);
-    } else {
-      delivery.state = 'sent';
-      outlet.send(delivery, message);
+      outlet.release(delivery.packetId, true);
+      return undefined;
     }
+    delivery.state = 'sent';
+    // [MQTT-3.1.2-25]: then it counts as delivered.
+    return outlet.send(delivery, message) ? undefined : this.#drop(delivery, 'packet_too_large');
+  }
+
+  #drop(delivery: Delivery, reason: DropReason): void {
+    this.#options.onDropped(reason, ++this.#dropped);
+    this.#finish(delivery);
   }
 
   #finish(delivery: Delivery): void {
@@ -246,8 +282,7 @@ export class DeliveryQueue {
     if (this.#loaded[this.#head]?.sequence === oldest.sequence) this.#head++;
     this.#lastTaken = Math.max(this.#lastTaken, oldest.sequence);
     this.#lastLoaded = Math.max(this.#lastLoaded, oldest.sequence);
-    this.#finish(oldest);
-    this.#options.onDropped('queue_full', ++this.#dropped);
+    this.#drop(oldest, 'queue_full');
     return true;
   }
 }
@@ -258,6 +293,7 @@ function loadedDelivery(row: StoredDelivery): Delivery {
     sequence: row.sequence,
     qos: row.qos,
     retain: row.retain,
+    identifiers: row.identifiers,
     bytes: row.bytes,
     state: row.released ? 'released' : 'queued',
     duplicate: false,
@@ -266,6 +302,8 @@ function loadedDelivery(row: StoredDelivery): Delivery {
       storedTargets: message.pending,
       topic: message.topic,
       payload: message.payload,
+      properties: message.properties,
+      expiresMs: message.expiresMs,
     },
   });
 }

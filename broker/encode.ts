@@ -1,18 +1,6 @@
-/** Writes the packets that a broker sends (MQTT 3.1.1 §3). */
+/** Writes the packets that a broker sends (MQTT 3.1.1 §3, MQTT 5 §3). */
+import type { AcknowledgementType } from './packets.ts';
 import type { Qos } from './message.ts';
-
-/** CONNACK return codes (§3.2.2.3). */
-export const connackCode = {
-  accepted: 0,
-  unacceptableProtocol: 1,
-  identifierRejected: 2,
-  serverUnavailable: 3,
-  notAuthorized: 5,
-} as const;
-export type ConnackCode = (typeof connackCode)[keyof typeof connackCode];
-
-/** SUBACK return code for a filter that was not granted (§3.9.3). */
-export const subscriptionFailure = 0x80;
 
 export interface PublishHeader {
   readonly topic: string;
@@ -22,53 +10,54 @@ export interface PublishHeader {
   readonly duplicate: boolean;
   /** Ignored for QoS 0. */
   readonly packetId: number;
+  /** The properties with their length; empty for MQTT 3.1.1. */
+  readonly properties: Buffer;
 }
 
 /** Everything of a PUBLISH but its payload, which is written after it and never copied here. */
 export function encodePublishHeader(publish: PublishHeader): Buffer {
-  const topicBytes = Buffer.byteLength(publish.topic);
-  const remaining = 2 + topicBytes + (publish.qos === 0 ? 0 : 2) + publish.payloadBytes;
+  const { topic, qos, payloadBytes, properties } = publish;
+  const topicBytes = Buffer.byteLength(topic);
+  const headerBytes = 2 + topicBytes + (qos === 0 ? 0 : 2) + properties.length;
+  const remaining = headerBytes + payloadBytes;
   const lengthBytes = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4;
-  const header = Buffer.allocUnsafe(1 + lengthBytes + remaining - publish.payloadBytes);
-  header[0] = 0x30 | (publish.duplicate ? 8 : 0) | (publish.qos << 1) | (publish.retain ? 1 : 0);
+  const header = Buffer.allocUnsafe(1 + lengthBytes + headerBytes);
+  header[0] = 0x30 | (publish.duplicate ? 8 : 0) | (qos << 1) | (publish.retain ? 1 : 0);
   let offset = 1;
   for (let rest = remaining; offset <= lengthBytes; rest = Math.floor(rest / 128)) {
     header[offset] = (rest % 128) | (offset < lengthBytes ? 0x80 : 0);
     offset++;
   }
   offset = header.writeUInt16BE(topicBytes, offset);
-  offset += header.write(publish.topic, offset);
-  if (publish.qos !== 0) header.writeUInt16BE(publish.packetId, offset);
+  offset += header.write(topic, offset);
+  if (qos !== 0) offset = header.writeUInt16BE(publish.packetId, offset);
+  if (properties.length > 0) header.set(properties, offset);
   return header;
 }
 
 const firstBytes = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
 
-export function encodeAcknowledgement(type: keyof typeof firstBytes, packetId: number): Buffer {
+/** Without a reason code, which in MQTT 5 means success (§3.4.2.1). */
+export function encodeAcknowledgement(type: AcknowledgementType, packetId: number): Buffer {
   const packet = Buffer.allocUnsafe(4);
   packet.writeUInt16BE((firstBytes[type] << 8) | 2, 0);
   packet.writeUInt16BE(packetId, 2);
   return packet;
 }
 
-export function encodeConnack(returnCode: ConnackCode, sessionPresent: boolean): Buffer {
-  return Buffer.from([0x20, 2, sessionPresent ? 1 : 0, returnCode]);
+export function firstByteOf(type: AcknowledgementType): number {
+  return firstBytes[type];
 }
 
-export function encodeSuback(packetId: number, granted: readonly number[]): Buffer {
-  return encodePacket(0x90, [packetId >> 8, packetId & 0xff, ...granted]);
+/** Any packet that is rare: its first byte, and its body in parts. */
+export function encodePacket(first: number, ...body: readonly (readonly number[] | Buffer)[]): Buffer {
+  const parts = body.map((part) => Buffer.from(part));
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  return Buffer.concat([Buffer.from([first, ...variableInteger(length)]), ...parts]);
 }
 
-export function encodeUnsuback(packetId: number): Buffer {
-  return encodePacket(0xb0, [packetId >> 8, packetId & 0xff]);
-}
-
-function encodePacket(first: number, body: readonly number[]): Buffer {
-  return Buffer.from([first, ...encodeVariableInteger(body.length), ...body]);
-}
-
-/** One to four bytes (§2.2.3). */
-function encodeVariableInteger(value: number): number[] {
+/** One to four bytes (MQTT 3.1.1 §2.2.3, MQTT 5 §1.5.5). */
+export function variableInteger(value: number): number[] {
   const bytes: number[] = [];
   let rest = value;
   do {

@@ -1,11 +1,14 @@
 /** The way of a message: from one publisher to every session that subscribed, through what is retained and what is stored. */
+import type { Clock } from '../domain/clock.ts';
 import { filterCovers } from '../domain/topic.ts';
 import type { BrokerLimits } from './limits.ts';
 import type { Measures } from './measures.ts';
-import type { Message, Origin, Publication, Qos } from './message.ts';
-import { messageBytes } from './message.ts';
+import type { Content, Message, Origin, Publication, Qos } from './message.ts';
+import { isExpired, messageBytes, noBytes } from './message.ts';
 import { RetainedMessages } from './retained.ts';
-import type { Session } from './session.ts';
+import type { Grant, Route } from './routes.ts';
+import { grantOf, routeTo } from './routes.ts';
+import type { Session, Subscription } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import type { Store } from './store.ts';
 
@@ -16,15 +19,12 @@ export interface HubOptions {
   /** What happens when the stored queue of a receiver is full. */
   readonly queueFull: 'refuse' | 'drop-oldest';
   readonly measures: Measures;
+  readonly clock: Clock;
 }
 
 /** Why a message was not taken; then nothing of it is kept, and the publisher is not told that it arrived. */
 export type PublishRefusal = 'queue_full' | 'retained_full';
-
-interface Route {
-  readonly session: Session;
-  readonly qos: Qos;
-}
+export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
 
 /** Far more topics than are in use between two changes of subscriptions. */
 const routesMax = 20_000;
@@ -57,48 +57,55 @@ export class Hub {
    * Carries one message to everyone who subscribed to it. The caller has checked the right to publish, and answers
    * the publisher after the commit of this turn.
    *
-   * @returns why it was refused
+   * @param publisher - undefined for what no connected session published, as a will
    */
-  publish(publication: Publication): PublishRefusal | undefined {
+  publish(publication: Publication, publisher: Session | undefined): PublishOutcome {
     const { topic, payload, retain, origin } = publication;
     const routes = this.#routesOf(topic);
-    const bytes = messageBytes(topic, payload);
+    const bytes = messageBytes(publication);
+    let targets = 0;
     let storedTargets = 0;
-    for (const { session, qos } of routes) {
-      if (session.storedId === undefined || lesser(qos, publication.qos) === 0) continue;
-      if (isLoop(session, origin)) continue;
+    for (const route of routes) {
+      const { session } = route;
+      const grant = grantFor(route, publisher, origin);
+      if (grant === undefined) continue;
+      targets++;
+      if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       if (this.#options.queueFull === 'refuse' && session.queue.isFullFor(bytes)) return 'queue_full';
       storedTargets++;
     }
     if (retain && !this.#retained.put(publication)) return 'retained_full';
-    const message = this.#messageFor(topic, payload, storedTargets);
-    for (const { session, qos } of routes) {
-      if (!isLoop(session, origin)) this.#deliver(session, lesser(qos, publication.qos), message, retain);
+    const message = this.#messageFor(publication, storedTargets);
+    for (const route of routes) {
+      const grant = grantFor(route, publisher, origin);
+      if (grant !== undefined) this.#deliver(route.session, grant, publication, message);
     }
     this.#options.measures.traffic.received++;
     this.#observers.get(topic)?.(payload);
-    return undefined;
+    return targets === 0 ? 'no_subscribers' : 'routed';
   }
 
   /** Sends what is retained under a filter, with the retain flag set [MQTT-3.3.1-8], and what `$SYS` says now. */
-  replay(session: Session, filter: string, granted: Qos): void {
-    for (const { topic, payload, qos: published, origin } of this.#retained.matching(filter)) {
-      if (isLoop(session, origin) || !this.#sessions.mayReceive(session, topic)) continue;
-      const qos = lesser(granted, published);
-      if (qos === 0) {
-        session.client?.sendNow(topic, payload, true);
+  replay(session: Session, filter: string, subscription: Subscription): void {
+    const { qos: granted, identifiers } = grantOf([subscription]);
+    const nowMs = this.#options.clock();
+    for (const content of this.#retained.matching(filter)) {
+      const { topic, qos: published, origin } = content;
+      if (isLoop(session, origin) || isExpired(content, nowMs)) continue;
+      if (!this.#sessions.mayReceive(session, topic)) continue;
+      const terms = { qos: lesser(granted, published), retain: true, identifiers };
+      if (terms.qos === 0) {
+        session.client?.sendNow(content, terms);
       } else {
-        session.queue.enqueue(
-          this.#messageFor(topic, payload, session.storedId === undefined ? 0 : 1),
-          qos,
-          true,
-        );
+        const message = this.#messageFor(content, session.storedId === undefined ? 0 : 1);
+        session.queue.enqueue(message, terms.qos, terms);
         session.queue.pump();
       }
     }
     if (!filter.startsWith('$')) return;
     for (const [topic, value] of this.#systemTopics) {
-      if (filterCovers(filter, topic)) session.client?.sendNow(topic, Buffer.from(value()), true);
+      if (!filterCovers(filter, topic)) continue;
+      session.client?.sendNow(systemContent(topic, value), { qos: 0, retain: true, identifiers });
     }
   }
 
@@ -117,25 +124,37 @@ export class Hub {
     for (const [topic, value] of this.#systemTopics) {
       const routes = this.#routesOf(topic);
       if (routes.length === 0) continue;
-      const payload = Buffer.from(value());
-      for (const { session } of routes) session.client?.sendNow(topic, payload, false);
+      const content = systemContent(topic, value);
+      for (const { session, grant } of routes) {
+        session.client?.sendNow(content, { qos: 0, retain: false, identifiers: grant.identifiers });
+      }
     }
   }
 
-  #deliver(session: Session, qos: Qos, message: Message, retain: boolean): void {
-    // [MQTT-3.3.1-9]: not retained for whoever was subscribed already; the cascade passes the flag on.
-    const retainFlag = session.isCascade && retain;
+  /** Forgets retained messages that are no longer worth sending. */
+  dropExpired(): void {
+    const dropped = this.#retained.dropExpired(this.#options.clock());
+    if (dropped > 0) this.#options.measures.dropped.inc({ reason: 'retained_expired' }, dropped);
+  }
+
+  #deliver(session: Session, grant: Grant, publication: Publication, message: Message): void {
+    const qos = lesser(grant.qos, publication.qos);
+    // [MQTT-3.3.1-9], [MQTT-3.3.1-12]: not retained for whoever was subscribed already, unless it asked for the
+    // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
+    const retain = publication.retain && (grant.retainAsPublished || session.isCascade);
+    const terms = { qos, retain, identifiers: grant.identifiers };
     if (qos !== 0) {
-      session.queue.enqueue(message, qos, retainFlag);
+      session.queue.enqueue(message, qos, terms);
       session.queue.pump();
-    } else if (session.client?.sendNow(message.topic, message.payload, retainFlag) !== true) {
+    } else if (session.client?.sendNow(message, terms) !== true) {
       this.#options.measures.dropped.inc({ reason: 'qos0_not_ready' });
     }
   }
 
-  #messageFor(topic: string, payload: Buffer, storedTargets: number): Message {
-    const id = storedTargets === 0 ? 0 : this.#options.store.insertMessage(topic, payload, storedTargets);
-    return { id, storedTargets, topic, payload };
+  #messageFor(content: Content, storedTargets: number): Message {
+    const { topic, payload, properties, expiresMs } = content;
+    const id = storedTargets === 0 ? 0 : this.#options.store.insertMessage(content, storedTargets);
+    return { id, storedTargets, topic, payload, properties, expiresMs };
   }
 
   #routesOf(topic: string): readonly Route[] {
@@ -147,7 +166,7 @@ export class Hub {
     if (routes === undefined) {
       routes = [...this.#sessions.matching(topic)]
         .filter((session) => this.#sessions.mayReceive(session, topic))
-        .map((session) => ({ session, qos: bestQos(session, topic) }));
+        .map((session) => routeTo(session, topic));
       this.#routes.set(topic, routes);
     }
     return routes;
@@ -159,16 +178,17 @@ function isLoop(session: Session, origin: Origin): boolean {
   return session.isCascade && origin === 'upstream';
 }
 
-/** [MQTT-3.3.5-1]: of overlapping subscriptions the one with the highest QoS counts, and one copy is sent. */
-function bestQos(session: Session, topic: string): Qos {
-  let best: Qos = 0;
-  for (const [filter, qos] of session.subscriptions) {
-    if (qos > best && filterCovers(filter, topic)) best = qos;
-  }
-  return best;
+/** @returns undefined for one that is not to get this message */
+function grantFor(route: Route, publisher: Session | undefined, origin: Origin): Grant | undefined {
+  if (isLoop(route.session, origin)) return undefined;
+  return route.session === publisher ? route.ownGrant : route.grant;
 }
 
-/** [MQTT-3.8.4-6]: the lesser of what was published and what was granted. */
+function systemContent(topic: string, value: () => string): Content {
+  return { topic, payload: Buffer.from(value()), properties: noBytes, expiresMs: undefined };
+}
+
+/** [MQTT-3.8.4-6], [MQTT-3.8.4-8]: the lesser of what was published and what was granted. */
 function lesser(a: Qos, b: Qos): Qos {
   return a < b ? a : b;
 }

@@ -35,13 +35,18 @@ export class PeerVerifier {
 
   /** @throws PkiError with the reason why the peer is nobody */
   verify(socket: TLSSocket): Peer {
-    const verified = verifyPath({
-      chain: this.#chainOf(socket),
-      roots: this.#options.roots,
-      atMs: this.#options.clock(),
-      purpose: 'tls-client',
-    });
-    this.#requireUnrevoked(verified);
+    const peer = this.verifyChain(this.#chainOf(socket), this.#options.clock());
+    this.#requireUnrevoked(peer.verified);
+    return peer;
+  }
+
+  /**
+   * Who a chain was at a time; `recheck` says whether it still is.
+   *
+   * @throws PkiError with the reason why it was nobody
+   */
+  verifyChain(chain: readonly Certificate[], atMs: number): Peer {
+    const verified = verifyPath({ chain, roots: this.#options.roots, atMs, purpose: 'tls-client' });
     return {
       identity: verified.commonName,
       validUntilMs: Math.min(...verified.chain.map(({ notAfterMs }) => notAfterMs)),

@@ -22,7 +22,11 @@ export const limitsType = z.strictObject({
   subscriptionsPerSessionMax: count(256, 'topic filters'),
   retainedMax: count(200_000, 'retained messages of all topics'),
   inFlightMax: count(256, 'messages sent to one client and not acknowledged yet'),
-  incomingQos2Max: count(1024, 'QoS 2 messages of one client that wait for their release'),
+  incomingQos2Max: count(
+    1024,
+    'QoS 2 messages of one client that wait for their release; with MQTT 5 its receive maximum, QoS 1 included',
+  ),
+  topicAliasMax: z.int().min(0).max(65_535).default(64).describe('topic aliases of one client (MQTT 5)'),
   queuedMessagesMax: count(1_000_000, 'messages on disk for one stored session'),
   queuedBytesMax: count(4 * 1024 ** 3, 'bytes on disk for one stored session'),
   memoryQueuedMessagesMax: count(10_000, 'messages in memory for one clean session'),

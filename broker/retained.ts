@@ -1,6 +1,7 @@
 /** The last retained message of each topic (MQTT 3.1.1 §3.3.1.3), in memory and in the store. */
 import { filterCovers } from '../domain/topic.ts';
 import type { Publication } from './message.ts';
+import { isExpired } from './message.ts';
 import type { Store, StoredRetained } from './store.ts';
 
 export class RetainedMessages {
@@ -23,7 +24,7 @@ export class RetainedMessages {
   }
 
   /** @returns false if there is no room for another topic */
-  put({ topic, payload, qos, origin }: Publication): boolean {
+  put({ topic, payload, properties, expiresMs, qos, origin }: Publication): boolean {
     if (payload.length === 0) {
       // [MQTT-3.3.1-10], [MQTT-3.3.1-11]: an empty one deletes, and is not kept itself.
       if (this.#byTopic.delete(topic)) this.#store.deleteRetained(topic);
@@ -31,10 +32,23 @@ export class RetainedMessages {
     }
     if (!this.#byTopic.has(topic) && this.#byTopic.size >= this.#retainedMax) return false;
     // A copy, for the payload is a slice of a whole chunk that was read.
-    const message = { topic, payload: Buffer.from(payload), qos, origin };
+    const copies = { payload: Buffer.from(payload), properties: Buffer.from(properties) };
+    const message = { topic, ...copies, expiresMs, qos, origin };
     this.#byTopic.set(topic, message);
     this.#store.putRetained(message);
     return true;
+  }
+
+  /** Forgets what is no longer worth sending [MQTT-3.3.2-5]. */
+  dropExpired(nowMs: number): number {
+    let dropped = 0;
+    for (const message of this.#byTopic.values()) {
+      if (!isExpired(message, nowMs)) continue;
+      this.#byTopic.delete(message.topic);
+      this.#store.deleteRetained(message.topic);
+      dropped++;
+    }
+    return dropped;
   }
 
   /** @returns every retained message whose topic the filter matches */

@@ -1,22 +1,31 @@
 /** What the broker keeps of one client (MQTT 3.1.1 §4.1): its subscriptions, its queue, its QoS 2 identifiers. */
 import type { DeliveryQueue } from './delivery-queue.ts';
-import type { Qos } from './message.ts';
+import type { Content, Qos, Terms } from './message.ts';
+import type { Will } from './wills.ts';
 
 /** A live end of a session. */
 export interface Client {
   /** QoS 0: sent if the client takes it now; there is no second attempt. */
-  sendNow(topic: string, payload: Buffer, retain: boolean): boolean;
+  sendNow(content: Content, terms: Terms): boolean;
   close(reason: string): void;
+}
+
+/** What was granted for one filter (MQTT 5 §3.8.3.1); MQTT 3.1.1 knows the QoS alone. */
+export interface Subscription {
+  readonly qos: Qos;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly identifier: number | undefined;
 }
 
 export interface Session {
   /** Common name of the verified certificate; sessions of two identities never meet, whatever their client ids. */
   readonly identity: string;
   readonly clientId: string;
-  /** Row in the store; undefined for a clean session. */
+  /** Row in the store; undefined for one that ends with its connection. */
   readonly storedId: number | undefined;
-  /** Granted QoS by filter. */
-  readonly subscriptions: Map<string, Qos>;
+  /** By filter. */
+  readonly subscriptions: Map<string, Subscription>;
   readonly queue: DeliveryQueue;
   /** QoS 2 messages received and not released yet. */
   readonly incoming: Set<number>;
@@ -24,6 +33,10 @@ export interface Session {
   readonly isCascade: boolean;
   client: Client | undefined;
   disconnectedMs: number | undefined;
+  /** How long it outlives its connection (MQTT 5 §3.1.2.11.2), before the configured maximum. */
+  expirySeconds: number;
+  /** What is to be published if its client is lost, or was lost and may still come back. */
+  will: Will | undefined;
 }
 
 /** `\0` is in no client id [MQTT-1.5.3-2], so no pair of two can look like another pair. */
@@ -33,3 +46,6 @@ export function sessionKey(identity: string, clientId: string): string {
 
 /** The cascade's session belongs to no certificate: `$` is in no common name of the tree. */
 export const cascadeIdentity = '$cascade';
+
+/** As many seconds mean a session that does not expire by itself (MQTT 5 §3.1.2.11.2); so are the stored ones of 3.1.1. */
+export const neverExpires = 0xffff_ffff;

@@ -5,10 +5,9 @@ import type { Log } from '../runtime/log.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import type { BrokerLimits } from './limits.ts';
 import type { Measures } from './measures.ts';
-import type { Qos } from './message.ts';
 import type { RoleTable } from './roles.ts';
-import type { Client, Session } from './session.ts';
-import { cascadeIdentity, sessionKey } from './session.ts';
+import type { Client, Session, Subscription } from './session.ts';
+import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
 import type { QueueSize, Store } from './store.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
 import { isAllowed } from './tacs.ts';
@@ -32,6 +31,14 @@ export interface ExpectedSession {
   readonly subscriptions: readonly string[];
 }
 
+/** What a CONNECT says of its session. */
+export interface SessionTerms {
+  /** Nothing of an earlier one counts. */
+  readonly clean: boolean;
+  /** How long it outlives the connection, `neverExpires` for always; 0: it ends with it. */
+  readonly expirySeconds: number;
+}
+
 export type SessionRefusal = 'sessions_max' | 'sessions_per_identity_max';
 
 export class Sessions {
@@ -40,7 +47,10 @@ export class Sessions {
   readonly #byKey = new Map<string, Session>();
   readonly #countByIdentity = new Map<string, number>();
   readonly #tree = new SubscriptionTree<Session>();
+  readonly #endListeners: ((session: Session) => void)[] = [];
   #version = 0;
+  /** No session expires before; 0: not known. */
+  #nextExpiryMs = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -74,30 +84,43 @@ export class Sessions {
     return held >= sessionsPerIdentityMax ? 'sessions_per_identity_max' : undefined;
   }
 
+  /** Calls back when a session has ended for good; its subscriptions do not count any more. */
+  whenEnded(listener: (session: Session) => void): void {
+    this.#endListeners.push(listener);
+  }
+
   /**
-   * Resumes a stored session or begins a new one (MQTT 3.1.1 §3.1.2.4). A client that holds it is closed first
-   * [MQTT-3.1.4-2]; it can only be one of the same identity.
+   * Resumes a session or begins a new one (MQTT 3.1.1 §3.1.2.4, MQTT 5 §3.1.2.4). A client that holds it is closed
+   * first [MQTT-3.1.4-2], [MQTT-3.1.4-3]; it can only be one of the same identity.
    */
   open(
     identity: string,
     clientId: string,
     client: Client,
-    kind: 'clean' | 'stored',
+    { clean, expirySeconds }: SessionTerms,
   ): { session: Session; present: boolean } {
     this.find(identity, clientId)?.client?.close('taken_over');
-    let session = this.find(identity, clientId); // a clean one has ended with its client
-    if (session !== undefined && kind === 'clean') {
-      this.#drop(session); // [MQTT-3.1.2-6]
+    let session = this.find(identity, clientId); // one that lasts as long as its connection has ended with it
+    if (session !== undefined && (clean || this.#expiryMs(session) <= this.#options.clock())) {
+      this.#drop(session); // [MQTT-3.1.2-6], [MQTT-3.1.2-4]
       session = undefined;
     }
     const present = session !== undefined;
-    const storedId =
-      kind === 'clean' ? undefined : (session?.storedId ?? this.#store.createSession(identity, clientId));
-    session ??= this.#add(identity, clientId, storedId);
+    session ??= this.#add(
+      identity,
+      clientId,
+      expirySeconds === 0 ? undefined : this.#store.createSession(identity, clientId, expirySeconds),
+    );
     session.client = client;
     session.disconnectedMs = undefined;
-    if (storedId !== undefined) this.#store.markSession(storedId, undefined);
+    session.expirySeconds = expirySeconds;
+    this.#mark(session);
     return { session, present };
+  }
+
+  /** MQTT 5 §3.14.2.2.2: a client says goodbye and changes how long its session lasts; never from 0 to more. */
+  changeExpiry(session: Session, expirySeconds: number): void {
+    session.expirySeconds = expirySeconds;
   }
 
   /**
@@ -106,33 +129,44 @@ export class Sessions {
    */
   expect({ identity, clientId, subscriptions }: ExpectedSession): void {
     if (this.find(identity, clientId) !== undefined) return;
-    const storedId = this.#store.createSession(identity, clientId);
-    const session = this.#add(identity, clientId, storedId);
+    const session = this.#add(
+      identity,
+      clientId,
+      this.#store.createSession(identity, clientId, neverExpires),
+    );
     session.disconnectedMs = this.#options.clock();
-    this.#store.markSession(storedId, session.disconnectedMs);
-    for (const filter of subscriptions) this.subscribe(session, filter, 1);
+    session.expirySeconds = neverExpires;
+    this.#mark(session);
+    for (const filter of subscriptions) this.subscribe(session, filter, atLeastOnce);
     this.#options.log.info({ identity, clientId }, 'session.expected');
   }
 
-  /** The client is gone; a clean session ends with it. */
+  /** The client is gone; a session without an expiry interval ends with it. */
   close(session: Session): void {
     session.client = undefined;
     session.queue.detach();
-    if (session.storedId === undefined) {
-      this.#drop(session);
+    if (session.storedId === undefined || session.expirySeconds === 0) {
+      this.#drop(session); // [MQTT-3.1.2-23]
       return;
     }
     session.disconnectedMs = this.#options.clock();
-    this.#store.markSession(session.storedId, session.disconnectedMs);
+    this.#mark(session);
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, this.#expiryMs(session));
   }
 
-  /** Drops stored sessions whose clients stayed away too long. */
+  /** Drops sessions whose clients stayed away too long. Called every second. */
   expire(): void {
-    const { limits, clock, log, measures } = this.#options;
-    const deadlineMs = clock() - limits.sessionExpiryDays * 86_400_000;
+    const { clock, log, measures } = this.#options;
+    const nowMs = clock();
+    if (nowMs < this.#nextExpiryMs) return;
+    this.#nextExpiryMs = Infinity;
     for (const session of this.#byKey.values()) {
-      const { identity, clientId, queue, disconnectedMs } = session;
-      if (disconnectedMs === undefined || disconnectedMs > deadlineMs) continue;
+      const { identity, clientId, queue } = session;
+      const expiryMs = this.#expiryMs(session);
+      if (expiryMs > nowMs) {
+        this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryMs);
+        continue;
+      }
       log.warn({ identity, clientId, queued: queue.messages }, 'session.expired');
       if (queue.messages > 0) measures.dropped.inc({ reason: 'session_expired' }, queue.messages);
       this.#drop(session);
@@ -140,18 +174,20 @@ export class Sessions {
   }
 
   /** The caller has checked the right. */
-  subscribe(session: Session, filter: string, qos: Qos): void {
-    session.subscriptions.set(filter, qos); // [MQTT-3.8.4-3]: replaces one with the same filter
+  subscribe(session: Session, filter: string, subscription: Subscription): void {
+    session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3]: replaces one with the same filter
     this.#tree.add(filter, session);
     this.#version++;
-    if (session.storedId !== undefined) this.#store.putSubscription(session.storedId, filter, qos);
+    if (session.storedId !== undefined) this.#store.putSubscription(session.storedId, filter, subscription);
   }
 
-  unsubscribe(session: Session, filter: string): void {
-    if (!session.subscriptions.delete(filter)) return;
+  /** @returns whether there was such a subscription */
+  unsubscribe(session: Session, filter: string): boolean {
+    if (!session.subscriptions.delete(filter)) return false;
     this.#tree.remove(filter, session);
     this.#version++;
     if (session.storedId !== undefined) this.#store.deleteSubscription(session.storedId, filter);
+    return true;
   }
 
   /** @returns each session once that has a filter which matches the topic */
@@ -168,14 +204,15 @@ export class Sessions {
     const { clock, cascadeInFlightMax, log } = this.#options;
     const sizes = new Map(this.#store.queueSizes().map((size) => [size.session, size]));
     const byId = new Map<number, Session>();
-    for (const { id, identity, clientId, disconnectedMs } of this.#store.sessions()) {
+    for (const { id, identity, clientId, disconnectedMs, expirySeconds } of this.#store.sessions()) {
       const session = this.#add(identity, clientId, id, sizes.get(id));
       // One that was connected when the process ended is away from now on.
       session.disconnectedMs = disconnectedMs ?? clock();
-      if (disconnectedMs === undefined) this.#store.markSession(id, session.disconnectedMs);
+      session.expirySeconds = expirySeconds;
+      if (disconnectedMs === undefined) this.#mark(session);
       byId.set(id, session);
     }
-    for (const { session: id, filter, qos } of this.#store.subscriptions()) {
+    for (const { session: id, filter, subscription } of this.#store.subscriptions()) {
       const session = byId.get(id);
       if (session === undefined) continue;
       if (!session.isCascade && !this.#isStillGranted(session.identity, filter)) {
@@ -183,7 +220,7 @@ export class Sessions {
         this.#store.deleteSubscription(id, filter);
         continue;
       }
-      session.subscriptions.set(filter, qos);
+      session.subscriptions.set(filter, subscription);
       this.#tree.add(filter, session);
     }
     for (const { session: id, packetId } of this.#store.incoming()) byId.get(id)?.incoming.add(packetId);
@@ -199,12 +236,13 @@ export class Sessions {
   }
 
   #add(identity: string, clientId: string, storedId: number | undefined, size?: QueueSize): Session {
-    const { limits, cascadeInFlightMax, measures, log } = this.#options;
+    const { limits, cascadeInFlightMax, measures, log, clock } = this.#options;
     const isCascade = identity === cascadeIdentity;
     const queue = new DeliveryQueue(
       {
         stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
         limits: isCascade ? { ...limits, inFlightMax: cascadeInFlightMax ?? limits.inFlightMax } : limits,
+        clock,
         mayReceive: (topic) => this.mayReceive({ identity, isCascade }, topic),
         onDropped: (reason, dropped) => {
           measures.dropped.inc({ reason });
@@ -224,6 +262,8 @@ export class Sessions {
       incoming: new Set(),
       client: undefined,
       disconnectedMs: undefined,
+      expirySeconds: 0,
+      will: undefined,
     };
     this.#byKey.set(sessionKey(identity, clientId), session);
     this.#countByIdentity.set(identity, (this.#countByIdentity.get(identity) ?? 0) + 1);
@@ -238,7 +278,33 @@ export class Sessions {
     const left = (this.#countByIdentity.get(session.identity) ?? 1) - 1;
     if (left > 0) this.#countByIdentity.set(session.identity, left);
     else this.#countByIdentity.delete(session.identity);
+    for (const listener of this.#endListeners) listener(session);
   }
+
+  #mark({ storedId, disconnectedMs, expirySeconds }: Session): void {
+    if (storedId !== undefined) this.#store.markSession(storedId, disconnectedMs, expirySeconds);
+  }
+
+  /** When a session ends unless its client comes back; `Infinity` while it is connected. */
+  #expiryMs({ disconnectedMs, expirySeconds, isCascade }: Session): number {
+    if (disconnectedMs === undefined || isCascade) return Infinity;
+    const secondsMax = sessionExpirySecondsMax(this.#options.limits);
+    return disconnectedMs + Math.min(expirySeconds, secondsMax) * 1000;
+  }
+}
+
+const atLeastOnce: Subscription = {
+  qos: 1,
+  noLocal: false,
+  retainAsPublished: false,
+  identifier: undefined,
+};
+
+/** The longest that a session may outlive its connection. */
+export function sessionExpirySecondsMax({
+  sessionExpiryDays,
+}: Pick<BrokerLimits, 'sessionExpiryDays'>): number {
+  return Math.min(sessionExpiryDays * 86_400, neverExpires - 1);
 }
 
 /** The first, the tenth, the hundredth, and every thousandth. */

@@ -1,7 +1,26 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 1;
+export const schemaVersion = 2;
+
+/** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
+const willTable = `
+CREATE TABLE will (
+  identity TEXT NOT NULL,
+  client_id TEXT NOT NULL,
+  topic TEXT NOT NULL,
+  payload BLOB NOT NULL,
+  qos INTEGER NOT NULL,
+  retain INTEGER NOT NULL,
+  properties BLOB NOT NULL,
+  expiry_seconds INTEGER,
+  delay_seconds INTEGER NOT NULL,
+  due_ms INTEGER,
+  chain TEXT NOT NULL,
+  connected_ms INTEGER NOT NULL,
+  PRIMARY KEY (identity, client_id)
+) STRICT;
+`;
 
 /**
  * `message.pending` counts the queues that still hold the message. A delivery's packet identifier is not a column: it
@@ -13,21 +32,28 @@ CREATE TABLE session (
   identity TEXT NOT NULL,
   client_id TEXT NOT NULL,
   disconnected_ms INTEGER,
+  expiry_seconds INTEGER NOT NULL DEFAULT 4294967295,
   UNIQUE (identity, client_id)
 ) STRICT;
 CREATE TABLE subscription (
   session INTEGER NOT NULL,
   filter TEXT NOT NULL,
   qos INTEGER NOT NULL,
+  no_local INTEGER NOT NULL DEFAULT 0,
+  retain_as_published INTEGER NOT NULL DEFAULT 0,
+  identifier INTEGER,
   PRIMARY KEY (session, filter)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE message (
   id INTEGER PRIMARY KEY,
   topic TEXT NOT NULL,
   payload BLOB NOT NULL,
-  pending INTEGER NOT NULL
+  pending INTEGER NOT NULL,
+  properties BLOB,
+  expires_ms INTEGER
 ) STRICT;
 CREATE INDEX message_done ON message (id) WHERE pending <= 0;
+CREATE INDEX message_expiry ON message (expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE TABLE delivery (
   session INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
@@ -36,6 +62,8 @@ CREATE TABLE delivery (
   retain INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   released INTEGER NOT NULL DEFAULT 0,
+  identifiers BLOB,
+  share TEXT,
   PRIMARY KEY (session, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE incoming_qos2 (
@@ -47,6 +75,28 @@ CREATE TABLE retained (
   topic TEXT PRIMARY KEY,
   payload BLOB NOT NULL,
   qos INTEGER NOT NULL,
-  origin TEXT NOT NULL
+  origin TEXT NOT NULL,
+  properties BLOB,
+  expires_ms INTEGER
 ) STRICT;
-`;
+${willTable}`;
+
+/** Forward only: by the version that a file has, what makes the next one of it. Nothing that was there is rewritten. */
+export const migrations: ReadonlyMap<number, string> = new Map([
+  [
+    1,
+    `
+ALTER TABLE session ADD COLUMN expiry_seconds INTEGER NOT NULL DEFAULT 4294967295;
+ALTER TABLE subscription ADD COLUMN no_local INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE subscription ADD COLUMN retain_as_published INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE subscription ADD COLUMN identifier INTEGER;
+ALTER TABLE message ADD COLUMN properties BLOB;
+ALTER TABLE message ADD COLUMN expires_ms INTEGER;
+CREATE INDEX message_expiry ON message (expires_ms) WHERE expires_ms IS NOT NULL;
+ALTER TABLE delivery ADD COLUMN identifiers BLOB;
+ALTER TABLE delivery ADD COLUMN share TEXT;
+ALTER TABLE retained ADD COLUMN properties BLOB;
+ALTER TABLE retained ADD COLUMN expires_ms INTEGER;
+${willTable}`,
+  ],
+]);

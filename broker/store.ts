@@ -6,8 +6,11 @@ import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
 import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
 import type { BrokerErrorCode } from './errors.ts';
 import { BrokerError } from './errors.ts';
-import type { Origin, Qos } from './message.ts';
-import { schema, schemaVersion } from './store-schema.ts';
+import type { Content, Origin, Qos, Terms } from './message.ts';
+import { noBytes } from './message.ts';
+import type { Subscription } from './session.ts';
+import { migrations, schema, schemaVersion } from './store-schema.ts';
+import { sql } from './store-statements.ts';
 
 export type Durability = 'disk' | 'os';
 
@@ -26,32 +29,37 @@ export interface StoredSession {
   readonly clientId: string;
   /** Undefined: was connected when the broker stopped. */
   readonly disconnectedMs: number | undefined;
+  readonly expirySeconds: number;
 }
 export interface StoredSubscription {
   readonly session: number;
   readonly filter: string;
-  readonly qos: Qos;
+  readonly subscription: Subscription;
 }
-export interface StoredDelivery {
+export interface StoredDelivery extends Terms {
   readonly sequence: number;
   readonly qos: 1 | 2;
-  readonly retain: boolean;
   readonly bytes: number;
   readonly released: boolean;
-  readonly message:
-    | {
-        readonly id: number;
-        readonly topic: string;
-        readonly payload: Buffer;
-        readonly pending: number;
-      }
-    | undefined;
+  readonly message: (Content & { readonly id: number; readonly pending: number }) | undefined;
 }
-export interface StoredRetained {
-  readonly topic: string;
-  readonly payload: Buffer;
+export interface StoredRetained extends Content {
   readonly qos: Qos;
   readonly origin: Origin;
+}
+/** A will, while its client is connected or may still come back. */
+export interface StoredWill extends Omit<Content, 'expiresMs'> {
+  readonly identity: string;
+  readonly clientId: string;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  readonly expirySeconds: number | undefined;
+  readonly delaySeconds: number;
+  /** Undefined: was connected when the broker stopped. */
+  readonly dueMs: number | undefined;
+  /** PEM of the certificates that were verified at `connectedMs`. */
+  readonly chain: string;
+  readonly connectedMs: number;
 }
 export interface QueueSize {
   readonly session: number;
@@ -69,41 +77,6 @@ const errorCodes: Readonly<Record<SqliteFileErrorCode, BrokerErrorCode>> = {
   'sqlite.in_use': 'broker.store_locked',
   'sqlite.failed': 'broker.store_failed',
 };
-
-const sql = {
-  sessions: 'SELECT id, identity, client_id, disconnected_ms FROM session',
-  createSession: 'INSERT INTO session (identity, client_id) VALUES (?, ?)',
-  markSession: 'UPDATE session SET disconnected_ms = ? WHERE id = ?',
-  deleteSession: 'DELETE FROM session WHERE id = ?',
-  deleteSubscriptions: 'DELETE FROM subscription WHERE session = ?',
-  deleteIncoming: 'DELETE FROM incoming_qos2 WHERE session = ?',
-  releaseQueue:
-    'UPDATE message SET pending = pending - 1 WHERE id IN (SELECT message FROM delivery WHERE session = ?)',
-  deleteQueue: 'DELETE FROM delivery WHERE session = ?',
-  deleteDone: 'DELETE FROM message WHERE pending <= 0',
-  subscriptions: 'SELECT session, filter, qos FROM subscription',
-  putSubscription: 'INSERT OR REPLACE INTO subscription (session, filter, qos) VALUES (?, ?, ?)',
-  deleteSubscription: 'DELETE FROM subscription WHERE session = ? AND filter = ?',
-  lastMessage: 'SELECT coalesce(max(id), 0) AS id FROM message',
-  countMessages: 'SELECT count(*) AS messages FROM message',
-  insertMessage: 'INSERT INTO message (id, topic, payload, pending) VALUES (?, ?, ?, ?)',
-  deleteMessage: 'DELETE FROM message WHERE id = ?',
-  releaseMessage: 'UPDATE message SET pending = pending - 1 WHERE id = ? RETURNING pending',
-  enqueue: 'INSERT INTO delivery (session, sequence, message, qos, retain, bytes) VALUES (?, ?, ?, ?, ?, ?)',
-  readQueue: `SELECT d.sequence, d.qos, d.retain, d.bytes, d.released, m.id, m.topic, m.payload, m.pending
-    FROM delivery d LEFT JOIN message m ON m.id = d.message
-    WHERE d.session = ? AND d.sequence > ? ORDER BY d.sequence LIMIT ?`,
-  queueSizes: `SELECT session, count(*) AS messages, sum(bytes) AS bytes, max(sequence) AS last_sequence
-    FROM delivery GROUP BY session`,
-  releaseDelivery: 'UPDATE delivery SET released = 1, message = NULL WHERE session = ? AND sequence = ?',
-  deleteDelivery: 'DELETE FROM delivery WHERE session = ? AND sequence = ?',
-  incoming: 'SELECT session, packet_id FROM incoming_qos2',
-  addIncoming: 'INSERT INTO incoming_qos2 (session, packet_id) VALUES (?, ?)',
-  deleteOneIncoming: 'DELETE FROM incoming_qos2 WHERE session = ? AND packet_id = ?',
-  retained: 'SELECT topic, payload, qos, origin FROM retained',
-  putRetained: 'INSERT OR REPLACE INTO retained (topic, payload, qos, origin) VALUES (?, ?, ?, ?)',
-  deleteRetained: 'DELETE FROM retained WHERE topic = ?',
-} as const;
 
 /**
  * Every write joins the open transaction; nothing is promised to anyone before `commit` returned. Synchronous on
@@ -129,17 +102,18 @@ export class Store {
       id: Number(row['id']),
       identity: String(row['identity']),
       clientId: String(row['client_id']),
-      disconnectedMs: row['disconnected_ms'] === null ? undefined : Number(row['disconnected_ms']),
+      disconnectedMs: optionalNumber(row['disconnected_ms']),
+      expirySeconds: Number(row['expiry_seconds']),
     }));
   }
 
-  createSession(identity: string, clientId: string): number {
-    return Number(this.#write(sql.createSession, identity, clientId).lastInsertRowid);
+  createSession(identity: string, clientId: string, expirySeconds: number): number {
+    return Number(this.#write(sql.createSession, identity, clientId, expirySeconds).lastInsertRowid);
   }
 
   /** @param disconnectedMs - undefined while connected */
-  markSession(session: number, disconnectedMs: number | undefined): void {
-    this.#write(sql.markSession, disconnectedMs ?? null, session);
+  markSession(session: number, disconnectedMs: number | undefined, expirySeconds: number): void {
+    this.#write(sql.markSession, disconnectedMs ?? null, expirySeconds, session);
   }
 
   deleteSession(session: number): void {
@@ -155,12 +129,26 @@ export class Store {
     return this.#all(sql.subscriptions).map((row) => ({
       session: Number(row['session']),
       filter: String(row['filter']),
-      qos: qosOf(row['qos']),
+      subscription: {
+        qos: qosOf(row['qos']),
+        noLocal: row['no_local'] === 1,
+        retainAsPublished: row['retain_as_published'] === 1,
+        identifier: optionalNumber(row['identifier']),
+      },
     }));
   }
 
-  putSubscription(session: number, filter: string, qos: Qos): void {
-    this.#write(sql.putSubscription, session, filter, qos);
+  putSubscription(session: number, filter: string, subscription: Subscription): void {
+    const { qos, noLocal, retainAsPublished, identifier } = subscription;
+    this.#write(
+      sql.putSubscription,
+      session,
+      filter,
+      qos,
+      noLocal ? 1 : 0,
+      retainAsPublished ? 1 : 0,
+      identifier ?? null,
+    );
   }
 
   deleteSubscription(session: number, filter: string): void {
@@ -168,9 +156,9 @@ export class Store {
   }
 
   /** @returns the message's id */
-  insertMessage(topic: string, payload: Buffer, pending: number): number {
+  insertMessage({ topic, payload, properties, expiresMs }: Content, pending: number): number {
     const id = ++this.#lastMessageId;
-    this.#write(sql.insertMessage, id, topic, payload, pending);
+    this.#write(sql.insertMessage, id, topic, payload, pending, orNull(properties), expiresMs ?? null);
     return id;
   }
 
@@ -190,8 +178,8 @@ export class Store {
   }
 
   enqueue(session: number, delivery: Omit<StoredDelivery, 'released' | 'message'>, message: number): void {
-    const { sequence, qos, retain, bytes } = delivery;
-    this.#write(sql.enqueue, session, sequence, message, qos, retain ? 1 : 0, bytes);
+    const { sequence, qos, retain, bytes, identifiers } = delivery;
+    this.#write(sql.enqueue, session, sequence, message, qos, retain ? 1 : 0, bytes, orNull(identifiers));
   }
 
   /** @returns the next deliveries after a sequence, in order */
@@ -202,6 +190,7 @@ export class Store {
       retain: row['retain'] === 1,
       bytes: Number(row['bytes']),
       released: row['released'] === 1,
+      identifiers: bytesOrNone(row['identifiers']),
       message:
         row['id'] === null
           ? undefined
@@ -210,6 +199,8 @@ export class Store {
               topic: String(row['topic']),
               payload: bytesOf(row['payload']),
               pending: Number(row['pending']),
+              properties: bytesOrNone(row['properties']),
+              expiresMs: optionalNumber(row['expires_ms']),
             },
     }));
   }
@@ -253,15 +244,46 @@ export class Store {
       payload: bytesOf(row['payload']),
       qos: qosOf(row['qos']),
       origin: row['origin'] === 'upstream' ? 'upstream' : 'client',
+      properties: bytesOrNone(row['properties']),
+      expiresMs: optionalNumber(row['expires_ms']),
     }));
   }
 
-  putRetained({ topic, payload, qos, origin }: StoredRetained): void {
-    this.#write(sql.putRetained, topic, payload, qos, origin);
+  putRetained({ topic, payload, qos, origin, properties, expiresMs }: StoredRetained): void {
+    this.#write(sql.putRetained, topic, payload, qos, origin, orNull(properties), expiresMs ?? null);
   }
 
   deleteRetained(topic: string): void {
     this.#write(sql.deleteRetained, topic);
+  }
+
+  wills(): StoredWill[] {
+    return this.#all(sql.wills).map((row) => ({
+      identity: String(row['identity']),
+      clientId: String(row['client_id']),
+      topic: String(row['topic']),
+      payload: bytesOf(row['payload']),
+      qos: qosOf(row['qos']),
+      retain: row['retain'] === 1,
+      properties: bytesOf(row['properties']),
+      expirySeconds: optionalNumber(row['expiry_seconds']),
+      delaySeconds: Number(row['delay_seconds']),
+      dueMs: optionalNumber(row['due_ms']),
+      chain: String(row['chain']),
+      connectedMs: Number(row['connected_ms']),
+    }));
+  }
+
+  putWill(will: StoredWill): void {
+    const { identity, clientId, topic, payload, qos, retain, properties } = will;
+    const { expirySeconds, delaySeconds, dueMs, chain, connectedMs } = will;
+    const flag = retain ? 1 : 0;
+    const when = [expirySeconds ?? null, delaySeconds, dueMs ?? null, chain, connectedMs];
+    this.#write(sql.putWill, identity, clientId, topic, payload, qos, flag, properties, ...when);
+  }
+
+  deleteWill(identity: string, clientId: string): void {
+    this.#write(sql.deleteWill, identity, clientId);
   }
 
   /** @throws BrokerError `broker.store_failed`: then nothing since the last commit is there, and the store is of no use */
@@ -337,10 +359,27 @@ function openDatabase(file: string, { durability, bytesMax }: StoreOptions): Dat
     ...(bytesMax === undefined ? [] : [`max_page_count = ${Math.ceil(bytesMax / pageBytes)}`]),
   ];
   try {
-    return openSqliteFile(file, { pragmas, schema, schemaVersion });
+    const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
+    migrate(database);
+    return database;
   } catch (cause) {
     if (!(cause instanceof SqliteFileError)) throw cause;
     throw new BrokerError(errorCodes[cause.code], cause.message, { cause });
+  }
+}
+
+/** Brings the tables of an older version to this one, all or nothing. */
+function migrate(database: DatabaseSync): void {
+  try {
+    for (;;) {
+      const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+      const statements = migrations.get(version);
+      if (statements === undefined) return;
+      database.exec(`BEGIN; ${statements} PRAGMA user_version = ${version + 1}; COMMIT`);
+    }
+  } catch (cause) {
+    database.close(); // what was not committed is undone
+    throw storeError(cause);
   }
 }
 
@@ -356,4 +395,17 @@ function storeError(cause: unknown): BrokerError {
 
 function qosOf(value: unknown): Qos {
   return value === 2 ? 2 : value === 1 ? 1 : 0;
+}
+
+function optionalNumber(value: unknown): number | undefined {
+  return value === null ? undefined : Number(value);
+}
+
+function bytesOrNone(value: unknown): Buffer {
+  return value === null ? noBytes : bytesOf(value);
+}
+
+/** Most messages have none of it, and a row is written for each. */
+function orNull(bytes: Buffer): Buffer | null {
+  return bytes.length === 0 ? null : bytes;
 }

@@ -7,6 +7,8 @@ import * as fc from 'fast-check';
 import { DeliveryQueue } from '../../broker/delivery-queue.ts';
 import type { Outlet } from '../../broker/delivery-queue.ts';
 import type { Message } from '../../broker/message.ts';
+import { noBytes } from '../../broker/message.ts';
+import { neverExpires } from '../../broker/session.ts';
 import { Store } from '../../broker/store.ts';
 
 const limits = {
@@ -16,6 +18,8 @@ const limits = {
   memoryQueuedMessagesMax: 10_000,
   memoryQueuedBytesMax: 1e9,
 };
+
+const terms = { qos: 2, retain: false, identifiers: noBytes } as const;
 
 /** A client that answers when the test says so. */
 class Subscriber implements Outlet {
@@ -31,7 +35,7 @@ class Subscriber implements Outlet {
     this.received = received;
   }
 
-  send({ packetId, qos, duplicate }: Parameters<Outlet['send']>[0], { payload }: Message): void {
+  send({ packetId, qos, duplicate }: Parameters<Outlet['send']>[0], { payload }: Message): boolean {
     const text = payload.toString();
     assert(!this.received.has(text), `${text} was sent again after its PUBREC`);
     assert(!this.unanswered.some((one) => one.packetId === packetId), `identifier ${packetId} is in use`);
@@ -39,6 +43,7 @@ class Subscriber implements Outlet {
     this.#texts.set(packetId, text);
     this.unanswered.push({ packetId, step: qos === 1 ? 'puback' : 'pubrec' });
     assert(this.unanswered.length <= limits.inFlightMax);
+    return true;
   }
 
   release(packetId: number): void {
@@ -84,12 +89,13 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
   const open = (): Store => new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
   let store = open();
   try {
-    const session = store.createSession('ms-acc-1', 's');
+    const session = store.createSession('ms-acc-1', 's', neverExpires);
     const make = (size?: { messages: number; bytes: number; lastSequence: number }): DeliveryQueue =>
       new DeliveryQueue(
         {
           stored: kind === 'stored' ? { store, session } : undefined,
           limits,
+          clock: () => 0,
           mayReceive: () => true,
           onDropped: () => assert.fail('nothing may be dropped'),
         },
@@ -114,9 +120,10 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
       if (one.kind === 'enqueue') {
         for (let index = 0; index < one.count; index++) {
           const payload = Buffer.from(String(enqueued++));
-          const id = kind === 'stored' ? store.insertMessage('t', payload, one.targets) : 0;
+          const content = { topic: 't', payload, properties: noBytes, expiresMs: undefined };
+          const id = kind === 'stored' ? store.insertMessage(content, one.targets) : 0;
           if (one.targets > 1) shared.push(id);
-          queue.enqueue({ id, storedTargets: one.targets, topic: 't', payload }, one.qos, false);
+          queue.enqueue({ id, storedTargets: one.targets, ...content }, one.qos, terms);
           queue.pump();
         }
       } else if (one.kind === 'answer') {

@@ -9,7 +9,7 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { connect as connectMqtt } from 'mqtt';
 import type { IClientOptions, MqttClient } from 'mqtt';
 import mqttPacket from 'mqtt-packet';
-import type { Packet, PacketCmd } from 'mqtt-packet';
+import type { IConnackPacket, IConnectPacket, Packet, PacketCmd } from 'mqtt-packet';
 import { brokerConfigType } from '../../broker/config.ts';
 import type { BrokerConfig } from '../../broker/config.ts';
 import { startBroker } from '../../broker/main.ts';
@@ -173,16 +173,20 @@ export class Site {
     };
   }
 
-  async rawConnect({ port }: { readonly port: number }, commonName: string): Promise<RawClient> {
+  async rawConnect(
+    { port }: { readonly port: number },
+    commonName: string,
+    version: 4 | 5 = 4,
+  ): Promise<RawClient> {
     const { privateKeyPem, chainPem, rootsPem } = await this.tls(commonName);
-    return this.rawConnectWith(port, { key: privateKeyPem, cert: chainPem, ca: rootsPem });
+    return this.rawConnectWith(port, { key: privateKeyPem, cert: chainPem, ca: rootsPem }, version);
   }
 
-  async rawConnectWith(port: number, options: ConnectionOptions): Promise<RawClient> {
+  async rawConnectWith(port: number, options: ConnectionOptions, version: 4 | 5 = 4): Promise<RawClient> {
     const socket = connectTls({ host: '127.0.0.1', port, ...options });
     this.#sockets.add(socket);
     await once(socket, 'secureConnect');
-    return new RawClient(socket);
+    return new RawClient(socket, version);
   }
 
   async remove(): Promise<void> {
@@ -201,19 +205,26 @@ export function openSite(): Site {
 /** Bytes out, packets in: for what a well-behaved client never does. */
 export class RawClient {
   readonly socket: TLSSocket;
+  readonly version: 4 | 5;
   readonly packets: Packet[] = [];
+  /** All that came, for what the parser does not show. */
+  bytes = Buffer.alloc(0);
   readonly #waiting = new Set<() => void>();
   readonly closed: Promise<void>;
   isClosed = false;
 
-  constructor(socket: TLSSocket) {
+  constructor(socket: TLSSocket, version: 4 | 5) {
     this.socket = socket;
-    const parser = mqttPacket.parser({ protocolVersion: 4 });
+    this.version = version;
+    const parser = mqttPacket.parser({ protocolVersion: version });
     parser.on('packet', (packet) => {
       this.packets.push(packet);
       this.#wake();
     });
-    socket.on('data', (bytes) => parser.parse(bytes));
+    socket.on('data', (bytes) => {
+      this.bytes = Buffer.concat([this.bytes, bytes]);
+      parser.parse(bytes);
+    });
     socket.on('error', () => undefined);
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
@@ -225,14 +236,19 @@ export class RawClient {
   }
 
   send(packet: Packet): void {
-    this.socket.write(mqttPacket.generate(packet));
+    this.socket.write(mqttPacket.generate(packet, { protocolVersion: this.version }));
   }
 
-  async open(options: { clientId: string; clean?: boolean; keepalive?: number }): Promise<Packet> {
+  /** Bytes as they are, in hexadecimal with or without blanks. */
+  sendHex(hex: string): void {
+    this.socket.write(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
+  }
+
+  async open(options: Partial<IConnectPacket> & { readonly clientId: string }): Promise<IConnackPacket> {
     this.send({
       cmd: 'connect',
       protocolId: 'MQTT',
-      protocolVersion: 4,
+      protocolVersion: this.version,
       clean: true,
       keepalive: 0,
       ...options,
@@ -248,6 +264,13 @@ export class RawClient {
       assert(!this.isClosed, `the connection ended before a ${cmd} came`);
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
+  }
+
+  /** What came until the broker answered a ping: nothing more is on its way because of what was sent before. */
+  async settled(): Promise<readonly Packet[]> {
+    this.send({ cmd: 'pingreq' });
+    await this.next('pingresp');
+    return this.packets;
   }
 
   #wake(): void {

@@ -69,10 +69,10 @@ test('CONNECT: an empty client id needs a clean session, and a second CONNECT en
   await twice.closed;
 });
 
-test('MQTT 5: refused with return code 1, so that a client can fall back', async () => {
+test('CONNECT: a level that nobody knows is refused with return code 1, so that a client can fall back', async () => {
   const { broker } = await start();
   const client = await site.rawConnect(broker, device);
-  client.socket.write(Buffer.from('100e00044d5154540502000000000161', 'hex'));
+  client.socket.write(Buffer.from('100e00044d5154540602000000000161', 'hex'));
   assert.partialDeepStrictEqual(await client.next('connack'), { returnCode: 1 });
   await client.closed;
 });

@@ -7,6 +7,7 @@ import { encodePublishHeader } from '../../broker/encode.ts';
 import { PacketReader } from '../../broker/wire.ts';
 import type { WireFault } from '../../broker/packet-body.ts';
 import type { IncomingPacket } from '../../broker/packets.ts';
+import { noBytes } from '../../broker/message.ts';
 import { noProperties } from '../../broker/properties.ts';
 
 function read(
@@ -49,7 +50,10 @@ test('PacketReader: reads what encodePublishHeader and mqtt-packet write, howeve
           publishes.flatMap((one, index) => {
             const { topic, payload, qos, retain, packetId, duplicate } = one;
             if (index % 2 === 0)
-              return [encodePublishHeader({ ...one, payloadBytes: payload.length }), payload];
+              return [
+                encodePublishHeader({ ...one, payloadBytes: payload.length, properties: noBytes }),
+                payload,
+              ];
             return [
               mqttPacket.generate({
                 cmd: 'publish',

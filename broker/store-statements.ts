@@ -1,0 +1,46 @@
+/** Every statement on the broker's durable state. */
+
+export const sql = {
+  sessions: 'SELECT id, identity, client_id, disconnected_ms, expiry_seconds FROM session',
+  createSession: 'INSERT INTO session (identity, client_id, expiry_seconds) VALUES (?, ?, ?)',
+  markSession: 'UPDATE session SET disconnected_ms = ?, expiry_seconds = ? WHERE id = ?',
+  deleteSession: 'DELETE FROM session WHERE id = ?',
+  deleteSubscriptions: 'DELETE FROM subscription WHERE session = ?',
+  deleteIncoming: 'DELETE FROM incoming_qos2 WHERE session = ?',
+  releaseQueue:
+    'UPDATE message SET pending = pending - 1 WHERE id IN (SELECT message FROM delivery WHERE session = ?)',
+  deleteQueue: 'DELETE FROM delivery WHERE session = ?',
+  deleteDone: 'DELETE FROM message WHERE pending <= 0',
+  subscriptions: 'SELECT session, filter, qos, no_local, retain_as_published, identifier FROM subscription',
+  putSubscription: `INSERT OR REPLACE INTO subscription (session, filter, qos, no_local, retain_as_published, identifier)
+    VALUES (?, ?, ?, ?, ?, ?)`,
+  deleteSubscription: 'DELETE FROM subscription WHERE session = ? AND filter = ?',
+  lastMessage: 'SELECT coalesce(max(id), 0) AS id FROM message',
+  countMessages: 'SELECT count(*) AS messages FROM message',
+  insertMessage:
+    'INSERT INTO message (id, topic, payload, pending, properties, expires_ms) VALUES (?, ?, ?, ?, ?, ?)',
+  deleteMessage: 'DELETE FROM message WHERE id = ?',
+  releaseMessage: 'UPDATE message SET pending = pending - 1 WHERE id = ? RETURNING pending',
+  enqueue: `INSERT INTO delivery (session, sequence, message, qos, retain, bytes, identifiers)
+    VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  readQueue: `SELECT d.sequence, d.qos, d.retain, d.bytes, d.released, d.identifiers,
+      m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
+    FROM delivery d LEFT JOIN message m ON m.id = d.message
+    WHERE d.session = ? AND d.sequence > ? ORDER BY d.sequence LIMIT ?`,
+  queueSizes: `SELECT session, count(*) AS messages, sum(bytes) AS bytes, max(sequence) AS last_sequence
+    FROM delivery GROUP BY session`,
+  releaseDelivery: 'UPDATE delivery SET released = 1, message = NULL WHERE session = ? AND sequence = ?',
+  deleteDelivery: 'DELETE FROM delivery WHERE session = ? AND sequence = ?',
+  incoming: 'SELECT session, packet_id FROM incoming_qos2',
+  addIncoming: 'INSERT INTO incoming_qos2 (session, packet_id) VALUES (?, ?)',
+  deleteOneIncoming: 'DELETE FROM incoming_qos2 WHERE session = ? AND packet_id = ?',
+  retained: 'SELECT topic, payload, qos, origin, properties, expires_ms FROM retained',
+  putRetained: `INSERT OR REPLACE INTO retained (topic, payload, qos, origin, properties, expires_ms)
+    VALUES (?, ?, ?, ?, ?, ?)`,
+  deleteRetained: 'DELETE FROM retained WHERE topic = ?',
+  wills: `SELECT identity, client_id, topic, payload, qos, retain, properties, expiry_seconds, delay_seconds, due_ms,
+      chain, connected_ms FROM will`,
+  putWill: `INSERT OR REPLACE INTO will (identity, client_id, topic, payload, qos, retain, properties, expiry_seconds,
+      delay_seconds, due_ms, chain, connected_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  deleteWill: 'DELETE FROM will WHERE identity = ? AND client_id = ?',
+} as const;
