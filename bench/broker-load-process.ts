@@ -13,8 +13,8 @@ interface Target {
 export type Asked =
   | ({ readonly role: 'publisher'; readonly topicPattern: string; readonly load: Load } & Target)
   | ({ readonly role: 'subscriber'; readonly filter: string; readonly load: Load } & Target)
-  | ({ readonly role: 'idle'; readonly connections: number } & Target)
-  | ({ readonly role: 'handshakes'; readonly handshakes: number } & Target)
+  | ({ readonly role: 'idle'; readonly connections: number; readonly names: readonly string[] } & Target)
+  | ({ readonly role: 'handshakes'; readonly handshakes: number; readonly names: readonly string[] } & Target)
   | ({ readonly role: 'stalled'; readonly filter: string } & Target)
   | { readonly role: 'received'; readonly received: number }
   | { readonly role: 'start' }
@@ -43,13 +43,13 @@ process.on('message', (asked: Asked) => {
       void subscribe(asked, asked.filter, asked.load).then(() => tell({ event: 'ready' }));
       break;
     case 'idle':
-      void times(asked.connections, (index) => open(asked, 'sub', `idle${index}`)).then(() =>
+      void times(asked.connections, (index) => open(asked, nameOf(asked, index), `idle${index}`)).then(() =>
         tell({ event: 'ready' }),
       );
       break;
     case 'handshakes':
-      void times(asked.handshakes, (index) => openAndClose(asked, `hs${index}`)).then(() =>
-        tell({ event: 'done' }),
+      void times(asked.handshakes, (index) => openAndClose(asked, nameOf(asked, index), `hs${index}`)).then(
+        () => tell({ event: 'done' }),
       );
       break;
     case 'stalled':
@@ -66,6 +66,11 @@ process.on('message', (asked: Asked) => {
       break;
   }
 });
+
+/** In turns, if there are fewer certificates than connections. */
+function nameOf({ names }: { readonly names: readonly string[] }, index: number): string {
+  return names[index % names.length] ?? 'sub';
+}
 
 /** One device's connection, with a window of its own. */
 interface Source {
@@ -227,8 +232,8 @@ async function stall(target: Target, filter: string): Promise<void> {
   socket.pause();
 }
 
-async function openAndClose(target: Target, clientId: string): Promise<void> {
-  const socket = await open(target, 'sub', clientId);
+async function openAndClose(target: Target, name: string, clientId: string): Promise<void> {
+  const socket = await open(target, name, clientId);
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.end(mqttPacket.generate({ cmd: 'disconnect' }));
   await closed;

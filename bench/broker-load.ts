@@ -51,17 +51,24 @@ export function measureLoad(site: BenchSite, ends: Ends, load: Load, duration: D
     : byMqload(site.mqload, site, ends, load, duration);
 }
 
+/** Which certificates many connections show: all the same one, or each its own. */
+export type Certificates = 'same' | 'own';
+
 /** Opens idle connections and holds them while `work` runs. */
 export async function withIdleConnections(
   site: BenchSite,
   broker: Contender,
-  connections: number,
+  { connections, certificates }: { readonly connections: number; readonly certificates: Certificates },
   work: () => Promise<void>,
 ): Promise<void> {
-  if (site.mqload === undefined) {
+  if (site.mqload === undefined || certificates === 'own') {
     const helper = new Helper();
     try {
-      await helper.ask({ role: 'idle', keys: site.clientKeys, port: broker.port, connections }, 'ready');
+      const { clientKeys: keys } = site;
+      await helper.ask(
+        { role: 'idle', keys, port: broker.port, connections, names: namesOf(site, certificates) },
+        'ready',
+      );
       await work();
     } finally {
       helper.stop();
@@ -88,31 +95,27 @@ export async function withIdleConnections(
 export async function measureHandshakes(
   site: BenchSite,
   broker: Contender,
-  handshakes: number,
+  { handshakes, certificates }: { readonly handshakes: number; readonly certificates: Certificates },
 ): Promise<number> {
+  const { clientKeys: keys, mqload } = site;
   const before = cpuSecondsOf(broker.pid);
-  if (site.mqload === undefined) {
+  if (mqload === undefined || certificates === 'own') {
     const helper = new Helper();
     try {
-      await helper.ask({ role: 'handshakes', keys: site.clientKeys, port: broker.port, handshakes }, 'done');
+      const names = namesOf(site, certificates);
+      await helper.ask({ role: 'handshakes', keys, port: broker.port, handshakes, names }, 'done');
     } finally {
       helper.stop();
     }
   } else {
-    const args = [
-      'hs',
-      '-n',
-      String(handshakes),
-      '-j',
-      '2',
-      '-p',
-      String(broker.port),
-      '-tls',
-      site.clientKeys,
-    ];
-    await outputOf(site.mqload, args);
+    const options = { '-n': handshakes, '-j': 2, '-p': broker.port, '-tls': keys };
+    await outputOf(mqload, ['hs', ...argumentsOf(options)]);
   }
   return ((cpuSecondsOf(broker.pid) - before) * 1000) / handshakes;
+}
+
+function namesOf({ deviceNames }: BenchSite, certificates: Certificates): readonly string[] {
+  return certificates === 'own' ? deviceNames : ['sub'];
 }
 
 /** Subscribes to everything and reads nothing more. @returns what ends it */
@@ -147,8 +150,7 @@ async function byMqload(
     '-topic': topicPattern,
     '-filter': topicFilter,
   };
-  const args = Object.entries(options).flatMap(([name, value]) => [name, String(value)]);
-  const output = await outputOf(program, ['run', ...args, ...(stored ? ['-c'] : [])]);
+  const output = await outputOf(program, ['run', ...argumentsOf(options), ...(stored ? ['-c'] : [])]);
   const { rate, brokerUsPerMsg, lost, gaps, dups } = JSON.parse(output) as Record<string, number>;
   return {
     messagesPerSecond: rate ?? Number.NaN,
@@ -156,6 +158,10 @@ async function byMqload(
     lost: lost ?? Number.NaN,
     disordered: (gaps ?? 0) + (dups ?? 0),
   };
+}
+
+function argumentsOf(options: Readonly<Record<string, string | number>>): string[] {
+  return Object.entries(options).flatMap(([name, value]) => [name, String(value)]);
 }
 
 async function outputOf(program: string, args: readonly string[]): Promise<string> {

@@ -15,6 +15,8 @@ export interface BenchSite {
   readonly upKeys: string;
   /** `ca.crt`, and `NAME.crt` and `NAME.key` for `sub` and `pub0` to `pub19`: as both load generators want them. */
   readonly clientKeys: string;
+  /** In the same folder, of many devices. */
+  readonly deviceNames: readonly string[];
   readonly aclFile: string;
   /** The load generator in C; undefined without it or a compiler. */
   readonly mqload: string | undefined;
@@ -29,7 +31,8 @@ export const brokerName = 'vendor-broker';
 
 const mqloadSource = path.resolve(import.meta.dirname, '../../shared/tools/mqload/mqload.c');
 
-export async function makeBenchSite(): Promise<BenchSite> {
+/** @param devices - how many of them to certify, beside the 20 that publish */
+export async function makeBenchSite(devices: number): Promise<BenchSite> {
   const directory = mkdtempSync(path.join(tmpdir(), 'plombe-bench-broker-'));
   const authority = createAuthority({ directory: path.join(directory, 'pki') });
   const issue = async (commonName: string, name: string, hosts?: readonly string[]): Promise<string> => {
@@ -43,9 +46,11 @@ export async function makeBenchSite(): Promise<BenchSite> {
   mkdirSync(clientKeys);
   copyFileSync(path.join(brokerKeys, 'tls-root.crt.pem'), path.join(clientKeys, 'ca.crt'));
   const clients = Array.from({ length: publishersMax }, (_, index) => `pub${index}`);
+  const deviceNames = Array.from({ length: devices }, (_, index) => `device-${index}`);
   for (const [name, commonName] of [
     ['sub', masterAccount],
     ...clients.map((client) => [client, `${masterAccount}/${client}/eq`] as const),
+    ...deviceNames.map((device) => [device, `${masterAccount}/acc/${device}`] as const),
   ] as const) {
     const keys = await issue(commonName, name);
     copyFileSync(path.join(keys, 'tls.chain.pem'), path.join(clientKeys, `${name}.crt`));
@@ -53,7 +58,15 @@ export async function makeBenchSite(): Promise<BenchSite> {
   }
   const aclFile = path.join(directory, 'acl');
   writeFileSync(aclFile, exportAcl('mosquitto', defaultRoles));
-  return { directory, brokerKeys, upKeys, clientKeys, aclFile, mqload: compileMqload(directory) };
+  return {
+    directory,
+    brokerKeys,
+    upKeys,
+    clientKeys,
+    deviceNames,
+    aclFile,
+    mqload: compileMqload(directory),
+  };
 }
 
 export function removeBenchSite({ directory }: BenchSite): void {

@@ -9,7 +9,7 @@ import { requireDebianPackages } from '../scripts/debian-packages.ts';
 import { memoryBytesOf, startMosquitto, startOurs } from './broker-contender.ts';
 import type { Contender, StartContender } from './broker-contender.ts';
 import { measureHandshakes, measureLoad, openStalledSubscriber, withIdleConnections } from './broker-load.ts';
-import type { Duration, Ends, Load } from './broker-load.ts';
+import type { Certificates, Duration, Ends, Load } from './broker-load.ts';
 import type { BenchSite } from './broker-site.ts';
 import { makeBenchSite, publishersMax, removeBenchSite } from './broker-site.ts';
 
@@ -17,10 +17,26 @@ interface Effort extends Duration {
   readonly rounds: number;
   readonly idleConnections: number;
   readonly handshakes: number;
+  /** With a certificate of their own, for the rows that need it; as many connections and handshakes. */
+  readonly devices: number;
 }
 
-const fullEffort: Effort = { rounds: 5, warmSeconds: 2, seconds: 4, idleConnections: 2000, handshakes: 600 };
-const quickEffort: Effort = { rounds: 1, warmSeconds: 1, seconds: 1, idleConnections: 300, handshakes: 100 };
+const fullEffort: Effort = {
+  rounds: 5,
+  warmSeconds: 2,
+  seconds: 4,
+  idleConnections: 2000,
+  handshakes: 600,
+  devices: 1000,
+};
+const quickEffort: Effort = {
+  rounds: 1,
+  warmSeconds: 1,
+  seconds: 1,
+  idleConnections: 300,
+  handshakes: 100,
+  devices: 200,
+};
 
 /** What one round measured of one broker. */
 type Figure = number;
@@ -83,22 +99,10 @@ const rows: readonly Row[] = [
     goal: atLeast(1),
     measure: measureCascade,
   },
-  {
-    name: 'idle connection',
-    unit: 'KiB',
-    goal: { text: 'at most 75 KiB', isReached: (_mosquitto, ours) => ours <= 75 },
-    measure: measureIdle,
-  },
-  {
-    name: 'full handshake, CPU',
-    unit: 'ms',
-    goal: atMost(1.1),
-    measure: (site, start, { handshakes }) =>
-      withBroker(start(site), async (broker) => {
-        await measureHandshakes(site, broker, handshakes / 2); // warms up
-        return measureHandshakes(site, broker, handshakes);
-      }),
-  },
+  idleRow('idle connection', 'same'),
+  idleRow('idle connection, each its own certificate', 'own'),
+  handshakeRow('full handshake, CPU', 'same'),
+  handshakeRow('full handshake, each its own certificate, CPU', 'own'),
   {
     name: 'one stalled subscriber',
     unit: '% of the rate without it',
@@ -116,7 +120,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const wanted = args.filter((argument) => !argument.startsWith('--'));
   const chosen = rows.filter(({ name }) => wanted.length === 0 || wanted.some((text) => name.includes(text)));
   requireDebianPackages(['mosquitto']);
-  const made = await makeBenchSite();
+  const made = await makeBenchSite(effort.devices);
   const site = args.includes('--node') ? { ...made, mqload: undefined } : made;
   console.log(
     `Node ${process.versions.node}; load from ${site.mqload === undefined ? 'Node' : 'mqload'}; ${heading}`,
@@ -236,16 +240,39 @@ function measureCascade(site: BenchSite, start: StartContender, effort: Effort):
 }
 
 /** Connections opened and closed before count too, so that pools and compiled code are there already. */
-function measureIdle(site: BenchSite, start: StartContender, { idleConnections }: Effort): Promise<Figure> {
-  return withBroker(start(site), async (broker) => {
-    await withIdleConnections(site, broker, Math.floor(idleConnections / 10), async () => undefined);
-    const before = memoryBytesOf(broker.pid);
-    let during = 0;
-    await withIdleConnections(site, broker, idleConnections, async () => {
-      during = memoryBytesOf(broker.pid);
-    });
-    return (during - before) / idleConnections / 1024;
-  });
+function idleRow(name: string, certificates: Certificates): Row {
+  return {
+    name,
+    unit: 'KiB',
+    goal: { text: 'at most 75 KiB', isReached: (_mosquitto, ours) => ours <= 75 },
+    measure: (site, start, { idleConnections, devices }) =>
+      withBroker(start(site), async (broker) => {
+        const connections = certificates === 'own' ? devices : idleConnections;
+        const warmUp = { connections: Math.floor(connections / 10), certificates };
+        await withIdleConnections(site, broker, warmUp, async () => undefined);
+        const before = memoryBytesOf(broker.pid);
+        let during = 0;
+        await withIdleConnections(site, broker, { connections, certificates }, async () => {
+          during = memoryBytesOf(broker.pid);
+        });
+        return (during - before) / connections / 1024;
+      }),
+  };
+}
+
+/** Warmed up by another certificate, so that each of its own is new to the broker. */
+function handshakeRow(name: string, certificates: Certificates): Row {
+  return {
+    name,
+    unit: 'ms',
+    goal: atMost(1.1),
+    measure: (site, start, effort) =>
+      withBroker(start(site), async (broker) => {
+        await measureHandshakes(site, broker, { handshakes: effort.handshakes / 2, certificates: 'same' });
+        const handshakes = certificates === 'own' ? effort.devices : effort.handshakes;
+        return measureHandshakes(site, broker, { handshakes, certificates });
+      }),
+  };
 }
 
 /** In one process, right after each other: without it, and with it. */
