@@ -1,16 +1,14 @@
 /** Points and scalars of one curve, and OpenSSL's multiplication of the one by the other. */
 import assert from 'node:assert/strict';
 import { createECDH, createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import type { ECDH, KeyObject } from 'node:crypto';
 import { derTag, readOnly } from '../pki/der.ts';
 import { derBitString, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
 import { CmsError, rejected } from './errors.ts';
 import { oids } from './oid.ts';
+import type { Random } from './random.ts';
 import type { CurvePoint, Suite } from './suite.ts';
-
-/** Fills as many octets as asked with random ones. */
-export type Random = (bytes: number) => Buffer;
 
 // The chance of one draw being refused is below 1/2 on every curve of ours.
 const scalarDrawsMax = 128;
@@ -76,10 +74,17 @@ function isBelow(left: Buffer, right: Buffer): boolean {
  * @returns scalar · G, SEC 1 uncompressed
  */
 export function basePointTimes(suite: Suite, scalar: Uint8Array): Buffer {
-  const exchange = createECDH(suite.nativeName);
+  let exchange = exchanges.get(suite);
+  if (exchange === undefined) {
+    exchange = createECDH(suite.nativeName);
+    exchanges.set(suite, exchange);
+  }
   exchange.setPrivateKey(scalar);
   return exchange.getPublicKey();
 }
+
+// One a curve, so that of all scalars only the last stays in memory that nobody can erase.
+const exchanges = new Map<Suite, ECDH>();
 
 /** @param point - SEC 1 uncompressed; OpenSSL checks that it is on the curve */
 export function publicKeyOf(suite: Suite, point: Uint8Array): KeyObject {

@@ -19,7 +19,7 @@ const cipherNames: Readonly<Record<KeyBytes, string>> = {
  */
 export function wrapKey(kek: Uint8Array, key: Uint8Array): Buffer {
   const cipher = createCipheriv(cipherName(kek), createSecretKey(kek), initialValue);
-  return Buffer.concat([cipher.update(key), cipher.final()]);
+  return cipher.update(key); // all of it: nothing is left for `final`
 }
 
 /**

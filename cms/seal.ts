@@ -1,6 +1,5 @@
 /** Seals content for several recipients: AuthEnvelopedData, and SignedData around it (DESIGN §5). */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { contentBytesMax, recipientsMax, topicBytesMax } from '../domain/limits.ts';
 import type { Certificate, CurveName } from '../pki/certificate.ts';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from './attributes.ts';
@@ -9,7 +8,6 @@ import { commitTo } from './commitment.ts';
 import { encodeContent } from './content-encoding.ts';
 import type { ContentEncoding, EncodedContent } from './content-encoding.ts';
 import { derSetOf } from './der-writer.ts';
-import type { Random } from './ecdh.ts';
 import { agreementKey } from './ecmqv.ts';
 import { writeEnvelopeInfo } from './envelope-info.ts';
 import type { ContentType } from './envelope-info.ts';
@@ -22,6 +20,8 @@ import type { HybridRecipient } from './hybrid.ts';
 import type { KeyAgreementKey } from './key-agreement-key.ts';
 import { certificatesMax } from './limits.ts';
 import { oids } from './oid.ts';
+import { pooledRandom } from './random.ts';
+import type { Random } from './random.ts';
 import { fullFormat } from './seal-format.ts';
 import type { FullFormat, SealFormat } from './seal-format.ts';
 import { createSender, wrapFor } from './sender.ts';
@@ -120,7 +120,7 @@ export function createSealer(keys: SealKeys, options: SealOptions = {}): Sealer 
     audiences: new Audiences(byCurve),
     signature,
     format,
-    random: options.random ?? randomBytes,
+    random: options.random ?? pooledRandom(),
     envelopeBytesMax: bytesMaxOf(options),
   };
   return { seal: (content, recipients, context) => seal(originator, content, recipients, context) };

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import type { Certificate } from '../pki/certificate.ts';
 import { keyWrapIdentifiers, mqvOids, writeKeyEncryption } from './algorithms.ts';
-import type { Random } from './ecdh.ts';
 import { createMqvSender } from './ecmqv.ts';
 import type { AgreementKey, MqvSender } from './ecmqv.ts';
 import { wrapHybrid } from './hybrid.ts';
@@ -13,6 +12,7 @@ import { requireKeyAgreementKey } from './key-agreement-key.ts';
 import type { KeyAgreementKey } from './key-agreement-key.ts';
 import { wrapKey } from './key-wrap.ts';
 import type { KeyBytes } from './key-wrap.ts';
+import type { Random } from './random.ts';
 import { writeKeyAgreement, writeOriginator, writeRecipient } from './recipient-info.ts';
 import type { FullFormat } from './seal-format.ts';
 import type { Suite } from './suite.ts';

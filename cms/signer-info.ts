@@ -73,6 +73,10 @@ const nullTag = 0x05;
 // SEQUENCE of two integers, P-521.
 const signatureBytesMax = 144;
 
+// The same in every signature of ours.
+const versionByKeyIdentifier = derInteger(3);
+const sealedContentAttribute = contentTypeAttribute(oids.authEnvelopedData);
+
 /** @throws CmsError `cms.unsupported` if the certificate is not for signatures, or the key is not its key */
 export function checkSignatureKey({ key, certificate }: SignatureKey): void {
   suiteOf(certificate.curve);
@@ -141,12 +145,12 @@ export function makeSignerInfo(
   const suite = suiteOf(signer.certificate.curve);
   const messageDigest = hash(suite.hash, content, 'buffer');
   const attributes = derSetOf([
-    contentTypeAttribute(oids.authEnvelopedData),
+    sealedContentAttribute,
     attribute(oids.messageDigest, derOctetString(messageDigest)),
     ...(signingTimeMs === undefined ? [] : [signingTimeAttribute(signingTimeMs)]),
   ]);
   const der = derSequence(
-    derInteger(3),
+    versionByKeyIdentifier,
     writeIdentifier(identifierOf(signer.certificate, 'keyIdentifier')),
     derSequence(derOid(suite.hashOid)), // RFC 5754 §2: parameters absent
     derRetagged(signedAttributesTag, attributes),

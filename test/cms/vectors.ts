@@ -3,7 +3,7 @@ import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Random } from '../../cms/ecdh.ts';
+import type { Random } from '../../cms/random.ts';
 import type { ContentType } from '../../cms/envelope-info.ts';
 import type { KemKey } from '../../cms/hybrid.ts';
 import type { SealContext } from '../../cms/seal.ts';
