@@ -51,7 +51,7 @@ function offers({ properties }: ConnectPacket, { identity }: { readonly identity
     byteProperty('retainAvailable', 1),
     byteProperty('wildcardSubscriptionAvailable', 1),
     byteProperty('subscriptionIdentifierAvailable', 1),
-    byteProperty('sharedSubscriptionAvailable', 0),
+    byteProperty('sharedSubscriptionAvailable', 1),
     ...(properties.requestResponseInformation === 1 && isSubtree
       ? [textProperty('responseInformation', identity)] // where it may read, so where answers can go
       : []), // [MQTT-3.1.2-28]

@@ -114,11 +114,11 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.acknowledge('pubrel', packetId, isKnown ? reasonCode.success : reasonCode.packetIdentifierNotFound);
   }
 
-  sendNow(content: Content, { retain, identifiers }: Terms): boolean {
+  sendNow(content: Content, { retain, identifiers, share }: Terms): boolean {
     if (!this.isReady) return false;
     const { clock, measures } = this.#context;
     const dialect = this.#conversation?.dialect ?? mqtt3;
-    const outgoing = { qos: 0, retain, identifiers, duplicate: false, packetId: 0 } as const;
+    const outgoing = { qos: 0, retain, identifiers, share, duplicate: false, packetId: 0 } as const;
     const header = dialect.publishHeader(outgoing, content, content.expiresMs === undefined ? 0 : clock());
     if (header === undefined) {
       measures.dropped.inc({ reason: 'packet_too_large' });

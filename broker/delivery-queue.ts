@@ -95,7 +95,7 @@ export class DeliveryQueue {
   }
 
   /** Appends a message, dropping the oldest that wait if it has to. */
-  enqueue(message: Message, qos: 1 | 2, { retain, identifiers }: Terms): void {
+  enqueue(message: Message, qos: 1 | 2, { retain, identifiers, share }: Terms): void {
     const bytes = messageBytes(message);
     while (this.isFullFor(bytes)) {
       if (!this.#dropOldest()) {
@@ -111,6 +111,7 @@ export class DeliveryQueue {
       qos,
       retain,
       identifiers,
+      share,
       bytes,
       message,
       state: 'queued',
@@ -206,6 +207,37 @@ export class DeliveryQueue {
     this.pump();
   }
 
+  /**
+   * What came through shared subscriptions and may go to another member, in order, once this session has ended:
+   * neither what was acknowledged nor what of QoS 2 its client may have [MQTT-4.8.2-5].
+   */
+  *shared(): Generator<{ readonly delivery: Delivery; readonly message: Message }> {
+    const { stored } = this.#options;
+    if (stored === undefined) {
+      for (const delivery of [...this.#inFlight.values(), ...this.#loaded.slice(this.#head)]) {
+        if (this.#mayMove(delivery, 0)) yield { delivery, message: delivery.message };
+      }
+      return;
+    }
+    for (let after = 0, place = 0; ;) {
+      const rows = stored.store.readQueue(stored.session, after, pageDeliveries);
+      for (const row of rows) {
+        const delivery = loadedDelivery(row);
+        if (this.#mayMove(delivery, place++)) yield { delivery, message: delivery.message };
+      }
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      after = last.sequence;
+    }
+  }
+
+  /** @param place - in the queue, from 0 */
+  #mayMove(delivery: Delivery, place: number): delivery is Delivery & { message: Message } {
+    if (delivery.share === undefined || delivery.message === undefined) return false;
+    const mayBeSeen = delivery.sequence <= this.#lastSent || place < this.#unknownSent;
+    return delivery.qos === 1 || !mayBeSeen;
+  }
+
   #send(outlet: Outlet, delivery: Delivery): void {
     const { message } = delivery;
     if (message !== undefined) {
@@ -294,6 +326,7 @@ function loadedDelivery(row: StoredDelivery): Delivery {
     qos: row.qos,
     retain: row.retain,
     identifiers: row.identifiers,
+    share: row.share,
     bytes: row.bytes,
     state: row.released ? 'released' : 'queued',
     duplicate: false,

@@ -9,6 +9,7 @@ import { RetainedMessages } from './retained.ts';
 import type { Grant, Route } from './routes.ts';
 import { grantOf, routeTo } from './routes.ts';
 import type { Session, Subscription } from './session.ts';
+import type { ShareGroup } from './share-groups.ts';
 import type { Sessions } from './sessions.ts';
 import type { Store } from './store.ts';
 
@@ -26,6 +27,12 @@ export interface HubOptions {
 export type PublishRefusal = 'queue_full' | 'retained_full';
 export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
 
+interface TopicRoutes {
+  readonly alone: readonly Route[];
+  /** Of each, one member gets it. */
+  readonly groups: readonly ShareGroup[];
+}
+
 /** Far more topics than are in use between two changes of subscriptions. */
 const routesMax = 20_000;
 
@@ -34,7 +41,7 @@ export class Hub {
   readonly #sessions: Sessions;
   readonly #retained: RetainedMessages;
   /** Matching, best QoS and rights of a topic, until a subscription changes. */
-  #routes = new Map<string, readonly Route[]>();
+  #routes = new Map<string, TopicRoutes>();
   #routesVersion = 0;
   readonly #systemTopics = new Map<string, () => string>();
   readonly #observers = new Map<string, (payload: Buffer) => void>();
@@ -43,6 +50,7 @@ export class Hub {
     this.#options = options;
     this.#sessions = options.sessions;
     this.#retained = new RetainedMessages(options.store, options.limits.retainedMax);
+    options.sessions.whenEnded((session) => this.#passOn(session));
   }
 
   get retainedCount(): number {
@@ -61,8 +69,10 @@ export class Hub {
    */
   publish(publication: Publication, publisher: Session | undefined): PublishOutcome {
     const { topic, payload, retain, origin } = publication;
-    const routes = this.#routesOf(topic);
     const bytes = messageBytes(publication);
+    const { alone, groups } = this.#routesOf(topic);
+    const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication.qos, bytes);
+    if (routes === undefined) return 'queue_full';
     let targets = 0;
     let storedTargets = 0;
     for (const route of routes) {
@@ -93,7 +103,7 @@ export class Hub {
       const { topic, qos: published, origin } = content;
       if (isLoop(session, origin) || isExpired(content, nowMs)) continue;
       if (!this.#sessions.mayReceive(session, topic)) continue;
-      const terms = { qos: lesser(granted, published), retain: true, identifiers };
+      const terms = { qos: lesser(granted, published), retain: true, identifiers, share: undefined };
       if (terms.qos === 0) {
         session.client?.sendNow(content, terms);
       } else {
@@ -105,7 +115,8 @@ export class Hub {
     if (!filter.startsWith('$')) return;
     for (const [topic, value] of this.#systemTopics) {
       if (!filterCovers(filter, topic)) continue;
-      session.client?.sendNow(systemContent(topic, value), { qos: 0, retain: true, identifiers });
+      const terms = { qos: 0, retain: true, identifiers, share: undefined } as const;
+      session.client?.sendNow(systemContent(topic, value), terms);
     }
   }
 
@@ -122,11 +133,12 @@ export class Hub {
   /** Sends the `$SYS` values to whoever subscribed to them. */
   publishSystemTopics(): void {
     for (const [topic, value] of this.#systemTopics) {
-      const routes = this.#routesOf(topic);
+      const { alone, groups } = this.#routesOf(topic);
+      const routes = this.#withMembers(alone, groups, 0, 0) ?? [];
       if (routes.length === 0) continue;
       const content = systemContent(topic, value);
       for (const { session, grant } of routes) {
-        session.client?.sendNow(content, { qos: 0, retain: false, identifiers: grant.identifiers });
+        session.client?.sendNow(content, { ...grant, qos: 0, retain: false });
       }
     }
   }
@@ -137,12 +149,50 @@ export class Hub {
     if (dropped > 0) this.#options.measures.dropped.inc({ reason: 'retained_expired' }, dropped);
   }
 
-  #deliver(session: Session, grant: Grant, publication: Publication, message: Message): void {
-    const qos = lesser(grant.qos, publication.qos);
+  /** @returns undefined if some group has only members whose queues are full, and those are to refuse */
+  #withMembers(
+    alone: readonly Route[],
+    groups: readonly ShareGroup[],
+    qos: Qos,
+    bytes: number,
+  ): readonly Route[] | undefined {
+    const routes = [...alone];
+    for (const group of groups) {
+      const target = group.pick(qos, bytes);
+      if (target !== undefined) routes.push({ ...target, ownGrant: target.grant });
+      else if (group.isWaitedFor(qos) && this.#options.queueFull === 'refuse') return undefined;
+      else this.#options.measures.dropped.inc({ reason: 'share_not_ready' });
+    }
+    return routes;
+  }
+
+  /** What a session that ends leaves unacknowledged of its shared subscriptions goes to their other members. */
+  #passOn({ identity, queue }: Session): void {
+    const { measures } = this.#options;
+    for (const { delivery, message } of queue.shared()) {
+      const group = this.#sessions.groups.find(identity, delivery.share ?? '');
+      const target = group?.pick(delivery.qos, delivery.bytes);
+      if (target === undefined) {
+        measures.dropped.inc({ reason: 'share_ended' });
+        continue;
+      }
+      const { session, grant } = target;
+      const isStored = session.storedId !== undefined && lesser(grant.qos, delivery.qos) > 0;
+      this.#deliver(session, grant, delivery, this.#messageFor(message, isStored ? 1 : 0));
+    }
+  }
+
+  #deliver(
+    session: Session,
+    grant: Grant,
+    sent: Pick<Publication, 'qos' | 'retain'>,
+    message: Message,
+  ): void {
+    const qos = lesser(grant.qos, sent.qos);
     // [MQTT-3.3.1-9], [MQTT-3.3.1-12]: not retained for whoever was subscribed already, unless it asked for the
     // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
-    const retain = publication.retain && (grant.retainAsPublished || session.isCascade);
-    const terms = { qos, retain, identifiers: grant.identifiers };
+    const retain = sent.retain && (grant.retainAsPublished || session.isCascade);
+    const terms = { qos, retain, identifiers: grant.identifiers, share: grant.share };
     if (qos !== 0) {
       session.queue.enqueue(message, qos, terms);
       session.queue.pump();
@@ -157,16 +207,20 @@ export class Hub {
     return { id, storedTargets, topic, payload, properties, expiresMs };
   }
 
-  #routesOf(topic: string): readonly Route[] {
+  #routesOf(topic: string): TopicRoutes {
     if (this.#routesVersion !== this.#sessions.version || this.#routes.size >= routesMax) {
       this.#routes = new Map();
       this.#routesVersion = this.#sessions.version;
     }
     let routes = this.#routes.get(topic);
     if (routes === undefined) {
-      routes = [...this.#sessions.matching(topic)]
+      const alone = [...this.#sessions.matching(topic)]
         .filter((session) => this.#sessions.mayReceive(session, topic))
         .map((session) => routeTo(session, topic));
+      const groups = this.#sessions.groups
+        .matching(topic)
+        .filter(({ identity }) => this.#sessions.mayReceive({ identity, isCascade: false }, topic));
+      routes = { alone, groups };
       this.#routes.set(topic, routes);
     }
     return routes;

@@ -26,7 +26,7 @@ import { createMeasures } from './measures.ts';
 import { rolesWith } from './roles.ts';
 import type { RoleTable } from './roles.ts';
 import { Supervisor } from './supervisor.ts';
-import { isAllowed } from './tacs.ts';
+import { decideFilter } from './shared-filter.ts';
 import type { BrokerState } from './supervisor.ts';
 
 export interface BrokerSurroundings {
@@ -139,7 +139,7 @@ function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Om
 
 function requireExpectedRights({ expectedSessions }: BrokerConfig, roles: RoleTable): void {
   for (const { identity, subscriptions } of expectedSessions) {
-    const denied = subscriptions.find((filter) => !isAllowed(identity, 'subscribe', filter, roles));
+    const denied = subscriptions.find((filter) => !decideFilter(identity, filter, roles).allowed);
     if (denied === undefined) continue;
     throw new BrokerError(
       'broker.expected_session',

@@ -35,6 +35,8 @@ export interface Terms {
   readonly retain: boolean;
   /** Subscription identifiers as properties of a packet [MQTT-3.3.4-3]; empty for none. */
   readonly identifiers: Buffer;
+  /** The shared subscription that it comes from, whose other members get it if this session ends. */
+  readonly share: string | undefined;
 }
 
 export type DeliveryState =

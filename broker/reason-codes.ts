@@ -23,7 +23,6 @@ export const reasonCode = {
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
   payloadFormatInvalid: 0x99,
-  sharedSubscriptionsNotSupported: 0x9e,
 } as const;
 export type ReasonCode = (typeof reasonCode)[keyof typeof reasonCode];
 

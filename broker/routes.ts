@@ -11,6 +11,8 @@ export interface Grant {
   readonly retainAsPublished: boolean;
   /** As properties of a packet. */
   readonly identifiers: Buffer;
+  /** The filter, if it is a shared one. */
+  readonly share: string | undefined;
 }
 
 export interface Route {
@@ -43,5 +45,6 @@ export function grantOf(subscriptions: readonly Subscription[]): Grant {
     qos: Math.max(0, ...subscriptions.map(({ qos }) => qos)) as Qos,
     retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
     identifiers: identifiers.length === 0 ? noBytes : subscriptionIdentifierProperties(identifiers),
+    share: undefined,
   };
 }

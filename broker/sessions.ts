@@ -1,6 +1,5 @@
 /** All sessions and their subscriptions, in memory and in the store. */
 import type { Clock } from '../domain/clock.ts';
-import { isTopicFilter } from '../domain/topic.ts';
 import type { Log } from '../runtime/log.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import type { BrokerLimits } from './limits.ts';
@@ -9,6 +8,8 @@ import type { RoleTable } from './roles.ts';
 import type { Client, Session, Subscription } from './session.ts';
 import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
 import type { QueueSize, Store } from './store.ts';
+import { ShareGroups } from './share-groups.ts';
+import { decideFilter, isShared } from './shared-filter.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
 import { isAllowed } from './tacs.ts';
 
@@ -42,6 +43,7 @@ export interface SessionTerms {
 export type SessionRefusal = 'sessions_max' | 'sessions_per_identity_max';
 
 export class Sessions {
+  readonly groups = new ShareGroups();
   readonly #options: SessionsOptions;
   readonly #store: Store;
   readonly #byKey = new Map<string, Session>();
@@ -84,7 +86,7 @@ export class Sessions {
     return held >= sessionsPerIdentityMax ? 'sessions_per_identity_max' : undefined;
   }
 
-  /** Calls back when a session has ended for good; its subscriptions do not count any more. */
+  /** Calls back when a session ends for good: its subscriptions do not count any more, its queue is still there. */
   whenEnded(listener: (session: Session) => void): void {
     this.#endListeners.push(listener);
   }
@@ -144,11 +146,11 @@ export class Sessions {
   /** The client is gone; a session without an expiry interval ends with it. */
   close(session: Session): void {
     session.client = undefined;
-    session.queue.detach();
     if (session.storedId === undefined || session.expirySeconds === 0) {
       this.#drop(session); // [MQTT-3.1.2-23]
       return;
     }
+    session.queue.detach();
     session.disconnectedMs = this.#options.clock();
     this.#mark(session);
     this.#nextExpiryMs = Math.min(this.#nextExpiryMs, this.#expiryMs(session));
@@ -176,7 +178,7 @@ export class Sessions {
   /** The caller has checked the right. */
   subscribe(session: Session, filter: string, subscription: Subscription): void {
     session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3]: replaces one with the same filter
-    this.#tree.add(filter, session);
+    this.#route(filter, session);
     this.#version++;
     if (session.storedId !== undefined) this.#store.putSubscription(session.storedId, filter, subscription);
   }
@@ -184,7 +186,7 @@ export class Sessions {
   /** @returns whether there was such a subscription */
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions.delete(filter)) return false;
-    this.#tree.remove(filter, session);
+    this.#unroute(filter, session);
     this.#version++;
     if (session.storedId !== undefined) this.#store.deleteSubscription(session.storedId, filter);
     return true;
@@ -201,7 +203,7 @@ export class Sessions {
   }
 
   #restore(): void {
-    const { clock, cascadeInFlightMax, log } = this.#options;
+    const { clock, cascadeInFlightMax, log, roles } = this.#options;
     const sizes = new Map(this.#store.queueSizes().map((size) => [size.session, size]));
     const byId = new Map<number, Session>();
     for (const { id, identity, clientId, disconnectedMs, expirySeconds } of this.#store.sessions()) {
@@ -215,13 +217,13 @@ export class Sessions {
     for (const { session: id, filter, subscription } of this.#store.subscriptions()) {
       const session = byId.get(id);
       if (session === undefined) continue;
-      if (!session.isCascade && !this.#isStillGranted(session.identity, filter)) {
+      if (!session.isCascade && !decideFilter(session.identity, filter, roles).allowed) {
         log.warn({ identity: session.identity, filter, reason: 'no_longer_allowed' }, 'subscription.removed');
         this.#store.deleteSubscription(id, filter);
         continue;
       }
       session.subscriptions.set(filter, subscription);
-      this.#tree.add(filter, session);
+      this.#route(filter, session);
     }
     for (const { session: id, packetId } of this.#store.incoming()) byId.get(id)?.incoming.add(packetId);
     for (const session of byId.values()) {
@@ -231,8 +233,14 @@ export class Sessions {
     }
   }
 
-  #isStillGranted(identity: string, filter: string): boolean {
-    return isTopicFilter(filter) && isAllowed(identity, 'subscribe', filter, this.#options.roles);
+  #route(filter: string, session: Session): void {
+    if (isShared(filter)) this.groups.join(session, filter);
+    else this.#tree.add(filter, session);
+  }
+
+  #unroute(filter: string, session: Session): void {
+    if (isShared(filter)) this.groups.leave(session, filter);
+    else this.#tree.remove(filter, session);
   }
 
   #add(identity: string, clientId: string, storedId: number | undefined, size?: QueueSize): Session {
@@ -272,13 +280,14 @@ export class Sessions {
 
   #drop(session: Session): void {
     if (!this.#byKey.delete(sessionKey(session.identity, session.clientId))) return;
-    for (const filter of session.subscriptions.keys()) this.#tree.remove(filter, session);
+    for (const filter of session.subscriptions.keys()) this.#unroute(filter, session);
     if (session.subscriptions.size > 0) this.#version++;
-    if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
     const left = (this.#countByIdentity.get(session.identity) ?? 1) - 1;
     if (left > 0) this.#countByIdentity.set(session.identity, left);
     else this.#countByIdentity.delete(session.identity);
     for (const listener of this.#endListeners) listener(session);
+    session.queue.detach();
+    if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
   }
 
   #mark({ storedId, disconnectedMs, expirySeconds }: Session): void {

@@ -17,13 +17,15 @@ export const sql = {
   deleteSubscription: 'DELETE FROM subscription WHERE session = ? AND filter = ?',
   lastMessage: 'SELECT coalesce(max(id), 0) AS id FROM message',
   countMessages: 'SELECT count(*) AS messages FROM message',
-  insertMessage:
+  insertMessage: 'INSERT INTO message (id, topic, payload, pending) VALUES (?, ?, ?, ?)',
+  insertMessageWithProperties:
     'INSERT INTO message (id, topic, payload, pending, properties, expires_ms) VALUES (?, ?, ?, ?, ?, ?)',
   deleteMessage: 'DELETE FROM message WHERE id = ?',
   releaseMessage: 'UPDATE message SET pending = pending - 1 WHERE id = ? RETURNING pending',
-  enqueue: `INSERT INTO delivery (session, sequence, message, qos, retain, bytes, identifiers)
-    VALUES (?, ?, ?, ?, ?, ?, ?)`,
-  readQueue: `SELECT d.sequence, d.qos, d.retain, d.bytes, d.released, d.identifiers,
+  enqueue: 'INSERT INTO delivery (session, sequence, message, qos, retain, bytes) VALUES (?, ?, ?, ?, ?, ?)',
+  enqueueWithProperties: `INSERT INTO delivery (session, sequence, message, qos, retain, bytes, identifiers, share)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  readQueue: `SELECT d.sequence, d.qos, d.retain, d.bytes, d.released, d.identifiers, d.share,
       m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
     FROM delivery d LEFT JOIN message m ON m.id = d.message
     WHERE d.session = ? AND d.sequence > ? ORDER BY d.sequence LIMIT ?`,

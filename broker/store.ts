@@ -158,7 +158,13 @@ export class Store {
   /** @returns the message's id */
   insertMessage({ topic, payload, properties, expiresMs }: Content, pending: number): number {
     const id = ++this.#lastMessageId;
-    this.#write(sql.insertMessage, id, topic, payload, pending, orNull(properties), expiresMs ?? null);
+    // Most messages have neither, and each value that is bound costs on the way of every message.
+    if (properties.length === 0 && expiresMs === undefined) {
+      this.#write(sql.insertMessage, id, topic, payload, pending);
+    } else {
+      const values = [id, topic, payload, pending, orNull(properties), expiresMs ?? null];
+      this.#write(sql.insertMessageWithProperties, ...values);
+    }
     return id;
   }
 
@@ -178,8 +184,14 @@ export class Store {
   }
 
   enqueue(session: number, delivery: Omit<StoredDelivery, 'released' | 'message'>, message: number): void {
-    const { sequence, qos, retain, bytes, identifiers } = delivery;
-    this.#write(sql.enqueue, session, sequence, message, qos, retain ? 1 : 0, bytes, orNull(identifiers));
+    const { sequence, qos, retain, bytes, identifiers, share = null } = delivery;
+    const flag = retain ? 1 : 0;
+    if (identifiers.length === 0 && share === null) {
+      this.#write(sql.enqueue, session, sequence, message, qos, flag, bytes);
+      return;
+    }
+    const values = [session, sequence, message, qos, flag, bytes, orNull(identifiers), share];
+    this.#write(sql.enqueueWithProperties, ...values);
   }
 
   /** @returns the next deliveries after a sequence, in order */
@@ -191,6 +203,7 @@ export class Store {
       bytes: Number(row['bytes']),
       released: row['released'] === 1,
       identifiers: bytesOrNone(row['identifiers']),
+      share: typeof row['share'] === 'string' ? row['share'] : undefined,
       message:
         row['id'] === null
           ? undefined
@@ -405,7 +418,7 @@ function bytesOrNone(value: unknown): Buffer {
   return value === null ? noBytes : bytesOf(value);
 }
 
-/** Most messages have none of it, and a row is written for each. */
+/** A row without it is shorter. */
 function orNull(bytes: Buffer): Buffer | null {
   return bytes.length === 0 ? null : bytes;
 }

@@ -12,7 +12,7 @@ import type { RoleTable } from './roles.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import type { DenialReason } from './tacs.ts';
-import { decide } from './tacs.ts';
+import { decideFilter, isShared } from './shared-filter.ts';
 
 export interface SubscriberContext {
   readonly sessions: Sessions;
@@ -50,6 +50,9 @@ export function subscribe(
   if (asked.length > limits.subscriptionsPerSessionMax) {
     return protocolError(`SUBSCRIBE with ${asked.length} filters`);
   }
+  if (asked.some(({ filter, noLocal }) => noLocal && isShared(filter))) {
+    return protocolError('no local with a shared subscription'); // [MQTT-3.8.3-4]
+  }
   const identifier = properties.subscriptionIdentifier;
   const replays: (() => void)[] = [];
   const codes = asked.map((request) => {
@@ -59,7 +62,8 @@ export function subscribe(
     const code = grant(session, request, isNew, context);
     if (code >= failureFrom) return code;
     context.sessions.subscribe(session, filter, subscription);
-    // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+    // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]; §4.8.2: none for a shared one, for it would be for all of its members.
+    if (isShared(filter)) return code;
     if (retainHandling === 0 || (retainHandling === 1 && isNew)) {
       replays.push(() => hub.replay(session, filter, subscription));
     }
@@ -86,7 +90,7 @@ function grant(
   { roles, limits, measures, log }: SubscriberContext,
 ): number {
   const { identity, clientId } = session;
-  const decision = decide(identity, 'subscribe', filter, roles);
+  const decision = decideFilter(identity, filter, roles);
   const isFull = isNew && session.subscriptions.size >= limits.subscriptionsPerSessionMax;
   if (decision.allowed && !isFull) return qos;
   const reason = decision.allowed ? 'subscriptions_max' : decision.reason;

@@ -19,7 +19,7 @@ const limits = {
   memoryQueuedBytesMax: 1e9,
 };
 
-const terms = { qos: 2, retain: false, identifiers: noBytes } as const;
+const terms = { qos: 2, retain: false, identifiers: noBytes, share: undefined } as const;
 
 /** A client that answers when the test says so. */
 class Subscriber implements Outlet {

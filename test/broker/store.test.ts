@@ -51,6 +51,7 @@ test('Store: a file of the first version is brought forward, with all that was i
         sequence: 5,
         qos: 1,
         identifiers: Buffer.alloc(0),
+        share: undefined,
         message: { id: 9, topic: 'ms-acc-1/x', payload: Buffer.from([1]), pending: 1, ...none },
       },
     ]);
