@@ -6,6 +6,7 @@ import {
   DerReader,
   derTag,
   readBitString,
+  readBitStringOctets,
   readNaturalOctets,
   readObjectIdentifier,
   readOnly,
@@ -128,7 +129,7 @@ function readCertificate(der: Buffer): Certificate {
   const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');
   const tbs = toBeSigned.inside();
   const outerAlgorithm = outer.take(derTag.sequence, 'signature algorithm');
-  const signature = readBitString(outer.take(derTag.bitString, 'signature'), 'signature');
+  const signature = readBitStringOctets(outer.take(derTag.bitString, 'signature'), 'signature');
   outer.end('certificate');
 
   const version = tbs.take(derTag.context0, 'version');
@@ -162,7 +163,7 @@ function readCertificate(der: Buffer): Certificate {
     issuerCommonName: readCommonName(issuerDer),
     serialNumber,
     signatureAlgorithm: algorithmOid(algorithm.content),
-    signature: signature.octets,
+    signature,
     toBeSigned: toBeSigned.der,
     publicKey: createPublicKey({ key: keyInfo.der, format: 'der', type: 'spki' }),
     notBeforeMs,

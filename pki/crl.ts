@@ -5,7 +5,7 @@ import {
   DerFault,
   DerReader,
   derTag,
-  readBitString,
+  readBitStringOctets,
   readNaturalOctets,
   readObjectIdentifier,
   readOnly,
@@ -133,7 +133,7 @@ function readCrl(der: Buffer): Crl {
   const outer = readOnly(der, derTag.sequence, 'CRL').inside();
   const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');
   const outerAlgorithm = outer.take(derTag.sequence, 'signature algorithm');
-  const signature = readBitString(outer.take(derTag.bitString, 'signature'), 'signature');
+  const signature = readBitStringOctets(outer.take(derTag.bitString, 'signature'), 'signature');
   outer.end('CRL');
 
   const tbs = toBeSigned.inside();
@@ -158,7 +158,7 @@ function readCrl(der: Buffer): Crl {
     nextUpdateMs,
     revoked: entries === undefined ? new Map<string, Revocation>() : readEntries(entries.content),
     signatureAlgorithm: readObjectIdentifier(algorithm.inside().next(), 'signature algorithm'),
-    signature: signature.octets,
+    signature,
     toBeSigned: toBeSigned.der,
   });
 }

@@ -191,6 +191,13 @@ export function readBitString(element: DerElement, what: string): { octets: Buff
   return { octets, unusedBits };
 }
 
+/** @returns the octets of a bit string that is nothing but octets, as signatures are */
+export function readBitStringOctets(element: DerElement, what: string): Buffer {
+  const { octets, unusedBits } = readBitString(element, what);
+  if (unusedBits !== 0) throw new DerFault(`${what}: unused bits`);
+  return octets;
+}
+
 /** @returns dotted decimal */
 export function readObjectIdentifier(element: DerElement, what: string): string {
   const { content } = element;

@@ -10,12 +10,13 @@ import type { TLSSocket } from 'node:tls';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import { encodeCrlToBeSigned, encodeToBeSigned, signToBeSigned } from '../../pki/authority/encode.ts';
 import { secretMode, writeFileAtomic } from '../../pki/authority/files.ts';
-import { readLedger, repairLedger } from '../../pki/authority/ledger.ts';
+import { appendToLedger, readLedger, repairLedger } from '../../pki/authority/ledger.ts';
 import { lint } from '../../pki/authority/lint.ts';
 import { profiles } from '../../pki/authority/profiles.ts';
 import {
   authorityFiles,
   authorityNames,
+  ledgerPath,
   loadAuthority,
   readCrl,
   saveAuthority,
@@ -23,8 +24,9 @@ import {
 import { certificatesToPem, parseCertificate } from '../../pki/certificate.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import { updateFromBundle } from '../../pki/crl-bundle.ts';
-import { crlToPem, parseCrl } from '../../pki/crl.ts';
+import { crlToPem, parseCrl, requireIssuedBy } from '../../pki/crl.ts';
 import { DerReader } from '../../pki/der.ts';
+import { derBitString, derElement, derInteger, derSequence, derTime } from '../../pki/der-writer.ts';
 import { requireAuthorityBelow, verifyPath } from '../../pki/path.ts';
 import { peerChain } from '../../pki/peer-chain.ts';
 import { RevocationIndex } from '../../pki/revocation.ts';
@@ -74,6 +76,48 @@ test('Authority: a serial number may be written with colons, in capitals, and wi
     .replaceAll(/(..)(?=.)/g, '$1:');
   assert.equal((await authority.revoke({ target: { serial: written } })).length, 1);
   await assert.rejects(authority.revoke({ target: { serial: 'abc' } }), { code: 'pki.unknown_certificate' });
+});
+
+test('Authority: a revocation in the ledger that says no reason is listed as unspecified', async () => {
+  const home = path.join(directory, 'no reason');
+  const authority = createAuthority({ directory: home });
+  await authority.issue({ path: 'ms-acc-1/acc-1/dev-1' });
+  const entry = authority.ledger('e2e').findLast(({ event }) => event === 'issued');
+  assert.ok(entry);
+  appendToLedger(ledgerPath(home, 'e2e'), [{ ...entry, event: 'revoked' }]);
+  await authority.issueCrl();
+  const { revoked } = readCrl(home, 'e2e', 'ms-acc-1/acc-1') ?? {};
+  assert.equal(revoked?.get(entry.serial)?.reason, 'unspecified');
+});
+
+test('parseCrl: more than a million entries are refused', () => {
+  const octets = (count: number) => {
+    const entry = derSequence(derElement(0x02, Buffer.alloc(4)), derTime(atMs));
+    const entries = Buffer.alloc(count * entry.length, entry);
+    for (let index = 0; index < count; index++) {
+      entries.writeUInt32BE(0x01000000 + index, index * entry.length + 4);
+    }
+    const number = derSequence(
+      derElement(0x06, Buffer.from('551d14', 'hex')),
+      derElement(0x04, derInteger(1)),
+    );
+    const algorithm = derSequence(derElement(0x06, Buffer.from('2a8648ce3d040302', 'hex')));
+    const toBeSigned = derSequence(
+      derInteger(1),
+      algorithm,
+      root.certificate.subjectDer,
+      derTime(atMs),
+      derTime(atMs + 1000),
+      derElement(0x30, entries),
+      derElement(0xa0, derSequence(number)),
+    );
+    return derSequence(toBeSigned, algorithm, derBitString(Buffer.of(0)));
+  };
+  assert.equal(parseCrl(octets(1_000)).revoked.size, 1_000);
+  assert.throws(() => parseCrl(octets(1_000_001)), {
+    code: 'pki.malformed_crl',
+    message: /above 1000000 entries/,
+  });
 });
 
 test('encode: a certificate without extensions, a list of an issuer without a key identifier', () => {
@@ -183,6 +227,38 @@ test('isSignedBy, signatureAlgorithmFor: other algorithms and other keys', () =>
   assert.throws(() => signatureAlgorithmFor(privateKey), /on curve secp256k1$/);
 });
 
+test('parseCertificate, parseCrl: no bit of what is signed, nor of the signature, may be another', () => {
+  // Only at the end of an even signature could one be said to be unused.
+  const even = <Signed extends { readonly signature: Buffer }>(make: () => Signed): Signed => {
+    for (;;) {
+      const made = make();
+      if ((made.signature.at(-1) ?? 1) % 2 === 0) return made;
+    }
+  };
+  const leaf = even(() => rogueCertificate({ issuer: root, commonName: 'vendor-crl-service' }).certificate);
+  const list = even(() => rogueCrl({ issuer: root, number: 1 }));
+  for (const [der, read] of [
+    [
+      leaf.der,
+      (octets: Buffer) =>
+        verifyPath({
+          chain: [parseCertificate(octets)],
+          roots: [root.certificate],
+          atMs,
+          purpose: 'signature',
+        }),
+    ],
+    [list.der, (octets: Buffer) => requireIssuedBy(parseCrl(octets), root.certificate)],
+  ] as const) {
+    read(der);
+    for (let bit = 0; bit < 8 * der.length; bit++) {
+      const flipped = Buffer.from(der);
+      flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+      assert.throws(() => read(flipped), { name: 'PkiError' }, `bit ${bit}`);
+    }
+  }
+});
+
 test('DerReader: reads any Uint8Array, and a part of one', () => {
   const octets = Uint8Array.of(9, 4, 2, 1, 2, 9);
   const part = octets.subarray(1, 5);
@@ -218,4 +294,22 @@ test('peerChain: four certificates are taken and five are not, whether or not th
   assert.throws(() => peerChain({ getPeerX509Certificate: () => undefined } as unknown as TLSSocket), {
     code: 'pki.untrusted',
   });
+});
+
+test('peerChain: a thousand CAs are kept, and the oldest gives way to the next', () => {
+  const keyPair = { privateKey: root.key, publicKey: root.certificate.publicKey };
+  const authorities = Array.from(
+    { length: 1001 },
+    (_, index) => rogueCertificate({ issuer: root, commonName: `ca-${index}`, keyPair, ca: {} }).certificate,
+  );
+  const parsed = (authority: Certificate) => peerChain(socketOf([master.certificate, authority], true))[1];
+  const [first, second, ...others] = authorities;
+  assert.ok(first && second);
+  const kept = parsed(first);
+  assert.equal(parsed(first), kept);
+  for (const authority of [second, ...others]) parsed(authority);
+  const again = parsed(first);
+  assert.notEqual(again, kept);
+  assert.deepEqual(again?.der, first.der);
+  assert.equal(parsed(first), again);
 });
