@@ -157,13 +157,9 @@ function buildPath(chain: readonly Certificate[], roots: readonly Certificate[])
   const [leaf] = chain;
   if (leaf === undefined) throw new PkiError('pki.untrusted', 'cannot verify an empty chain');
   const below = [leaf];
-  for (let current = leaf; ;) {
-    const root = issuingRoot(current, roots);
-    if (root !== undefined) {
-      requireSignature(current, root);
-      const all = [...below, root];
-      return { leaf, authorities: all.slice(1), all, root };
-    }
+  let current = leaf;
+  let root = issuingRoot(current, roots);
+  while (root === undefined) {
     const next = chain[below.length];
     if (next === undefined || !isNamedIssuer(next, current)) {
       const wanted = current.issuerCommonName ?? 'its issuer';
@@ -181,7 +177,11 @@ function buildPath(chain: readonly Certificate[], roots: readonly Certificate[])
     requireSignature(current, next);
     below.push(next);
     current = next;
+    root = issuingRoot(current, roots);
   }
+  requireSignature(current, root);
+  const all = [...below, root];
+  return { leaf, authorities: all.slice(1), all, root };
 }
 
 /** After a change of keys two roots may have one name; then the key identifier and the signature decide. */
