@@ -2,7 +2,7 @@
 import { derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
-import { derOid } from './der-writer.ts';
+import { derAlgorithm, derOid } from './der-writer.ts';
 import { CmsError, rejected } from './errors.ts';
 import { nonceBytes, tagBytes } from './gcm.ts';
 import type { KeyBytes } from './key-wrap.ts';
@@ -53,9 +53,9 @@ const contents: Partial<Readonly<Record<OidName, { name: string; keyBytes: KeyBy
 
 /** RFC 3565 §4.1: the parameters of an AES key wrap are absent. */
 export const keyWrapIdentifiers: Readonly<Record<KeyBytes, Buffer>> = {
-  16: derSequence(derOid(oids.aes128Wrap)),
-  24: derSequence(derOid(oids.aes192Wrap)),
-  32: derSequence(derOid(oids.aes256Wrap)),
+  16: derAlgorithm(oids.aes128Wrap),
+  24: derAlgorithm(oids.aes192Wrap),
+  32: derAlgorithm(oids.aes256Wrap),
 };
 /** ECMQV with the X9.63 key derivation over a hash (RFC 5753 §7.1.4). */
 export const mqvOids: Readonly<Record<Suite['hash'], Buffer>> = {

@@ -1,5 +1,5 @@
 /** What CMS writes besides the elements of `pki/der-writer.ts`: sets, tagged elements, and known object identifiers. */
-import { derElement, derIntegerOctets } from '../pki/der-writer.ts';
+import { derElement, derIntegerOctets, derSequence } from '../pki/der-writer.ts';
 import { derTag } from '../pki/der.ts';
 
 /** @param members - encoded; sorted here as X.690 §11.6 demands */
@@ -14,7 +14,25 @@ export function compareEncodings(a: Buffer, b: Buffer): number {
 
 /** @param content - the content octets, as in `oids` */
 export function derOid(content: Uint8Array): Buffer {
-  return derElement(derTag.objectIdentifier, content);
+  return keptFor(content, objectIdentifiers, () => derElement(derTag.objectIdentifier, content));
+}
+
+/** An AlgorithmIdentifier whose parameters are absent. */
+export function derAlgorithm(oid: Uint8Array): Buffer {
+  return keptFor(oid, algorithmIdentifiers, () => derSequence(derOid(oid)));
+}
+
+// Every envelope has the same ones, and nobody writes into what is put together here.
+const objectIdentifiers = new WeakMap<Uint8Array, Buffer>();
+const algorithmIdentifiers = new WeakMap<Uint8Array, Buffer>();
+
+function keptFor(oid: Uint8Array, kept: WeakMap<Uint8Array, Buffer>, write: () => Buffer): Buffer {
+  let element = kept.get(oid);
+  if (element === undefined) {
+    element = write();
+    kept.set(oid, element);
+  }
+  return element;
 }
 
 /** @param value - from 0 to 2^53 - 1 */

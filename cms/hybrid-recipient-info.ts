@@ -24,7 +24,7 @@ import { hash } from 'node:crypto';
 import { DerFault, derTag, readOnly, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { derElement, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
-import { derExplicit, derOid } from './der-writer.ts';
+import { derAlgorithm, derExplicit, derOid } from './der-writer.ts';
 import { CmsError } from './errors.ts';
 import { readIdentifier } from './identifier.ts';
 import type { CertificateIdentifier } from './identifier.ts';
@@ -138,8 +138,8 @@ export function writeHybridRecipient(written: WrittenHybrid, wrap: (otherInfo: B
 }
 
 // RFC 8619 §2: parameters are absent; so are those of ours.
-const hkdfWithSha256 = derSequence(derOid(oids.hkdfWithSha256));
-const hybridKem = derSequence(derOid(oids.hybridMlKem768));
+const hkdfWithSha256 = derAlgorithm(oids.hkdfWithSha256);
+const hybridKem = derAlgorithm(oids.hybridMlKem768);
 
 function readMaterial(
   content: Buffer,

@@ -13,7 +13,7 @@ import { DerFault, derTag, readSmallInteger } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
 import { readCertificateSet } from './auth-enveloped.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
-import { compareEncodings, derExplicit, derOid, derSetOf } from './der-writer.ts';
+import { compareEncodings, derAlgorithm, derExplicit, derOid, derSetOf } from './der-writer.ts';
 import { CmsError } from './errors.ts';
 import { signersMax } from './limits.ts';
 import { oids } from './oid.ts';
@@ -68,7 +68,7 @@ export function writeSignedData(
   const digests = new Map(data.signers.map(({ hashOid }) => [hashOid.toString('latin1'), hashOid]));
   return derSequence(
     derInteger(version),
-    derSetOf([...digests.values()].map((oid) => derSequence(derOid(oid)))),
+    derSetOf([...digests.values()].map((oid) => derAlgorithm(oid))),
     derSequence(derOid(oids.authEnvelopedData), derExplicit(0, derOctetString(data.content))),
     ...(data.certificates.length === 0
       ? []

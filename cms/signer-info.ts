@@ -26,7 +26,7 @@ import {
 } from './attributes.ts';
 import type { Attributes } from './attributes.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
-import { derOid, derRetagged, derSetOf } from './der-writer.ts';
+import { derAlgorithm, derRetagged, derSetOf } from './der-writer.ts';
 import { CmsError } from './errors.ts';
 import { identifierOf, readIdentifier, writeIdentifier } from './identifier.ts';
 import type { CertificateIdentifier } from './identifier.ts';
@@ -152,9 +152,9 @@ export function makeSignerInfo(
   const der = derSequence(
     versionByKeyIdentifier,
     writeIdentifier(identifierOf(signer.certificate, 'keyIdentifier')),
-    derSequence(derOid(suite.hashOid)), // RFC 5754 §2: parameters absent
+    derAlgorithm(suite.hashOid), // RFC 5754 §2: parameters absent
     derRetagged(signedAttributesTag, attributes),
-    derSequence(derOid(suite.ecdsaOid)),
+    derAlgorithm(suite.ecdsaOid),
     derOctetString(sign(suite.hash, attributes, signer.key)),
   );
   return { hashOid: suite.hashOid, der };
