@@ -99,34 +99,18 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   }
 
   send(delivery: Delivery, message: Message): boolean {
-    const { clock, measures } = this.#context;
-    const dialect = this.#conversation?.dialect ?? mqtt3;
-    const nowMs = message.expiresMs === undefined ? 0 : clock();
-    const header = dialect.publishHeader(delivery, message, nowMs);
-    if (header === undefined) return false;
-    this.#write(header);
-    this.#write(message.payload);
-    measures.traffic.sent++;
-    return true;
+    return this.#writePublish(message, delivery, delivery.packetId, delivery.duplicate);
   }
 
   release(packetId: number, isKnown: boolean): void {
     this.acknowledge('pubrel', packetId, isKnown ? reasonCode.success : reasonCode.packetIdentifierNotFound);
   }
 
-  sendNow(content: Content, { retain, identifiers, share }: Terms): boolean {
+  sendNow(content: Content, terms: Terms): boolean {
     if (!this.isReady) return false;
-    const { clock, measures } = this.#context;
-    const dialect = this.#conversation?.dialect ?? mqtt3;
-    const outgoing = { qos: 0, retain, identifiers, share, duplicate: false, packetId: 0 } as const;
-    const header = dialect.publishHeader(outgoing, content, content.expiresMs === undefined ? 0 : clock());
-    if (header === undefined) {
-      measures.dropped.inc({ reason: 'packet_too_large' });
-      return true;
+    if (!this.#writePublish(content, terms, 0, false)) {
+      this.#context.measures.dropped.inc({ reason: 'packet_too_large' });
     }
-    this.#write(header);
-    this.#write(content.payload);
-    measures.traffic.sent++;
     return true;
   }
 
@@ -179,6 +163,19 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.#context.measures.disconnects.inc({ reason });
     this.#context.onClosed(this);
     this.#socket.destroy();
+  }
+
+  /** @returns false if the client takes no packet so large */
+  #writePublish(content: Content, terms: Terms, packetId: number, duplicate: boolean): boolean {
+    const { clock, measures } = this.#context;
+    const dialect = this.#conversation?.dialect ?? mqtt3;
+    const nowMs = content.expiresMs === undefined ? 0 : clock();
+    const header = dialect.publishHeader(content, terms, packetId, duplicate, nowMs);
+    if (header === undefined) return false;
+    this.#write(header);
+    this.#write(content.payload);
+    measures.traffic.sent++;
+    return true;
   }
 
   #read(chunk: Buffer): void {

@@ -19,15 +19,16 @@ import { noProperties, readProperties } from './properties.ts';
 /** Offsets of one packet in the bytes that were read. */
 export interface Frame {
   readonly data: Buffer;
-  /** The fixed header's first byte. */
-  readonly first: number;
   readonly bodyStart: number;
   readonly end: number;
 }
 
-/** The hot path: no body is made for it unless there are properties. */
+/** The hot path: neither a frame nor a body is made for it unless there are properties. */
 export function decodePublish(
-  { first, data, bodyStart, end }: Frame,
+  first: number,
+  data: Buffer,
+  bodyStart: number,
+  end: number,
   version: ProtocolVersion,
 ): PublishPacket | WireFault {
   const qos = (first >> 1) & 3;
@@ -86,7 +87,9 @@ const acknowledgementCodes: Readonly<Record<AcknowledgementType, ReadonlySet<num
 
 export function decodeAcknowledgement(
   type: AcknowledgementType,
-  { data, bodyStart, end }: Frame,
+  data: Buffer,
+  bodyStart: number,
+  end: number,
   version: ProtocolVersion,
 ): AcknowledgementPacket | WireFault {
   const length = end - bodyStart;

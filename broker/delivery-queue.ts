@@ -106,17 +106,18 @@ export class DeliveryQueue {
       }
     }
     const sequence = ++this.#lastSequence;
-    const delivery = deliveryOf({
+    const delivery: Delivery = {
       sequence,
+      packetId: packetIdOf(sequence),
       qos,
       retain,
       identifiers,
       share,
       bytes,
-      message,
       state: 'queued',
+      message,
       duplicate: false,
-    });
+    };
     this.#messages++;
     this.#bytes += bytes;
     const { stored } = this.#options;
@@ -321,15 +322,15 @@ export class DeliveryQueue {
 
 function loadedDelivery(row: StoredDelivery): Delivery {
   const { message } = row;
-  return deliveryOf({
+  return {
     sequence: row.sequence,
+    packetId: packetIdOf(row.sequence),
     qos: row.qos,
     retain: row.retain,
     identifiers: row.identifiers,
     share: row.share,
     bytes: row.bytes,
     state: row.released ? 'released' : 'queued',
-    duplicate: false,
     message: message && {
       id: message.id,
       storedTargets: message.pending,
@@ -338,10 +339,11 @@ function loadedDelivery(row: StoredDelivery): Delivery {
       properties: message.properties,
       expiresMs: message.expiresMs,
     },
-  });
+    duplicate: false,
+  };
 }
 
 /** The identifier follows from the sequence, so a restart sends the same message under the same one [MQTT-4.4.0-1]. */
-function deliveryOf(fields: Omit<Delivery, 'packetId'>): Delivery {
-  return { ...fields, packetId: ((fields.sequence - 1) % packetIdMax) + 1 };
+function packetIdOf(sequence: number): number {
+  return ((sequence - 1) % packetIdMax) + 1;
 }

@@ -13,19 +13,22 @@ import {
 import { failureFrom, reasonCode } from './reason-codes.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
-/** A PUBLISH as it leaves. */
-export interface Outgoing extends Terms {
-  readonly duplicate: boolean;
-  /** Ignored for QoS 0. */
-  readonly packetId: number;
-}
-
 export interface Dialect {
   readonly version: ProtocolVersion;
   /** How many QoS 1 and 2 messages the client takes unacknowledged (MQTT 5 §4.9). */
   readonly receiveMaximum: number;
-  /** @returns undefined if the client takes no packet so large: then it is not sent [MQTT-3.1.2-24] */
-  publishHeader(outgoing: Outgoing, content: Content, nowMs: number): Buffer | undefined;
+  /**
+   * @param packetId - ignored for QoS 0
+   * @param nowMs - used if the message expires
+   * @returns undefined if the client takes no packet so large: then it is not sent [MQTT-3.1.2-24]
+   */
+  publishHeader(
+    content: Content,
+    terms: Terms,
+    packetId: number,
+    duplicate: boolean,
+    nowMs: number,
+  ): Buffer | undefined;
   acknowledgement(type: AcknowledgementType, packetId: number, code: ReasonCode, why?: string): Buffer;
   /** @param codes - the granted QoS, or a reason code, for each filter in order [MQTT-3.8.4-6] */
   suback(packetId: number, codes: readonly number[]): Buffer;
@@ -41,18 +44,8 @@ const subscriptionFailure = 0x80;
 export const mqtt3: Dialect = {
   version: 4,
   receiveMaximum: Infinity,
-  publishHeader({ qos, retain, duplicate, packetId }, { topic, payload }) {
-    const payloadBytes = payload.length;
-    return encodePublishHeader({
-      topic,
-      payloadBytes,
-      qos,
-      retain,
-      duplicate,
-      packetId,
-      properties: noBytes,
-    });
-  },
+  publishHeader: ({ topic, payload }, { qos, retain }, packetId, duplicate) =>
+    encodePublishHeader(topic, payload.length, qos, retain, duplicate, packetId, noBytes),
   acknowledgement: encodeAcknowledgement,
   suback: (packetId, codes) =>
     encodePacket(
@@ -82,20 +75,19 @@ export class Mqtt5 implements Dialect {
     this.#aliasesMax = Math.min(properties.topicAliasMaximum ?? 0, outgoingAliasesMax);
   }
 
-  publishHeader(outgoing: Outgoing, content: Content, nowMs: number): Buffer | undefined {
+  publishHeader(
+    content: Content,
+    terms: Terms,
+    packetId: number,
+    duplicate: boolean,
+    nowMs: number,
+  ): Buffer | undefined {
     const { topic, payload } = content;
-    const alias = this.#aliasFor(topic);
-    const properties = propertiesOf(outgoing, content, nowMs, alias?.number);
-    const { qos, retain, duplicate, packetId } = outgoing;
-    const header = encodePublishHeader({
-      topic: alias?.isKnown === true ? '' : topic,
-      payloadBytes: payload.length,
-      qos,
-      retain,
-      duplicate,
-      packetId,
-      properties,
-    });
+    const alias = this.#aliasesMax === 0 ? undefined : this.#aliasFor(topic);
+    const name = alias?.isKnown === true ? '' : topic;
+    const properties = propertiesOf(terms, content, nowMs, alias?.number);
+    const { qos, retain } = terms;
+    const header = encodePublishHeader(name, payload.length, qos, retain, duplicate, packetId, properties);
     if (header.length + payload.length > this.#packetBytesMax) return undefined;
     // Only what is really sent teaches the client what the alias means.
     if (alias?.isKnown === false) this.#aliases.set(topic, alias.number);
@@ -137,7 +129,7 @@ export class Mqtt5 implements Dialect {
 
 /** What the publisher said, less the time that it took [MQTT-3.3.2-6], and what the subscriber asked for. */
 function propertiesOf(
-  { identifiers }: Outgoing,
+  { identifiers }: Terms,
   { properties, expiresMs }: Content,
   nowMs: number,
   alias: number | undefined,

@@ -2,27 +2,28 @@
 import type { AcknowledgementType } from './packets.ts';
 import type { Qos } from './message.ts';
 
-export interface PublishHeader {
-  readonly topic: string;
-  readonly payloadBytes: number;
-  readonly qos: Qos;
-  readonly retain: boolean;
-  readonly duplicate: boolean;
-  /** Ignored for QoS 0. */
-  readonly packetId: number;
-  /** The properties with their length; empty for MQTT 3.1.1. */
-  readonly properties: Buffer;
-}
-
-/** Everything of a PUBLISH but its payload, which is written after it and never copied here. */
-export function encodePublishHeader(publish: PublishHeader): Buffer {
-  const { topic, qos, payloadBytes, properties } = publish;
+/**
+ * Everything of a PUBLISH but its payload, which is written after it and never copied here. Plain arguments, for it
+ * is called for every message to every receiver.
+ *
+ * @param packetId - ignored for QoS 0
+ * @param properties - with their length; empty for MQTT 3.1.1
+ */
+export function encodePublishHeader(
+  topic: string,
+  payloadBytes: number,
+  qos: Qos,
+  retain: boolean,
+  duplicate: boolean,
+  packetId: number,
+  properties: Buffer,
+): Buffer {
   const topicBytes = Buffer.byteLength(topic);
   const headerBytes = 2 + topicBytes + (qos === 0 ? 0 : 2) + properties.length;
   const remaining = headerBytes + payloadBytes;
   const lengthBytes = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4;
   const header = Buffer.allocUnsafe(1 + lengthBytes + headerBytes);
-  header[0] = 0x30 | (publish.duplicate ? 8 : 0) | (qos << 1) | (publish.retain ? 1 : 0);
+  header[0] = 0x30 | (duplicate ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
   let offset = 1;
   for (let rest = remaining; offset <= lengthBytes; rest = Math.floor(rest / 128)) {
     header[offset] = (rest % 128) | (offset < lengthBytes ? 0x80 : 0);
@@ -30,7 +31,7 @@ export function encodePublishHeader(publish: PublishHeader): Buffer {
   }
   offset = header.writeUInt16BE(topicBytes, offset);
   offset += header.write(topic, offset);
-  if (qos !== 0) offset = header.writeUInt16BE(publish.packetId, offset);
+  if (qos !== 0) offset = header.writeUInt16BE(packetId, offset);
   if (properties.length > 0) header.set(properties, offset);
   return header;
 }

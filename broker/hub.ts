@@ -3,7 +3,7 @@ import type { Clock } from '../domain/clock.ts';
 import { filterCovers } from '../domain/topic.ts';
 import type { BrokerLimits } from './limits.ts';
 import type { Measures } from './measures.ts';
-import type { Content, Message, Origin, Publication, Qos } from './message.ts';
+import type { Content, Message, Origin, Publication, Qos, Terms } from './message.ts';
 import { isExpired, messageBytes, noBytes } from './message.ts';
 import { RetainedMessages } from './retained.ts';
 import type { Grant, Route } from './routes.ts';
@@ -76,19 +76,22 @@ export class Hub {
     let targets = 0;
     let storedTargets = 0;
     for (const route of routes) {
-      const { session } = route;
       const grant = grantFor(route, publisher, origin);
       if (grant === undefined) continue;
       targets++;
+      const { session } = route;
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       if (this.#options.queueFull === 'refuse' && session.queue.isFullFor(bytes)) return 'queue_full';
       storedTargets++;
     }
     if (retain && !this.#retained.put(publication)) return 'retained_full';
-    const message = this.#messageFor(publication, storedTargets);
+    // At QoS 0 nothing is queued, so the publication itself will do.
+    const message = publication.qos === 0 ? undefined : this.#messageFor(publication, storedTargets);
     for (const route of routes) {
       const grant = grantFor(route, publisher, origin);
-      if (grant !== undefined) this.#deliver(route.session, grant, publication, message);
+      if (grant === undefined) continue;
+      if (message === undefined) this.#sendNow(route.session, grant, publication.retain, publication);
+      else this.#deliver(route.session, grant, publication, message);
     }
     this.#options.measures.traffic.received++;
     this.#observers.get(topic)?.(payload);
@@ -189,16 +192,15 @@ export class Hub {
     message: Message,
   ): void {
     const qos = lesser(grant.qos, sent.qos);
-    // [MQTT-3.3.1-9], [MQTT-3.3.1-12]: not retained for whoever was subscribed already, unless it asked for the
-    // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
-    const retain = sent.retain && (grant.retainAsPublished || session.isCascade);
-    const terms = { qos, retain, identifiers: grant.identifiers, share: grant.share };
-    if (qos !== 0) {
-      session.queue.enqueue(message, qos, terms);
-      session.queue.pump();
-    } else if (session.client?.sendNow(message, terms) !== true) {
-      this.#options.measures.dropped.inc({ reason: 'qos0_not_ready' });
-    }
+    if (qos === 0) return this.#sendNow(session, grant, sent.retain, message);
+    const terms = termsOf(session, grant, qos, sent.retain);
+    session.queue.enqueue(message, qos, terms);
+    return session.queue.pump();
+  }
+
+  #sendNow(session: Session, grant: Grant, retain: boolean, content: Content): void {
+    if (session.client?.sendNow(content, termsOf(session, grant, 0, retain)) === true) return;
+    this.#options.measures.dropped.inc({ reason: 'qos0_not_ready' });
   }
 
   #messageFor(content: Content, storedTargets: number): Message {
@@ -236,6 +238,13 @@ function isLoop(session: Session, origin: Origin): boolean {
 function grantFor(route: Route, publisher: Session | undefined, origin: Origin): Grant | undefined {
   if (isLoop(route.session, origin)) return undefined;
   return route.session === publisher ? route.ownGrant : route.grant;
+}
+
+function termsOf({ isCascade }: Session, grant: Grant, qos: Qos, isRetained: boolean): Terms {
+  // [MQTT-3.3.1-9], [MQTT-3.3.1-12]: not retained for whoever was subscribed already, unless it asked for the
+  // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
+  const retain = isRetained && (grant.retainAsPublished || isCascade);
+  return { qos, retain, identifiers: grant.identifiers, share: grant.share };
 }
 
 function systemContent(topic: string, value: () => string): Content {

@@ -92,8 +92,7 @@ export class PacketReader {
         this.#keep(data, offset, end === undefined ? 0 : end - offset);
         return undefined;
       }
-      const first = data.readUInt8(offset);
-      const packet = this.#decode({ first, data, bodyStart: header.bodyStart, end });
+      const packet = this.#decode(data, offset, header.bodyStart, end);
       if ('reason' in packet) return packet;
       if (!this.#handler(packet)) return undefined;
       offset = end;
@@ -107,15 +106,22 @@ export class PacketReader {
     this.#wantedBytes = wantedBytes;
   }
 
-  #decode(frame: Frame): Decoded {
-    const type = frame.first >> 4;
+  #decode(data: Buffer, start: number, bodyStart: number, end: number): Decoded {
+    const first = data.readUInt8(start);
+    const type = first >> 4;
     const version = this.#version ?? 4;
-    if (type === packetType.publish) return decodePublish(frame, version);
-    if ((frame.first & 0x0f) !== (packetsWithFlagsTwo.has(type) ? 2 : 0)) {
-      return malformed(`flags ${frame.first & 0x0f} of packet type ${type}`);
+    if (type === packetType.publish) return decodePublish(first, data, bodyStart, end, version);
+    if ((first & 0x0f) !== (packetsWithFlagsTwo.has(type) ? 2 : 0)) {
+      return malformed(`flags ${first & 0x0f} of packet type ${type}`);
     }
     const acknowledgement = acknowledgements.get(type);
-    if (acknowledgement !== undefined) return decodeAcknowledgement(acknowledgement, frame, version);
+    if (acknowledgement !== undefined) {
+      return decodeAcknowledgement(acknowledgement, data, bodyStart, end, version);
+    }
+    return this.#decodeRare(type, { data, bodyStart, end }, version);
+  }
+
+  #decodeRare(type: number, frame: Frame, version: ProtocolVersion): Decoded {
     switch (type) {
       case packetType.connect:
         return this.#decodeConnect(frame);

@@ -51,7 +51,7 @@ test('PacketReader: reads what encodePublishHeader and mqtt-packet write, howeve
             const { topic, payload, qos, retain, packetId, duplicate } = one;
             if (index % 2 === 0)
               return [
-                encodePublishHeader({ ...one, payloadBytes: payload.length, properties: noBytes }),
+                encodePublishHeader(topic, payload.length, qos, retain, duplicate, packetId, noBytes),
                 payload,
               ];
             return [
