@@ -32,9 +32,7 @@ export function unwrapKey(kek: Uint8Array, wrapped: Uint8Array, keyBytes: number
   if (wrapped.length !== keyBytes + 8) return undefined;
   const decipher = createDecipheriv(cipherName(kek), createSecretKey(kek), initialValue);
   try {
-    const key = decipher.update(wrapped); // throws if the check value differs; nothing is left for `final`
-    decipher.final();
-    return key;
+    return decipher.update(wrapped); // throws if the check value differs; nothing is left for `final`
   } catch {
     return undefined;
   }
