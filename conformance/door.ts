@@ -2,6 +2,7 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect } from 'node:tls';
+import type { Dialect } from './mosquitto-dialect.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 
 export interface DoorOptions {
@@ -9,6 +10,8 @@ export interface DoorOptions {
   readonly identity: TlsIdentity;
   /** 0 for any. */
   readonly port: number;
+  /** Puts answers into another form. */
+  readonly dialect?: () => Dialect;
 }
 
 export interface Door {
@@ -16,10 +19,11 @@ export interface Door {
   close(): Promise<void>;
 }
 
+const lingerMs = 2000;
 /** Clients say `localhost`, which is either. */
 const addresses = ['127.0.0.1', '::1'];
 
-/** Passes bytes and ends on, unread; nothing is repaired on the way. */
+/** Passes bytes and ends on; without a dialect unread, and nothing is repaired on the way. */
 export async function openDoor(options: DoorOptions): Promise<Door> {
   const sockets = new Set<Socket>();
   const session: { ticket?: Buffer } = {};
@@ -44,7 +48,11 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   };
 }
 
-function join(outer: Socket, { brokerPort, identity }: DoorOptions, session: { ticket?: Buffer }): void {
+function join(
+  outer: Socket,
+  { brokerPort, identity, dialect }: DoorOptions,
+  session: { ticket?: Buffer },
+): void {
   const { privateKeyPem: key, chainPem: cert, rootsPem: ca } = identity;
   const inner = connect({
     host: '127.0.0.1',
@@ -56,11 +64,25 @@ function join(outer: Socket, { brokerPort, identity }: DoorOptions, session: { t
   });
   inner.setNoDelay(true);
   inner.on('session', (ticket) => (session.ticket = ticket));
-  inner.on('error', () => outer.destroy());
+  inner.on('error', () => undefined); // it closes next
   outer.on('error', () => inner.destroy());
-  inner.once('close', () => outer.destroySoon());
+  // Whatever the client still sends is read and thrown away: a reset would take the broker's last words from it.
+  inner.once('close', () => {
+    outer.end();
+    outer.unpipe(inner);
+    outer.resume();
+    outer.setTimeout(lingerMs, () => outer.destroy());
+  });
+  const { fromClient, fromBroker } = dialect?.() ?? {
+    fromClient: () => undefined,
+    fromBroker: (chunk) => chunk,
+  };
+  outer.on('data', fromClient);
   outer.pipe(inner);
-  inner.pipe(outer);
+  inner.on('data', (chunk) => {
+    if (!outer.write(fromBroker(chunk))) inner.pause();
+  });
+  outer.on('drain', () => inner.resume());
 }
 
 function listen(server: Server, port: number, host: string): Promise<number> {

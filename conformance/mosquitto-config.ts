@@ -26,7 +26,7 @@ const ignored = new Set([
 const limitNames: Readonly<Record<string, readonly string[]>> = {
   max_connections: ['connectionsMax'],
   global_max_connections: ['connectionsMax'],
-  max_inflight_messages: ['inFlightMax'],
+  max_inflight_messages: ['inFlightMax', 'incomingQos2Max'],
   max_packet_size: ['packetBytesMax'],
   max_queued_bytes: ['queuedBytesMax', 'memoryQueuedBytesMax'],
   max_queued_messages: ['queuedMessagesMax', 'memoryQueuedMessagesMax'],
@@ -43,10 +43,22 @@ const fixed: Readonly<Record<string, string>> = {
   upgrade_outgoing_qos: 'false',
 };
 
+/** What Mosquitto does unless told otherwise, and tells MQTT 5 clients. */
+const defaultLimits = {
+  inFlightMax: 20,
+  incomingQos2Max: 20,
+  packetBytesMax: 2_000_000,
+  topicAliasMax: 10,
+  sessionExpiryDays: 50_000,
+};
+
 /** @param options - one to a line, as in the file; a repeated one counts again */
-export function translateConfig(options: readonly (readonly [key: string, value: string])[]): Translation {
+export function translateConfig(
+  options: readonly (readonly [key: string, value: string])[],
+  version: 3 | 5,
+): Translation {
   const ports: number[] = [];
-  const limits: Record<string, number> = {};
+  const limits: Record<string, number> = { ...defaultLimits };
   const untranslatable = new Set<string>();
   let persistence: string | undefined;
   for (const [key, value] of options) {
@@ -55,6 +67,8 @@ export function translateConfig(options: readonly (readonly [key: string, value:
     else if (key === 'persistence') persistence ??= value === 'true' ? 'mosquitto.db' : undefined;
     else if (key === 'persistence_file' || key === 'persistence_location') persistence = value;
     else if (limitNames[key] !== undefined) for (const name of limitNames[key]) limits[name] = Number(value);
+    // With MQTT 5 the server tells the client; before, Mosquitto refuses it.
+    else if (key === 'max_keepalive' && version === 5) limits['keepAliveSecondsMax'] = Number(value);
     else if (wanted !== undefined ? wanted !== value : !ignored.has(key)) untranslatable.add(key);
   }
   // A listener with the port 0 is a Unix socket, or none.

@@ -7,6 +7,7 @@ import { appendFileSync, mkdtempSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { openDoor } from './door.ts';
 import { readOptions, translateConfig } from './mosquitto-config.ts';
+import { mosquittoDialect } from './mosquitto-dialect.ts';
 import { identityOf, startSiteBroker } from './site.ts';
 
 /** As for a broker that could not be started. */
@@ -40,7 +41,10 @@ async function main(): Promise<void> {
   const site = required('PLOMBE_CONFORMANCE_SITE');
   const testData = required('PLOMBE_CONFORMANCE_DATA');
   const { options, unknown } = optionsOf(process.argv.slice(2));
-  const { ports, limits, persistence, untranslatable } = translateConfig(options);
+  const { ports, limits, persistence, untranslatable } = translateConfig(
+    options,
+    required('PLOMBE_CONFORMANCE_VERSION') === '5' ? 5 : 3,
+  );
   const reasons = [...unknown, ...untranslatable];
   if (reasons.length > 0) {
     appendFileSync(required('PLOMBE_CONFORMANCE_REPORT'), `${reasons.join('\n')}\n`);
@@ -53,7 +57,9 @@ async function main(): Promise<void> {
   const broker = await startSiteBroker(site, data, { limits }, (line) => process.stderr.write(line));
   const identity = identityOf(site, 'everything');
   const doors = await Promise.all(
-    [...new Set(ports)].map((port) => openDoor({ brokerPort: broker.port, identity, port })),
+    [...new Set(ports)].map((port) =>
+      openDoor({ brokerPort: broker.port, identity, port, dialect: mosquittoDialect }),
+    ),
   );
   const stop = async (): Promise<never> => {
     await Promise.all(doors.map((door) => door.close()));

@@ -23,6 +23,14 @@ runpy.run_path(sys.argv[1], run_name='__main__')
 /** Not collected by the suite's own run, for its name does not begin with \`test\`. */
 const uncollected = { 3: ['will_message_test'], 5: [] } as const;
 
+/** What the suite checks and the standard leaves open, where ours chose otherwise. */
+const choices: Readonly<Record<string, string>> = {
+  '5 test_subscribe_failure':
+    'its client takes 0x80 alone for a refusal; MQTT 5 §3.9.3 has 0x87, not authorized',
+  '5 test_dollar_topics':
+    'publishes to a topic that begins with $, which ours refuses with 0x87; the test says to omit it then',
+};
+
 /** @param only - run those whose name contains it */
 export async function runPaho(
   site: string,
@@ -38,10 +46,11 @@ export async function runPaho(
   const verdicts: Verdict[] = [];
   for (const name of [...names, ...uncollected[version]].filter((candidate) => candidate.includes(only))) {
     const { passed, output } = await runOne(site, folder, script, name);
+    const choice = passed ? undefined : choices[`${version} ${name}`];
     verdicts.push({
       test: name,
-      outcome: passed ? 'passed' : 'failed',
-      remark: remarkOf(passed, output),
+      outcome: passed ? 'passed' : choice === undefined ? 'failed' : 'other choice',
+      remark: choice ?? remarkOf(passed, output),
       output,
     });
   }
