@@ -1,7 +1,6 @@
 /** Opens an envelope: who made it, whether it is untouched, and what is inside (DESIGN §5). */
 import type { Certificate } from '../pki/certificate.ts';
 import { parseCertificate } from '../pki/certificate.ts';
-import { PkiError } from '../pki/errors.ts';
 import { timingSafeEqual } from 'node:crypto';
 import { isCommitted } from './commitment.ts';
 import { decodeContent } from './content-encoding.ts';
@@ -167,7 +166,6 @@ function parseEmbedded(embedded: readonly Buffer[]): readonly Certificate[] {
   try {
     return embedded.map(parseCertificate);
   } catch (cause) {
-    if (!(cause instanceof PkiError)) throw cause;
     throw new CmsError('cms.malformed', 'an embedded certificate is not readable', { cause });
   }
 }

@@ -12,6 +12,8 @@ import { encodeCrlToBeSigned, encodeToBeSigned, signToBeSigned } from '../../pki
 import { secretMode, writeFileAtomic } from '../../pki/authority/files.ts';
 import { appendToLedger, readLedger, repairLedger } from '../../pki/authority/ledger.ts';
 import { lint } from '../../pki/authority/lint.ts';
+import type { LintQuestion } from '../../pki/authority/lint.ts';
+import { withLock } from '../../pki/authority/lock.ts';
 import { profiles } from '../../pki/authority/profiles.ts';
 import {
   authorityFiles,
@@ -27,6 +29,7 @@ import { updateFromBundle } from '../../pki/crl-bundle.ts';
 import { crlToPem, parseCrl, requireIssuedBy } from '../../pki/crl.ts';
 import { DerReader } from '../../pki/der.ts';
 import { derBitString, derElement, derInteger, derSequence, derTime } from '../../pki/der-writer.ts';
+import { PkiError } from '../../pki/errors.ts';
 import { requireAuthorityBelow, verifyPath } from '../../pki/path.ts';
 import { peerChain } from '../../pki/peer-chain.ts';
 import { RevocationIndex } from '../../pki/revocation.ts';
@@ -209,6 +212,46 @@ test('verifyPath: a leaf for nothing, and one whose issuer has no name', () => {
     { code: 'pki.path_discipline', message: /an issuer without one common name/ },
   );
 });
+
+test('RevocationIndex: a CA without a name is named as such when it goes back', () => {
+  const issuer = rogueCertificate({ subjectDer: nameless, ca: {} });
+  const index = new RevocationIndex();
+  index.add(rogueCrl({ issuer, number: 2 }), issuer.certificate);
+  assert.throws(() => index.add(rogueCrl({ issuer, number: 1 }), issuer.certificate), {
+    code: 'pki.crl_rollback',
+    message: /a CA without a common name/,
+  });
+});
+
+test('withLock: a directory that nothing can be written to is not taken for a busy one', () => {
+  assert.throws(() => withLock('/proc', () => assert.fail('worked')), { code: 'ENOENT' });
+});
+
+test('lint: a CA without a path length is below none, and may be above any', () => {
+  const free = rogueCertificate({ issuer: root, commonName: 'ms-acc-1', ca: {} });
+  const position = { position: 'namespace', path: 'ms-acc-1' } as const;
+  for (const [issuer, length, refusal] of [
+    [free, { pathLength: 0 }, undefined],
+    [master, {}, /its path length is not below/],
+    [free, {}, /its path length is not below/],
+  ] as const) {
+    const draft = rogueCertificate({ issuer, commonName: 'ms-acc-1/acc-1', ca: length }).certificate;
+    const profile = profiles['account-authority'];
+    const faults = faultsOf({ draft, profile, issuer: { certificate: issuer.certificate, position }, atMs });
+    if (refusal === undefined) assert.doesNotMatch(faults, /path length/);
+    else assert.match(faults, refusal);
+  }
+});
+
+function faultsOf(question: LintQuestion): string {
+  try {
+    lint(question);
+    return '';
+  } catch (error) {
+    assert.ok(error instanceof PkiError);
+    return error.message;
+  }
+}
 
 test('RevocationIndex: a CA whose key is on no curve of ours has lists like any other', () => {
   const index = new RevocationIndex();

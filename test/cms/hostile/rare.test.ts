@@ -4,17 +4,22 @@ import { createSecretKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import test from 'node:test';
 import { chainVerifier } from '../../../cms/chain.ts';
 import { basePointTimes, randomScalar, readScalar, scalarOf, writeScalar } from '../../../cms/ecdh.ts';
+import { writeContentInfo } from '../../../cms/envelope.ts';
 import { identifierOf } from '../../../cms/identifier.ts';
+import { oids } from '../../../cms/oid.ts';
 import { openAnonymous } from '../../../cms/open-anonymous.ts';
 import { originatorsOf } from '../../../cms/originator.ts';
 import { portableEngine } from '../../../cms/portable-engine.ts';
+import { writeSignedData } from '../../../cms/signed-data.ts';
+import { makeSignerInfo } from '../../../cms/signer-info.ts';
 import { suiteOf } from '../../../cms/suite.ts';
 import { wasmEngine } from '../../../cms/wasm/wasm-engine.ts';
 import { curveNames } from '../../../pki/certificate.ts';
+import { RevocationIndex } from '../../../pki/revocation.ts';
 import { element, readForest } from '../../../fuzz/tlv.ts';
 import type { Tlv } from '../../../fuzz/tlv.ts';
 import { fixtureRecipient, fixtures, readFixture } from '../fixtures.ts';
-import { authority, makeIdentity } from '../identities.ts';
+import { authority, makeIdentity, signingTimeMs } from '../identities.ts';
 import {
   at,
   auditor,
@@ -29,6 +34,7 @@ import {
   messages,
   openerFor,
   seal,
+  written,
 } from './messages.ts';
 
 const malformed = { code: 'cms.malformed' };
@@ -124,6 +130,36 @@ test('chainVerifier: two certificates that are good, of two identities, are nobo
   const own = backend.signatureKey.certificate;
   const found = verify({ keyAgreement, signature: own, all: [keyAgreement, own] });
   assert.equal(found?.commonName, 'vendor-snapshot-service');
+});
+
+test('chainVerifier: what is wrong with the verifier is not taken for a certificate that is', () => {
+  const broken = new RevocationIndex();
+  broken.lookUp = () => {
+    throw new TypeError('planted');
+  };
+  const keyAgreement = backend.recipient.certificate;
+  const verify = chainVerifier({
+    roots: [authority.certificate],
+    clock: () => Date.now(),
+    revocation: broken,
+    stalePolicy: { action: 'warn' },
+  });
+  assert.throws(() => verify({ keyAgreement, signature: undefined, all: [keyAgreement] }), TypeError);
+});
+
+test('open: when a further signer signed is told only by that signer', () => {
+  const enveloped = written({});
+  const signers = [device, auditor].map(({ signatureKey }) =>
+    makeSignerInfo(enveloped, signatureKey, undefined),
+  );
+  const message = writeContentInfo(
+    oids.signedData,
+    writeSignedData({ content: enveloped, certificates: [], signers }),
+  );
+  assert.deepEqual(
+    laxOpener.open(message).signers.map(({ signingTimeMs: atMs }) => atMs),
+    [signingTimeMs, undefined],
+  );
 });
 
 test('openAnonymous: a wrong wrap and a wrong tag are the same refusal', () => {
