@@ -17,7 +17,29 @@ interface Exception {
 
 const indexed = 'the index is within; only the type of an element of an array does not say so';
 const atLeastOne = '`certificatesFromPem` gives at least one; only its type does not say so';
+const caught = 'only Errors are thrown there; only the type of what is caught does not say so';
 const exceptions: readonly Exception[] = [
+  { file: 'cms/mqv-engine.ts', line: '/**', why: 'types alone: nothing of it is ever loaded' },
+  {
+    file: 'pki/certificate.ts',
+    line: "const reason = cause instanceof Error ? cause.message : 'unknown';",
+    why: caught,
+  },
+  {
+    file: 'pki/crl.ts',
+    line: "const reason = cause instanceof Error ? cause.message : 'unknown';",
+    why: caught,
+  },
+  {
+    file: 'pki/der-writer.ts',
+    line: 'while (start < octets.length - 1 && octets[start] === 0 && (octets[start + 1] ?? 0) < 0x80) start += 1;',
+    why: indexed,
+  },
+  {
+    file: 'pki/authority/lock.ts',
+    line: "if (!tryLock(path)) throw new PkiError('pki.authority_busy', `another process works in ${directory}`);",
+    why: 'another process would have to take the lock between two calls of this one',
+  },
   {
     file: 'cms/commitment.ts',
     line: 'for (let index = 0; index < key.length; index++) octets[index] = pad ^ (key[index] ?? 0);',
@@ -91,24 +113,27 @@ function main(folders: readonly string[]): number {
   if (files.length === 0) throw new Error(`no tests for ${folders.join(', ')}`);
   const directory = mkdtempSync(path.join(tmpdir(), 'plombe-coverage-'));
   try {
-    const report = path.join(directory, 'lcov.info');
+    // Node's own report merges the processes of the tests so that some branches that no test takes do not appear.
     const { status } = spawnSync(
       process.execPath,
       [
+        path.join(root, 'node_modules', 'c8', 'bin', 'c8.js'),
+        `--temp-directory=${path.join(directory, 'processes')}`,
+        `--reports-dir=${directory}`,
+        '--reporter=lcovonly',
+        '--all',
+        ...folders.flatMap((folder) => [`--src=${folder}`, `--include=${folder}/**/*.ts`]),
+        '--exclude=cms/wasm/assembly/**',
+        process.execPath,
         '--test',
         '--test-concurrency=2',
         '--test-timeout=600000',
-        '--experimental-test-coverage',
-        ...folders.map((folder) => `--test-coverage-include=${folder}/**/*.ts`),
-        '--test-coverage-exclude=cms/wasm/assembly/**',
         '--test-reporter=dot',
-        '--test-reporter-destination=stdout',
-        '--test-reporter=lcov',
-        `--test-reporter-destination=${report}`,
         ...files,
       ],
       { cwd: root, stdio: 'inherit' },
     );
+    const report = path.join(directory, 'lcov.info');
     const isComplete = judge(readFileSync(report, 'utf8'));
     return status === 0 && isComplete ? 0 : 1;
   } finally {
