@@ -1,20 +1,25 @@
-/** Which code of `cms/` and `pki/` has run, block by block, as V8 counts it in this process. */
+/** Which code of some folders has run, block by block, as V8 counts it in this process. */
 import { Session } from 'node:inspector';
 import type { Profiler } from 'node:inspector';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const root = pathToFileURL(path.resolve(import.meta.dirname, '..')).href;
-const watched = [`${root}/cms/`, `${root}/pki/`];
 
 export class BlockCoverage {
   readonly #session = new Session();
+  readonly #watched: readonly string[];
   /** By file: one octet a character, 1 if it has run. */
   readonly #reached = new Map<string, Uint8Array>();
   /** Characters that the last look added. */
   readonly #last: { readonly all: Uint8Array; readonly at: number }[] = [];
   /** Where blocks begin, by file: all that V8 ever told apart. */
   readonly #blocks = new Map<string, Set<number>>();
+
+  /** @param folders - of the repository */
+  constructor(folders: readonly string[]) {
+    this.#watched = folders.map((folder) => `${root}/${folder}/`);
+  }
 
   /** To be called before the code is imported, so that nothing escapes. */
   start(): void {
@@ -34,7 +39,7 @@ export class BlockCoverage {
     this.#session.post('Profiler.takePreciseCoverage', (error, taken) => {
       if (error !== null) throw new Error(`no coverage: ${error.message}`);
       for (const script of taken.result) {
-        if (watched.some((folder) => script.url.startsWith(folder)) && this.#add(script)) grew = true;
+        if (this.#watched.some((folder) => script.url.startsWith(folder)) && this.#add(script)) grew = true;
       }
     });
     return grew;

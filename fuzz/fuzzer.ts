@@ -61,7 +61,7 @@ interface Code {
 }
 
 export async function fuzz(options: FuzzOptions): Promise<Progress> {
-  const coverage = new BlockCoverage();
+  const coverage = new BlockCoverage(['cms', 'pki']);
   coverage.start();
   try {
     return new Run(options, coverage, await loadCode()).run();

@@ -1,5 +1,5 @@
 /**
- * `npm run fuzz -- [open|inspect|all] [--minutes N] [--seed S]`: hostile input for everything that reads it.
+ * `npm run fuzz -- [open|inspect|all|packets] [--minutes N] [--seed S]`: hostile input for everything that reads it.
  *
  * Ends with 1 if anything was found; the input is then in `.plombe/fuzz/`, with the command that repeats it.
  */
@@ -9,13 +9,16 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { fuzz, reproduce } from './fuzzer.ts';
 import type { Finding, Progress } from './fuzzer.ts';
+import { fuzzPackets, reproducePackets } from './packets.ts';
+import type { PacketFinding } from './packets.ts';
 import { targetNames } from './target-names.ts';
 import type { TargetName } from './target-names.ts';
 
 const folder = path.resolve(import.meta.dirname, '../.plombe/fuzz');
 const progressMs = 5_000;
-const usage = `usage: npm run fuzz -- [open|inspect|all] [--minutes N] [--seed S]
+const usage = `usage: npm run fuzz -- [open|inspect|all|packets] [--minutes N] [--seed S]
        npm run fuzz -- --input FILE --target TARGET --reader READER
+       npm run fuzz -- packets --input FILE
 TARGET is one of: ${targetNames.join(', ')}`;
 
 const groups: Readonly<Record<string, readonly TargetName[]>> = {
@@ -36,11 +39,17 @@ async function main(): Promise<number> {
     },
   });
   const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
-  const targets = groups[positionals[0] ?? 'all'];
+  const isOfPackets = positionals[0] === 'packets';
+  const targets = isOfPackets ? [] : groups[positionals[0] ?? 'all'];
   const target = targetNames.find((name) => name === values.target);
   if (targets === undefined || target === undefined || !(minutes > 0) || !Number.isInteger(seed)) {
     console.error(usage);
     return 2;
+  }
+  if (isOfPackets) {
+    return values.input === undefined
+      ? runPackets(minutes * 60_000, seed)
+      : report(await reproducePackets(readFileSync(values.input)));
   }
   return values.input === undefined
     ? run(targets, minutes * 60_000, seed)
@@ -48,16 +57,34 @@ async function main(): Promise<number> {
 }
 
 async function repeat(file: string, target: TargetName, reader: string): Promise<number> {
-  const why = await reproduce(target, reader, readFileSync(file));
+  return report(await reproduce(target, reader, readFileSync(file)));
+}
+
+function report(why: string | undefined): number {
   console.log(why ?? 'nothing is wrong with it');
   return why === undefined ? 0 : 1;
 }
 
 async function run(targets: readonly TargetName[], durationMs: number, seed: number): Promise<number> {
+  console.log(`fuzz: ${[...new Set(targets)].join(', ')}, seed ${seed}`);
+  return timed(durationMs, (isDone) => fuzz({ targets, seed, isDone, onFinding: save }));
+}
+
+async function runPackets(durationMs: number, seed: number): Promise<number> {
+  console.log(`fuzz: packets, seed ${seed}`);
+  return timed(durationMs, (isDone) => fuzzPackets({ seed, isDone, onFinding: savePackets }));
+}
+
+type Told = Pick<Progress, 'executions' | 'corpus' | 'blocks'> & { readonly findings: readonly unknown[] };
+
+async function timed(
+  durationMs: number,
+  work: (isDone: (progress: Told) => boolean) => Promise<Told>,
+): Promise<number> {
   const start = performance.now();
   let reported = start;
   let before = 0;
-  const isDone = (progress: Progress): boolean => {
+  const end = await work((progress) => {
     const now = performance.now();
     if (now - reported >= progressMs) {
       const perSecond = ((progress.executions - before) * 1000) / (now - reported);
@@ -65,9 +92,7 @@ async function run(targets: readonly TargetName[], durationMs: number, seed: num
       [reported, before] = [now, progress.executions];
     }
     return now - start >= durationMs;
-  };
-  console.log(`fuzz: ${[...new Set(targets)].join(', ')}, seed ${seed}`);
-  const end = await fuzz({ targets, seed, isDone, onFinding: save });
+  });
   const tookMs = performance.now() - start;
   const perSecond = (end.executions * 1000) / tookMs;
   console.log(
@@ -76,7 +101,7 @@ async function run(targets: readonly TargetName[], durationMs: number, seed: num
   return end.findings.length === 0 ? 0 : 1;
 }
 
-function describe({ corpus, blocks, findings }: Progress): string {
+function describe({ corpus, blocks, findings }: Told): string {
   return `corpus ${corpus}  blocks ${blocks.reached} of ${blocks.known}  findings ${findings.length}`;
 }
 
@@ -85,14 +110,23 @@ function secondsOf(ms: number): string {
 }
 
 function save({ target, reader, why, input }: Finding): void {
+  const file = saved(target, 'der', input);
+  console.log(`FOUND by ${target}, reader ${reader}: ${why}`);
+  console.log(`  npm run fuzz -- --input ${file} --target ${target} --reader '${reader}'`);
+}
+
+function savePackets({ why, input }: PacketFinding): void {
+  console.log(`FOUND in packets: ${why}`);
+  console.log(`  npm run fuzz -- packets --input ${saved('packets', 'raw', input)}`);
+}
+
+/** @returns the file's path, as for a command line */
+function saved(name: string, extension: string, input: Buffer): string {
   mkdirSync(folder, { recursive: true });
   const digest = createHash('sha256').update(input).digest('hex').slice(0, 16);
-  const file = path.join(folder, `${target}-${digest}.der`);
+  const file = path.join(folder, `${name}-${digest}.${extension}`);
   writeFileSync(file, input);
-  console.log(`FOUND by ${target}, reader ${reader}: ${why}`);
-  console.log(
-    `  npm run fuzz -- --input ${path.relative(process.cwd(), file)} --target ${target} --reader '${reader}'`,
-  );
+  return path.relative(process.cwd(), file);
 }
 
 process.exitCode = await main();

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Generator } from '../../fuzz/generator.ts';
+import { packetSeeds } from '../../fuzz/packet-seeds.ts';
+import { fuzzPackets, packetFault, reproducePackets } from '../../fuzz/packets.ts';
+
+// V8 counts blocks only of what is loaded after it was told to, so nothing of broker/ is before this test.
+test('fuzzPackets: a short run finds nothing and reaches most of the reader', async () => {
+  const end = await fuzzPackets({ seed: 7, isDone: ({ executions }) => executions >= 3000 });
+  assert.deepEqual(
+    end.findings.map(({ why }) => why),
+    [],
+  );
+  assert.ok(end.blocks.reached > 0.8 * end.blocks.known, `${end.blocks.reached} of ${end.blocks.known}`);
+  assert.ok(end.corpus > packetSeeds().length);
+});
+
+test('reproducePackets: the sessions that it begins with are read without a fault', async () => {
+  for (const seed of packetSeeds()) assert.equal(await reproducePackets(seed), undefined);
+});
+
+test('packetFault: notices a reader that depends on where the stream was cut, and one that reads something else', async () => {
+  const { PacketReader } = await import('../../broker/wire.ts');
+  class Impatient extends PacketReader {
+    override push(chunk: Buffer): ReturnType<InstanceType<typeof PacketReader>['push']> {
+      return chunk.length === 1 ? { reason: 'malformed_packet', detail: 'short' } : super.push(chunk);
+    }
+  }
+  class Forgetful extends PacketReader {
+    constructor(...[bytesMax, handler]: ConstructorParameters<typeof PacketReader>) {
+      super(bytesMax, (packet) =>
+        handler(packet.type === 'publish' ? { ...packet, topic: 'another' } : packet),
+      );
+    }
+  }
+  const whole = packetSeeds().at(-1);
+  assert.ok(whole);
+  assert.match(packetFault(Impatient, whole, new Generator(3)) ?? '', /in pieces/);
+  assert.match(packetFault(Forgetful, whole, new Generator(3)) ?? '', /mqtt-packet reads publish ms-acc-1/);
+  assert.equal(packetFault(PacketReader, whole, new Generator(3)), undefined);
+});
