@@ -19,6 +19,7 @@ const ignored = new Set([
   'log_timestamp',
   'log_type',
   'max_inflight_bytes',
+  'per_listener_settings',
   'sys_interval',
   'user',
 ]);
@@ -37,7 +38,6 @@ const fixed: Readonly<Record<string, string>> = {
   allow_anonymous: 'true',
   allow_zero_length_clientid: 'true',
   check_retain_source: 'false',
-  per_listener_settings: 'false',
   protocol: 'mqtt',
   retain_available: 'true',
   upgrade_outgoing_qos: 'false',

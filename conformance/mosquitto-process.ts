@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, mkdtempSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { openDoor } from './door.ts';
+import type { Door } from './door.ts';
 import { readOptions, translateConfig } from './mosquitto-config.ts';
 import { mosquittoDialect } from './mosquitto-dialect.ts';
 import { identityOf, startSiteBroker } from './site.ts';
@@ -56,19 +57,19 @@ async function main(): Promise<void> {
       : path.join(testData, createHash('sha256').update(persistence).digest('hex').slice(0, 16));
   const broker = await startSiteBroker(site, data, { limits }, (line) => process.stderr.write(line));
   const identity = identityOf(site, 'everything');
-  const doors = await Promise.all(
-    [...new Set(ports)].map((port) =>
-      openDoor({ brokerPort: broker.port, identity, port, dialect: mosquittoDialect }),
-    ),
-  );
+  const doors: Door[] = [];
   const stop = async (): Promise<never> => {
     await Promise.all(doors.map((door) => door.close()));
     await broker.stop();
     process.exit(0);
   };
+  // Before the doors are open, for some tests are over as soon as they are.
   process.once('SIGTERM', () => void stop());
   process.once('SIGINT', () => void stop());
   process.on('SIGHUP', () => undefined);
+  for (const port of new Set(ports)) {
+    doors.push(await openDoor({ brokerPort: broker.port, identity, port, dialect: mosquittoDialect }));
+  }
 }
 
 await main();
