@@ -23,6 +23,7 @@ export type ConnectRefusal =
   | 'client_id_missing'
   | 'client_id_too_long'
   | 'will_denied'
+  | 'will_topic_invalid'
   | 'will_malformed'
   | 'authentication_method'
   | SessionRefusal;
@@ -36,6 +37,7 @@ export const connackCodes: Readonly<Record<ConnectRefusal, readonly [mqtt3: numb
   client_id_missing: [2, reasonCode.clientIdentifierNotValid],
   client_id_too_long: [2, reasonCode.clientIdentifierNotValid],
   will_denied: [5, reasonCode.notAuthorized],
+  will_topic_invalid: [5, reasonCode.topicNameInvalid],
   will_malformed: [5, reasonCode.payloadFormatInvalid],
   authentication_method: [5, reasonCode.badAuthenticationMethod],
   sessions_max: [3, reasonCode.quotaExceeded],
@@ -56,8 +58,9 @@ export function checkConnect(
   const clientId = connect.clientId === '' ? `auto-${randomUUID()}` : connect.clientId;
   if (clientId.length > limits.clientIdLengthMax) return { refusal: 'client_id_too_long' };
   const { will } = connect;
-  if (will !== undefined && !decide(identity, 'publish', will.topic, roles).allowed) {
-    return { refusal: 'will_denied' };
+  const right = will === undefined ? undefined : decide(identity, 'publish', will.topic, roles);
+  if (right?.allowed === false) {
+    return { refusal: right.reason === 'malformed' ? 'will_topic_invalid' : 'will_denied' };
   }
   if (will?.properties.payloadFormat === 1 && !isUtf8(will.payload)) return { refusal: 'will_malformed' };
   const refusal = sessions.refusal(identity, clientId);

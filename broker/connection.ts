@@ -306,7 +306,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   }
 
   #disconnected(session: Session, { reasonCode: code, properties }: DisconnectPacket): void {
-    const { sessions, wills, limits } = this.#context;
+    const { sessions, wills, limits, log } = this.#context;
     const { sessionExpirySeconds } = properties;
     if (sessionExpirySeconds !== undefined) {
       if (session.expirySeconds === 0 && sessionExpirySeconds > 0) {
@@ -314,8 +314,14 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       }
       sessions.changeExpiry(session, Math.min(sessionExpirySeconds, sessionExpirySecondsMax(limits)));
     }
-    if (code === reasonCode.success) wills.discard(session); // [MQTT-3.14.4-3]
-    return this.close(code === reasonCode.success ? 'disconnected' : 'disconnected_with_reason');
+    if (code === reasonCode.success) {
+      wills.discard(session); // [MQTT-3.14.4-3]
+      return this.close('disconnected');
+    }
+    const { identity, clientId } = session;
+    const detail = properties.reasonString?.slice(0, 256);
+    log.info({ identity, clientId, reasonCode: code, detail }, 'client.disconnected');
+    return this.close('disconnected_with_reason');
   }
 
   #drained(): void {

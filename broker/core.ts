@@ -181,6 +181,7 @@ export class Core {
   tidy(): void {
     this.#turn.guard(() => {
       this.#hub.dropExpired();
+      this.#sessions.dropExpiredMessages();
       closeRevoked(this.#revocable());
     });
   }

@@ -208,6 +208,21 @@ export class DeliveryQueue {
     this.pump();
   }
 
+  /** Lets go of what has expired among the oldest `limit` messages of a stored queue whose client is away. */
+  dropExpired(nowMs: number, limit: number): void {
+    const { stored, onDropped } = this.#options;
+    if (stored === undefined || this.#outlet !== undefined) return;
+    const { store, session } = stored;
+    for (const { sequence, bytes, message, pending } of store.expiredDeliveries(session, nowMs, limit)) {
+      onDropped('message_expired', ++this.#dropped);
+      this.#messages--;
+      this.#bytes -= bytes;
+      store.deleteDelivery(session, sequence);
+      store.releaseMessage(message, pending);
+    }
+    this.#isMoreOnDisk = this.#messages > 0;
+  }
+
   /**
    * What came through shared subscriptions and may go to another member, in order, once this session has ended:
    * neither what was acknowledged nor what of QoS 2 its client may have [MQTT-4.8.2-5].

@@ -49,7 +49,7 @@ export interface RunningBroker {
 
 const sweepMs = 1000;
 const systemTopicsMs = 10_000;
-const tidyMs = 600_000;
+const tidyMs = 60_000;
 
 /** @throws ConfigError, PkiError, BrokerError or the system's error, each in one clear line */
 export async function startBroker(

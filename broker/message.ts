@@ -72,5 +72,5 @@ export function expiryOf(seconds: number | undefined, nowMs: number): number | u
 }
 
 export function isExpired({ expiresMs }: Content, nowMs: number): boolean {
-  return expiresMs !== undefined && expiresMs <= nowMs;
+  return expiresMs !== undefined && expiresMs < nowMs;
 }

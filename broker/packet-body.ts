@@ -5,6 +5,7 @@ export type WireFaultReason =
   | 'malformed_packet'
   | 'protocol_error' // well-formed, but MQTT 5 does not allow it here or twice
   | 'packet_too_large'
+  | 'subscriptions_max' // more filters in one packet than a session may have
   | 'unsupported_version' // a CONNECT of another protocol level
   | 'unexpected_packet'; // one that only a server sends, or not now
 

@@ -40,6 +40,7 @@ const byReason: Readonly<Record<string, ReasonCode>> = {
   topic_alias_invalid: reasonCode.topicAliasInvalid,
   topic_name_invalid: reasonCode.topicNameInvalid,
   payload_format_invalid: reasonCode.payloadFormatInvalid,
+  subscriptions_max: reasonCode.quotaExceeded,
   queue_full: reasonCode.quotaExceeded,
   retained_full: reasonCode.quotaExceeded,
   keep_alive_timeout: reasonCode.keepAliveTimeout,

@@ -53,6 +53,7 @@ export class Sessions {
   #version = 0;
   /** No session expires before; 0: not known. */
   #nextExpiryMs = 0;
+  #expiring: MapIterator<Session> | undefined;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -169,9 +170,32 @@ export class Sessions {
         this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryMs);
         continue;
       }
-      log.warn({ identity, clientId, queued: queue.messages }, 'session.expired');
-      if (queue.messages > 0) measures.dropped.inc({ reason: 'session_expired' }, queue.messages);
+      const facts = { identity, clientId, queued: queue.messages };
+      if (queue.messages === 0) {
+        log.info(facts, 'session.expired');
+      } else {
+        log.warn(facts, 'session.expired');
+        measures.dropped.inc({ reason: 'session_expired' }, queue.messages);
+      }
       this.#drop(session);
+    }
+  }
+
+  /**
+   * Frees what messages occupy in the queues of those who are away although nobody will get them any more. A bounded
+   * part at a time; what is left follows on the next call.
+   */
+  dropExpiredMessages(): void {
+    const nowMs = this.#options.clock();
+    if (!this.#store.hasExpired(nowMs)) return;
+    for (let left = expiryBudget; left > 0; left -= expiryPage) {
+      this.#expiring ??= this.#byKey.values();
+      const next = this.#expiring.next();
+      if (next.done === true) {
+        this.#expiring = undefined;
+        return;
+      }
+      if (next.value.client === undefined) next.value.queue.dropExpired(nowMs, expiryPage);
     }
   }
 
@@ -301,6 +325,10 @@ export class Sessions {
     return disconnectedMs + Math.min(expirySeconds, secondsMax) * 1000;
   }
 }
+
+/** Rows of one queue, and of all together, that one call looks at for messages that have expired. */
+const expiryPage = 1000;
+const expiryBudget = 100_000;
 
 const atLeastOnce: Subscription = {
   qos: 1,

@@ -16,6 +16,10 @@ export const sql = {
     VALUES (?, ?, ?, ?, ?, ?)`,
   deleteSubscription: 'DELETE FROM subscription WHERE session = ? AND filter = ?',
   lastMessage: 'SELECT coalesce(max(id), 0) AS id FROM message',
+  expiredDeliveries: `SELECT d.sequence, d.bytes, m.id, m.pending
+    FROM (SELECT sequence, bytes, message FROM delivery WHERE session = ? ORDER BY sequence LIMIT ?) d
+    JOIN message m ON m.id = d.message WHERE m.expires_ms < ?`,
+  hasExpired: 'SELECT 1 FROM message WHERE expires_ms < ? LIMIT 1',
   countMessages: 'SELECT count(*) AS messages FROM message',
   insertMessage: 'INSERT INTO message (id, topic, payload, pending) VALUES (?, ?, ?, ?)',
   insertMessageWithProperties:

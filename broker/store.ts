@@ -43,6 +43,12 @@ export interface StoredDelivery extends Terms {
   readonly released: boolean;
   readonly message: (Content & { readonly id: number; readonly pending: number }) | undefined;
 }
+export interface ExpiredDelivery {
+  readonly sequence: number;
+  readonly bytes: number;
+  readonly message: number;
+  readonly pending: number;
+}
 export interface StoredRetained extends Content {
   readonly qos: Qos;
   readonly origin: Origin;
@@ -171,6 +177,21 @@ export class Store {
   /** How many messages wait in any queue. */
   messageCount(): number {
     return Number(this.#one(sql.countMessages)['messages']);
+  }
+
+  /** Whether a message that has expired is in any queue. */
+  hasExpired(nowMs: number): boolean {
+    return this.#all(sql.hasExpired, nowMs).length > 0;
+  }
+
+  /** @param limit - how many of the oldest deliveries are looked at */
+  expiredDeliveries(session: number, nowMs: number, limit: number): ExpiredDelivery[] {
+    return this.#all(sql.expiredDeliveries, session, limit, nowMs).map((row) => ({
+      sequence: Number(row['sequence']),
+      bytes: Number(row['bytes']),
+      message: Number(row['id']),
+      pending: Number(row['pending']),
+    }));
   }
 
   /** One queue less holds the message; the last one deletes it. `storedTargets` 1 spares a look-up. */

@@ -48,7 +48,7 @@ export function subscribe(
 ): Subscribed | WireFault {
   const { limits, hub } = context;
   if (asked.length > limits.subscriptionsPerSessionMax) {
-    return protocolError(`SUBSCRIBE with ${asked.length} filters`);
+    return { reason: 'subscriptions_max', detail: `SUBSCRIBE with ${asked.length} filters` };
   }
   if (asked.some(({ filter, noLocal }) => noLocal && isShared(filter))) {
     return protocolError('no local with a shared subscription'); // [MQTT-3.8.3-4]

@@ -179,3 +179,38 @@ test('DeliveryQueue: in memory everything arrives in order over stalls', () => {
     { numRuns: 150 },
   );
 });
+
+test('DeliveryQueue: what has expired in a queue whose client is away is let go, and only that', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-queue-'));
+  const store = new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
+  try {
+    const session = store.createSession('ms-acc-1', 's', neverExpires);
+    const dropped: string[] = [];
+    const queue = new DeliveryQueue({
+      stored: { store, session },
+      limits,
+      clock: () => 0,
+      mayReceive: () => true,
+      onDropped: (reason) => dropped.push(reason),
+    });
+    for (const expiresMs of [100, undefined, 50, 200]) {
+      const content = { topic: 't', payload: Buffer.from('x'), properties: noBytes, expiresMs };
+      const id = store.insertMessage(content, 2);
+      queue.enqueue({ id, storedTargets: 2, ...content }, 1, terms);
+    }
+    queue.dropExpired(150, 10);
+    assert.deepEqual(dropped, ['message_expired', 'message_expired']);
+    assert.equal(queue.messages, 2);
+    assert.equal(queue.bytes, store.queueSizes()[0]?.bytes);
+    // The other queues that the messages are in still hold them.
+    assert.equal(store.messageCount(), 4);
+    const seen: { text: string; duplicate: boolean }[] = [];
+    queue.attach(new Subscriber(seen, new Set()));
+    assert.equal(seen.length, 2);
+    queue.dropExpired(1000, 10);
+    assert.equal(queue.messages, 2, 'what is in flight is the business of the connection');
+  } finally {
+    store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
