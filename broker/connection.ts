@@ -234,12 +234,9 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       case 'publish':
         return publisher.publish(packet);
       case 'puback':
-        return session.queue.acknowledged(packet.packetId);
       case 'pubrec':
-        if (packet.reasonCode >= failureFrom) return session.queue.refused(packet.packetId);
-        return session.queue.received(packet.packetId);
       case 'pubcomp':
-        return session.queue.completed(packet.packetId);
+        return this.#answered(conversation, packet.type, packet.packetId, packet.reasonCode);
       case 'pubrel':
         return publisher.released(packet.packetId);
       case 'subscribe':
@@ -258,6 +255,20 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
         // [MQTT-4.12.0-7]: no method was agreed on.
         return this.refuse(protocolError('AUTH without an authentication method'));
     }
+  }
+
+  #answered(
+    { session: { queue }, dialect }: Conversation,
+    type: 'puback' | 'pubrec' | 'pubcomp',
+    packetId: number,
+    code: number,
+  ): void {
+    if (dialect.version === 5 && queue.isWrongAnswer(type, packetId)) {
+      return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.3.2-2], [MQTT-4.3.3-4]
+    }
+    if (type === 'puback') return queue.acknowledged(packetId);
+    if (type === 'pubcomp') return queue.completed(packetId);
+    return code >= failureFrom ? queue.refused(packetId) : queue.received(packetId);
   }
 
   #connect(connect: ConnectPacket): void {

@@ -167,7 +167,7 @@ export function decodeSubscribe({ data, bodyStart, end }: Frame, version: Protoc
   if (body.left === 0) body.fail(empty('SUBSCRIBE', version)); // [MQTT-3.8.3-3], [MQTT-3.8.3-2]
   const subscriptions: SubscriptionRequest[] = [];
   while (body.left > 0) {
-    const filter = body.text('a topic filter');
+    const filter = readFilter(body);
     const options = body.byte('subscription options');
     const request = version === 5 ? requestOf5(filter, options) : requestOf3(filter, options);
     if ('reason' in request) body.fail(request);
@@ -203,7 +203,7 @@ export function decodeUnsubscribe({ data, bodyStart, end }: Frame, version: Prot
   if (version === 5) readProperties(body, 'unsubscribe');
   if (body.left === 0) body.fail(empty('UNSUBSCRIBE', version)); // [MQTT-3.10.3-2]
   const filters: string[] = [];
-  while (body.left > 0) filters.push(body.text('a topic filter'));
+  while (body.left > 0) filters.push(readFilter(body));
   return concluded(body, { type: 'unsubscribe', packetId, filters });
 }
 
@@ -238,6 +238,12 @@ function empty(what: string, version: ProtocolVersion): WireFault {
 }
 
 export type Decoded = IncomingPacket | WireFault;
+
+function readFilter(body: PacketBody): string {
+  const filter = body.text('a topic filter');
+  if (filter === '') body.fail(malformed('an empty topic filter')); // [MQTT-4.7.3-1]
+  return filter;
+}
 
 function readPacketId(body: PacketBody): number {
   const packetId = body.uint16('a packet identifier');

@@ -34,6 +34,15 @@ export interface QueueOptions {
   readonly onDropped: (reason: DropReason, dropped: number) => void;
 }
 
+/** What the store has of a queue. */
+export interface ExistingQueue {
+  readonly messages: number;
+  readonly bytes: number;
+  readonly lastSequence: number;
+  /** The last sequence that the client may have seen; undefined if nobody knows. */
+  readonly lastSent: number | undefined;
+}
+
 export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
 
 /** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
@@ -57,19 +66,26 @@ export class DeliveryQueue {
   #lastSequence = 0;
   /** Up to here the client may have seen the messages on an earlier connection. */
   #lastSent = 0;
-  /** After a restart nobody knows what was sent: at most the first window of what is left. */
+  /** After a crash nobody knows what was sent: at most the first window of what was left then, */
   #unknownSent = 0;
+  /** up to this sequence. */
+  #unknownUpTo = 0;
   #messages = 0;
   #bytes = 0;
   #dropped = 0;
 
-  constructor(options: QueueOptions, existing?: { messages: number; bytes: number; lastSequence: number }) {
+  constructor(options: QueueOptions, existing?: ExistingQueue) {
     this.#options = options;
     if (existing === undefined) return;
     this.#messages = existing.messages;
     this.#bytes = existing.bytes;
     this.#lastSequence = existing.lastSequence;
-    this.#unknownSent = options.limits.inFlightMax;
+    if (existing.lastSent === undefined) {
+      this.#unknownSent = options.limits.inFlightMax;
+      this.#unknownUpTo = existing.lastSequence;
+    } else {
+      this.#lastSent = existing.lastSent;
+    }
     this.#isMoreOnDisk = true;
   }
 
@@ -84,6 +100,11 @@ export class DeliveryQueue {
 
   get inFlight(): number {
     return this.#inFlight.size;
+  }
+
+  /** The last sequence that the client may have seen; undefined while nobody knows. */
+  get lastSent(): number | undefined {
+    return this.#unknownSent > 0 && this.#lastSent < this.#unknownUpTo ? undefined : this.#lastSent;
   }
 
   /** Whether one more message would exceed a bound. */
@@ -250,8 +271,17 @@ export class DeliveryQueue {
   /** @param place - in the queue, from 0 */
   #mayMove(delivery: Delivery, place: number): delivery is Delivery & { message: Message } {
     if (delivery.share === undefined || delivery.message === undefined) return false;
-    const mayBeSeen = delivery.sequence <= this.#lastSent || place < this.#unknownSent;
+    const isUnknown = place < this.#unknownSent && delivery.sequence <= this.#unknownUpTo;
+    const mayBeSeen = delivery.sequence <= this.#lastSent || isUnknown;
     return delivery.qos === 1 || !mayBeSeen;
+  }
+
+  /** Whether an answer belongs to another exchange than the message's (MQTT 5 §4.3); an unknown identifier is none. */
+  isWrongAnswer(type: 'puback' | 'pubrec' | 'pubcomp', packetId: number): boolean {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery === undefined) return false;
+    if (delivery.qos === 1) return type !== 'puback';
+    return type === 'puback' || (type === 'pubcomp' && delivery.state !== 'released');
   }
 
   #send(outlet: Outlet, delivery: Delivery): void {
@@ -263,8 +293,9 @@ export class DeliveryQueue {
         return this.#drop(delivery, 'message_expired');
       }
     }
-    delivery.duplicate = delivery.sequence <= this.#lastSent || this.#unknownSent > 0;
-    if (this.#unknownSent > 0) this.#unknownSent--;
+    const isUnknown = this.#unknownSent > 0 && delivery.sequence <= this.#unknownUpTo;
+    delivery.duplicate = delivery.sequence <= this.#lastSent || isUnknown;
+    if (isUnknown) this.#unknownSent--;
     this.#lastSent = Math.max(this.#lastSent, delivery.sequence);
     this.#inFlight.set(delivery.packetId, delivery);
     if (message === undefined) {

@@ -181,6 +181,8 @@ export class Publisher {
   #deny(packet: PublishPacket, topic: string): void {
     const { roles, measures, log, deniedPublish } = this.#context;
     const { identity, clientId } = this.#session;
+    // What is no topic name at all is never granted, so it need not be looked for on the way of every message.
+    if (topic.includes('\0')) return this.#answers.refuse(malformed('a topic name with NUL')); // [MQTT-1.5.3-2]
     const decision = decide(identity, 'publish', topic, roles);
     const reason = decision.allowed ? undefined : decision.reason;
     measures.denials.inc({ action: 'publish' });

@@ -2,12 +2,13 @@
 import type { Clock } from '../domain/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
+import type { ExistingQueue } from './delivery-queue.ts';
 import type { BrokerLimits } from './limits.ts';
 import type { Measures } from './measures.ts';
 import type { RoleTable } from './roles.ts';
 import type { Client, Session, Subscription } from './session.ts';
 import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
-import type { QueueSize, Store } from './store.ts';
+import type { Store } from './store.ts';
 import { ShareGroups } from './share-groups.ts';
 import { decideFilter, isShared } from './shared-filter.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
@@ -230,8 +231,10 @@ export class Sessions {
     const { clock, cascadeInFlightMax, log, roles } = this.#options;
     const sizes = new Map(this.#store.queueSizes().map((size) => [size.session, size]));
     const byId = new Map<number, Session>();
-    for (const { id, identity, clientId, disconnectedMs, expirySeconds } of this.#store.sessions()) {
-      const session = this.#add(identity, clientId, id, sizes.get(id));
+    for (const stored of this.#store.sessions()) {
+      const { id, identity, clientId, disconnectedMs, expirySeconds, lastSent } = stored;
+      const size = sizes.get(id);
+      const session = this.#add(identity, clientId, id, size && { ...size, lastSent });
       // One that was connected when the process ended is away from now on.
       session.disconnectedMs = disconnectedMs ?? clock();
       session.expirySeconds = expirySeconds;
@@ -267,7 +270,7 @@ export class Sessions {
     else this.#tree.remove(filter, session);
   }
 
-  #add(identity: string, clientId: string, storedId: number | undefined, size?: QueueSize): Session {
+  #add(identity: string, clientId: string, storedId: number | undefined, size?: ExistingQueue): Session {
     const { limits, cascadeInFlightMax, measures, log, clock } = this.#options;
     const isCascade = identity === cascadeIdentity;
     const queue = new DeliveryQueue(
@@ -314,8 +317,11 @@ export class Sessions {
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
   }
 
-  #mark({ storedId, disconnectedMs, expirySeconds }: Session): void {
-    if (storedId !== undefined) this.#store.markSession(storedId, disconnectedMs, expirySeconds);
+  #mark({ storedId, disconnectedMs, expirySeconds, queue }: Session): void {
+    if (storedId === undefined) return;
+    // While it is connected only the next process could ask, and it cannot know.
+    const lastSent = disconnectedMs === undefined ? undefined : queue.lastSent;
+    this.#store.markSession(storedId, { disconnectedMs, expirySeconds, lastSent });
   }
 
   /** When a session ends unless its client comes back; `Infinity` while it is connected. */

@@ -1,7 +1,7 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
 
 /** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
 const willTable = `
@@ -23,6 +23,7 @@ CREATE TABLE will (
 `;
 
 /**
+ * `session.last_sent` is the last sequence that its client may have seen, known once it has disconnected.
  * `message.pending` counts the queues that still hold the message. A delivery's packet identifier is not a column: it
  * follows from the sequence, so that sending a message writes nothing and a restart sends it under the same identifier.
  */
@@ -33,6 +34,7 @@ CREATE TABLE session (
   client_id TEXT NOT NULL,
   disconnected_ms INTEGER,
   expiry_seconds INTEGER NOT NULL DEFAULT 4294967295,
+  last_sent INTEGER,
   UNIQUE (identity, client_id)
 ) STRICT;
 CREATE TABLE subscription (
@@ -99,4 +101,5 @@ ALTER TABLE retained ADD COLUMN properties BLOB;
 ALTER TABLE retained ADD COLUMN expires_ms INTEGER;
 ${willTable}`,
   ],
+  [2, 'ALTER TABLE session ADD COLUMN last_sent INTEGER;'],
 ]);

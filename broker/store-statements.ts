@@ -1,9 +1,9 @@
 /** Every statement on the broker's durable state. */
 
 export const sql = {
-  sessions: 'SELECT id, identity, client_id, disconnected_ms, expiry_seconds FROM session',
+  sessions: 'SELECT id, identity, client_id, disconnected_ms, expiry_seconds, last_sent FROM session',
   createSession: 'INSERT INTO session (identity, client_id, expiry_seconds) VALUES (?, ?, ?)',
-  markSession: 'UPDATE session SET disconnected_ms = ?, expiry_seconds = ? WHERE id = ?',
+  markSession: 'UPDATE session SET disconnected_ms = ?, expiry_seconds = ?, last_sent = ? WHERE id = ?',
   deleteSession: 'DELETE FROM session WHERE id = ?',
   deleteSubscriptions: 'DELETE FROM subscription WHERE session = ?',
   deleteIncoming: 'DELETE FROM incoming_qos2 WHERE session = ?',

@@ -30,6 +30,8 @@ export interface StoredSession {
   /** Undefined: was connected when the broker stopped. */
   readonly disconnectedMs: number | undefined;
   readonly expirySeconds: number;
+  /** The last sequence that its client may have seen; undefined if nobody knows. */
+  readonly lastSent: number | undefined;
 }
 export interface StoredSubscription {
   readonly session: number;
@@ -110,6 +112,7 @@ export class Store {
       clientId: String(row['client_id']),
       disconnectedMs: optionalNumber(row['disconnected_ms']),
       expirySeconds: Number(row['expiry_seconds']),
+      lastSent: optionalNumber(row['last_sent']),
     }));
   }
 
@@ -117,9 +120,16 @@ export class Store {
     return Number(this.#write(sql.createSession, identity, clientId, expirySeconds).lastInsertRowid);
   }
 
-  /** @param disconnectedMs - undefined while connected */
-  markSession(session: number, disconnectedMs: number | undefined, expirySeconds: number): void {
-    this.#write(sql.markSession, disconnectedMs ?? null, expirySeconds, session);
+  /** Keeps when it was disconnected (undefined while connected), how long it lasts and what its client may have seen. */
+  markSession(
+    session: number,
+    {
+      disconnectedMs,
+      expirySeconds,
+      lastSent,
+    }: Pick<StoredSession, 'disconnectedMs' | 'expirySeconds' | 'lastSent'>,
+  ): void {
+    this.#write(sql.markSession, disconnectedMs ?? null, expirySeconds, lastSent ?? null, session);
   }
 
   deleteSession(session: number): void {

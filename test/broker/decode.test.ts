@@ -131,6 +131,8 @@ const refused: readonly (readonly [why: string, bytes: string, reason: WireFault
   ['PUBREL with a reason string twice', '62 0b 0001 92 07 1f 0001 61 1f 0000', 'protocol_error'],
   ['PUBREC with bytes after its properties', '50 05 0001 00 00 00', 'malformed_packet'],
   ['SUBSCRIBE without a filter', '82 03 0001 00', 'protocol_error'],
+  ['SUBSCRIBE with an empty filter', '82 06 0001 00 0000 00', 'malformed_packet'],
+  ['UNSUBSCRIBE with an empty filter', 'a2 08 0001 00 0001 61 0000', 'malformed_packet'],
   ['SUBSCRIBE with identifier 0', '82 09 0001 02 0b 00 0001 61 00', 'protocol_error'],
   ['SUBSCRIBE with two identifiers', '82 0b 0001 04 0b 01 0b 02 0001 61 00', 'protocol_error'],
   [

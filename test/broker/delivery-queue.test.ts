@@ -5,7 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { DeliveryQueue } from '../../broker/delivery-queue.ts';
-import type { Outlet } from '../../broker/delivery-queue.ts';
+import type { ExistingQueue, Outlet } from '../../broker/delivery-queue.ts';
 import type { Message } from '../../broker/message.ts';
 import { noBytes } from '../../broker/message.ts';
 import { neverExpires } from '../../broker/session.ts';
@@ -64,7 +64,8 @@ class Subscriber implements Outlet {
 type Step =
   | { readonly kind: 'enqueue'; readonly count: number; readonly qos: 1 | 2; readonly targets: number }
   | { readonly kind: 'answer'; readonly index: number }
-  | { readonly kind: 'attach' | 'detach' | 'restart' | 'stall' };
+  | { readonly kind: 'restart'; readonly isCrash: boolean }
+  | { readonly kind: 'attach' | 'detach' | 'stall' };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({
@@ -75,8 +76,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('answer' as const), index: fc.nat(7) }),
   fc.record({
-    kind: fc.constantFrom('attach' as const, 'detach' as const, 'restart' as const, 'stall' as const),
+    kind: fc.constantFrom('attach' as const, 'detach' as const, 'stall' as const),
   }),
+  fc.record({ kind: fc.constant('restart' as const), isCrash: fc.boolean() }),
 );
 
 function drain(subscriber: Subscriber, queue: DeliveryQueue): void {
@@ -90,7 +92,7 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
   let store = open();
   try {
     const session = store.createSession('ms-acc-1', 's', neverExpires);
-    const make = (size?: { messages: number; bytes: number; lastSequence: number }): DeliveryQueue =>
+    const make = (size?: ExistingQueue): DeliveryQueue =>
       new DeliveryQueue(
         {
           stored: kind === 'stored' ? { store, session } : undefined,
@@ -134,10 +136,13 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
         queue.pump();
       } else if (one.kind === 'detach' && kind === 'stored') detach();
       else if (one.kind === 'restart' && kind === 'stored') {
+        const { lastSent } = queue;
         subscriber = undefined;
         store.close();
         store = open();
-        queue = make(store.queueSizes()[0]);
+        const [size] = store.queueSizes();
+        // After a clean stop it is known what was sent, after a crash it is not.
+        queue = make(size && { ...size, lastSent: one.isCrash ? undefined : lastSent });
       }
     }
     attach();
@@ -152,8 +157,10 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
       Array.from({ length: enqueued }, (_, index) => index),
     );
     const before = new Set<string>();
+    const isCrashed = steps.some((one) => one.kind === 'restart' && one.isCrash);
     for (const { text, duplicate } of seen) {
       assert(duplicate || !before.has(text), `${text} came again without DUP`); // [MQTT-3.3.1-1]
+      assert(!duplicate || before.has(text) || isCrashed, `${text} came with DUP for the first time`);
       before.add(text);
     }
     // The other queue that each shared message is in lets go of it too: then nothing is left on disk.

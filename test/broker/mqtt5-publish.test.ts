@@ -295,6 +295,33 @@ test('PUBREC: a refusal ends the exchange, and the identifier is free', async ()
   assert.partialDeepStrictEqual(await subscriber.next('pubrel'), { messageId: 999, reasonCode: 0x92 });
 });
 
+test('PUBACK, PUBREC, PUBCOMP: one that belongs to another exchange is a protocol error', async () => {
+  for (const [qos, answer] of [
+    [1, 'pubrec'],
+    [1, 'pubcomp'],
+    [2, 'puback'],
+    [2, 'pubcomp'],
+  ] as const) {
+    const subscriber = await open('ms-acc-1', 'confused');
+    await subscribe(subscriber, 'ms-acc-1/#', { qos });
+    const publisher = await open(device, 'p-confused');
+    publisher.send(publish({ qos }));
+    const { messageId = 0 } = await subscriber.next('publish');
+    subscriber.send({ cmd: answer, messageId, reasonCode: 0 });
+    assert.equal((await subscriber.next('disconnect')).reasonCode, 0x82, `${answer} to QoS ${qos}`);
+  }
+});
+
+test('publish: a topic with NUL ends the connection, whatever the version', async () => {
+  for (const version of [4, 5] as const) {
+    const client = await site.rawConnect(broker, device, version);
+    await client.open({ clientId: 'nul' });
+    client.sendHex(version === 5 ? '30 06 0003 610062 00' : '30 05 0003 610062');
+    await client.closed;
+    assert(journal.find('packet.refused', { clientId: 'nul', reason: 'malformed_packet' }));
+  }
+});
+
 test('maximum packet size: what is larger is not sent to that client, and what follows is', async () => {
   const subscriber = await open('ms-acc-1', 'narrow', { properties: { maximumPacketSize: 100 } });
   await subscribe(subscriber, 'ms-acc-1/#');

@@ -41,7 +41,14 @@ test('Store: a file of the first version is brought forward, with all that was i
   for (let opened = 0; opened < 2; opened++) {
     const store = new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
     assert.deepEqual(store.sessions(), [
-      { id: 3, identity: 'ms-acc-1', clientId: 's', disconnectedMs: 1000, expirySeconds: neverExpires },
+      {
+        id: 3,
+        identity: 'ms-acc-1',
+        clientId: 's',
+        disconnectedMs: 1000,
+        expirySeconds: neverExpires,
+        lastSent: undefined,
+      },
     ]);
     const subscription = { qos: 2, noLocal: false, retainAsPublished: false, identifier: undefined };
     assert.deepEqual(store.subscriptions(), [{ session: 3, filter: 'ms-acc-1/#', subscription }]);
