@@ -64,6 +64,12 @@ export async function runMosquitto(
 function prepareBuild(site: string, checkout: string): string {
   const build = path.join(site, 'build');
   cpSync(path.join(checkout, 'test'), path.join(build, 'test'), { recursive: true });
+  // Its broker starts in no time and has two seconds; Node on a busy machine may need more.
+  const library = path.join(build, 'test', 'mosq_test.py');
+  writeFileSync(
+    library,
+    readFileSync(library, 'utf8').replace('for i in range(0, 20):', 'for i in range(0, 200):'),
+  );
   mkdirSync(path.join(build, 'src'), { recursive: true });
   const program = path.join(build, 'src', 'mosquitto');
   const script = path.join(import.meta.dirname, 'mosquitto-process.ts');
