@@ -141,7 +141,7 @@ export class Hub {
       if (routes.length === 0) continue;
       const content = systemContent(topic, value);
       for (const { session, grant } of routes) {
-        session.client?.sendNow(content, { ...grant, qos: 0, retain: false });
+        session.client?.sendNow(content, grant.plain[0]);
       }
     }
   }
@@ -243,8 +243,8 @@ function grantFor(route: Route, publisher: Session | undefined, origin: Origin):
 function termsOf({ isCascade }: Session, grant: Grant, qos: Qos, isRetained: boolean): Terms {
   // [MQTT-3.3.1-9], [MQTT-3.3.1-12]: not retained for whoever was subscribed already, unless it asked for the
   // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
-  const retain = isRetained && (grant.retainAsPublished || isCascade);
-  return { qos, retain, identifiers: grant.identifiers, share: grant.share };
+  if (!isRetained || !(grant.retainAsPublished || isCascade)) return grant.plain[qos];
+  return { qos, retain: true, identifiers: grant.identifiers, share: grant.share };
 }
 
 function systemContent(topic: string, value: () => string): Content {

@@ -1,6 +1,6 @@
 /** Who gets the messages of one topic, and on which terms; worked out once until a subscription changes. */
 import { filterCovers } from '../domain/topic.ts';
-import type { Qos } from './message.ts';
+import type { Qos, Terms } from './message.ts';
 import { noBytes } from './message.ts';
 import { subscriptionIdentifierProperties } from './property-writer.ts';
 import type { Session, Subscription } from './session.ts';
@@ -13,6 +13,8 @@ export interface Grant {
   readonly identifiers: Buffer;
   /** The filter, if it is a shared one. */
   readonly share: string | undefined;
+  /** By QoS, what a message without the retain flag is sent with: made once, for most messages have no other terms. */
+  readonly plain: readonly [Terms, Terms, Terms];
 }
 
 export interface Route {
@@ -37,14 +39,15 @@ export function routeTo(session: Session, topic: string): Route {
  * [MQTT-3.3.5-1], [MQTT-3.3.4-2]: of overlapping subscriptions the highest QoS counts, and one copy is sent, which
  * carries the identifiers of all of them [MQTT-3.3.4-3].
  */
-export function grantOf(subscriptions: readonly Subscription[]): Grant {
-  const identifiers = subscriptions.flatMap(({ identifier }) =>
-    identifier === undefined ? [] : [identifier],
-  );
+export function grantOf(subscriptions: readonly Subscription[], share?: string): Grant {
+  const numbers = subscriptions.flatMap(({ identifier }) => (identifier === undefined ? [] : [identifier]));
+  const identifiers = numbers.length === 0 ? noBytes : subscriptionIdentifierProperties(numbers);
+  const plain = (qos: Qos): Terms => ({ qos, retain: false, identifiers, share });
   return {
     qos: Math.max(0, ...subscriptions.map(({ qos }) => qos)) as Qos,
     retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
-    identifiers: identifiers.length === 0 ? noBytes : subscriptionIdentifierProperties(identifiers),
-    share: undefined,
+    identifiers,
+    share,
+    plain: [plain(0), plain(1), plain(2)],
   };
 }

@@ -1,6 +1,5 @@
 /** Shared subscriptions: each message goes to one of the sessions that share a filter (MQTT 5 §4.8.2). */
 import type { Qos } from './message.ts';
-import { noBytes } from './message.ts';
 import type { Grant } from './routes.ts';
 import { grantOf } from './routes.ts';
 import type { Session } from './session.ts';
@@ -78,14 +77,13 @@ export class ShareGroup {
   }
 
   #keeps(session: Session, qos: Qos): boolean {
-    return qos > 0 && session.storedId !== undefined && this.#grantOf(session).qos > 0;
+    if (qos === 0 || session.storedId === undefined) return false;
+    return (session.subscriptions.get(this.filter)?.qos ?? 0) > 0;
   }
 
   #grantOf(session: Session): Grant {
     const subscription = session.subscriptions.get(this.filter);
-    return subscription === undefined
-      ? { qos: 0, retainAsPublished: false, identifiers: noBytes, share: this.filter }
-      : { ...grantOf([subscription]), share: this.filter };
+    return grantOf(subscription === undefined ? [] : [subscription], this.filter);
   }
 }
 

@@ -42,6 +42,10 @@ const packetsWithFlagsTwo = new Set<number>([
   packetType.unsubscribe,
 ]);
 
+/** Not all of the fixed header is there. */
+const unknownLength = 0;
+const malformedLength = -1;
+
 /** Handles one packet; false ends the reading. */
 export type PacketHandler = (packet: IncomingPacket) => boolean;
 
@@ -55,6 +59,7 @@ export class PacketReader {
   #parts: Buffer[] = [];
   #partsBytes = 0;
   #wantedBytes = 0;
+  #bodyStart = 0;
 
   constructor(packetBytesMax: number, handler: PacketHandler) {
     this.packetBytesMax = packetBytesMax;
@@ -79,20 +84,17 @@ export class PacketReader {
     }
     let offset = 0;
     while (offset < data.length) {
-      const header = readFixedHeader(data, offset, this.#version === 5);
-      if (typeof header === 'string') return malformed(header);
-      const end = header === undefined ? undefined : header.bodyStart + header.length;
-      if (end !== undefined && end - offset > this.packetBytesMax) {
-        return {
-          reason: 'packet_too_large',
-          detail: `${end - offset} bytes, at most ${this.packetBytesMax}`,
-        };
+      const bytes = this.#readLength(data, offset);
+      if (bytes === malformedLength) return malformed('the remaining length'); // [MQTT-1.5.5-1], §2.2.3
+      if (bytes > this.packetBytesMax) {
+        return { reason: 'packet_too_large', detail: `${bytes} bytes, at most ${this.packetBytesMax}` };
       }
-      if (header === undefined || end === undefined || end > data.length) {
-        this.#keep(data, offset, end === undefined ? 0 : end - offset);
+      const end = offset + bytes;
+      if (bytes === unknownLength || end > data.length) {
+        this.#keep(data, offset, bytes);
         return undefined;
       }
-      const packet = this.#decode(data, offset, header.bodyStart, end);
+      const packet = this.#decode(data, offset, this.#bodyStart, end);
       if ('reason' in packet) return packet;
       if (!this.#handler(packet)) return undefined;
       offset = end;
@@ -104,6 +106,25 @@ export class PacketReader {
     this.#parts = [data.subarray(offset)];
     this.#partsBytes = data.length - offset;
     this.#wantedBytes = wantedBytes;
+  }
+
+  /**
+   * Leaves in `#bodyStart` where the fixed header ends; no object is made for it, for every packet passes here.
+   *
+   * @returns the bytes of the whole packet, or `unknownLength` or `malformedLength`
+   */
+  #readLength(data: Buffer, start: number): number {
+    let length = 0;
+    for (let index = 0, unit = 1; index < 4; index++, unit *= 128) {
+      const byte = data[start + 1 + index];
+      if (byte === undefined) return unknownLength;
+      length += (byte & 0x7f) * unit;
+      if ((byte & 0x80) !== 0) continue;
+      if (byte === 0 && index > 0 && this.#version === 5) return malformedLength; // longer than it has to be
+      this.#bodyStart = start + 2 + index;
+      return 2 + index + length;
+    }
+    return malformedLength;
   }
 
   #decode(data: Buffer, start: number, bodyStart: number, end: number): Decoded {
@@ -150,21 +171,4 @@ export class PacketReader {
 
 function unexpected(type: number): WireFault {
   return { reason: 'unexpected_packet', detail: `packet type ${type} from a client` };
-}
-
-/** @returns undefined if the header is not complete, and a string that says why if it is malformed */
-function readFixedHeader(
-  data: Buffer,
-  start: number,
-  isMinimalRequired: boolean,
-): { readonly bodyStart: number; readonly length: number } | string | undefined {
-  let length = 0;
-  for (let index = 0; index < 4; index++) {
-    const byte = data[start + 1 + index];
-    if (byte === undefined) return undefined;
-    length += (byte & 0x7f) * 128 ** index;
-    if (byte === 0 && index > 0 && isMinimalRequired) return 'remaining length is longer than it has to be'; // [MQTT-1.5.5-1]
-    if ((byte & 0x80) === 0) return { bodyStart: start + 2 + index, length };
-  }
-  return 'remaining length of more than four bytes';
 }
