@@ -71,7 +71,7 @@ const step = fc.oneof(
       kind: fc.constant('publish' as const),
       who: fc.nat(5),
       topic: fc.nat(5),
-      alias: fc.option(fc.integer({ min: 1, max: 3 })),
+      alias: fc.option(fc.constant(1)),
       useAlias: fc.boolean(),
       qos: fc.constantFrom(0, 1, 2),
       retain: fc.boolean(),
@@ -133,72 +133,76 @@ async function check(party: Party): Promise<void> {
 
 test('access: over subscriptions, shares, aliases, wills, reconnects and one client id for all, nobody gets what is not his', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), fc.nat(63), async (steps, versions) => {
-      histories++;
-      const parties: Party[] = [];
-      for (const [index, identity] of identities.entries()) {
-        const version = ((versions >> index) & 1) === 0 ? 4 : 5;
-        const client = await connect(identity, version);
-        assert(client);
-        parties.push({ identity, version, client, granted: new Set(), aliases: new Map() });
-      }
-      for (const one of steps) {
-        const party = parties[one.who];
-        assert(party);
-        const { identity, version } = party;
-        if (one.kind === 'subscribe') {
-          const { filter, qos } = one;
-          const { client } = party;
-          client.send({
-            cmd: 'subscribe',
-            messageId: 1,
-            subscriptions: [{ topic: filter, qos: qos === 2 ? 2 : qos === 1 ? 1 : 0 }],
-          });
-          const [code] = (await client.next('suback')).granted;
-          const asked = isShared(filter) ? innerFilter(filter) : filter;
-          const isGranted = asked !== undefined && isAllowed(identity, 'subscribe', asked, defaultRoles);
-          assert.equal(Number(code) < 0x80, isGranted, `${identity} ${filter}`);
-          if (isGranted) party.granted.add(asked);
-        } else if (one.kind === 'publish') {
-          const name = topics[one.topic] ?? '';
-          const alias = version === 5 && one.alias !== null ? one.alias : undefined;
-          const known = alias === undefined ? undefined : party.aliases.get(alias);
-          const isByAlias = one.useAlias && known !== undefined;
-          const topic = isByAlias ? known : name;
-          if (alias !== undefined) party.aliases.set(alias, topic);
-          const isGranted = isAllowed(identity, 'publish', topic, defaultRoles);
-          // With 3.1.1 a denied one ends the connection; that is tested elsewhere.
-          if (!isGranted && version === 4) continue;
-          party.client.send({
-            cmd: 'publish',
-            topic: isByAlias ? '' : topic,
-            payload: topic,
-            qos: one.qos === 2 ? 2 : one.qos === 1 ? 1 : 0,
-            dup: false,
-            retain: one.retain,
-            messageId: 5,
-            ...(alias === undefined ? {} : { properties: { topicAlias: alias } }),
-          });
-          if (one.qos === 0) continue;
-          const answer = await party.client.next(one.qos === 1 ? 'puback' : 'pubrec');
-          assert.equal((answer.reasonCode ?? 0) < 0x80, isGranted, `${identity} ${topic}`);
-          if (one.qos !== 2 || !isGranted) continue;
-          party.client.send({ cmd: 'pubrel', messageId: 5, ...(version === 5 ? { reasonCode: 0 } : {}) });
-          await party.client.next('pubcomp');
-        } else {
-          await check(party);
-          await lose(party);
-          const will = one.kind === 'will' ? topics[one.topic] : undefined;
-          party.aliases.clear();
-          const client = await connect(identity, version, will);
-          const mayHave = will === undefined || isAllowed(identity, 'publish', will, defaultRoles);
-          assert.equal(client !== undefined, mayHave, `${identity} ${will}`);
-          party.client = client ?? (await connect(identity, version)) ?? party.client;
+    fc.asyncProperty(
+      fc.array(step, { minLength: 10, maxLength: 60 }),
+      fc.nat(63),
+      async (steps, versions) => {
+        histories++;
+        const parties: Party[] = [];
+        for (const [index, identity] of identities.entries()) {
+          const version = ((versions >> index) & 1) === 0 ? 4 : 5;
+          const client = await connect(identity, version);
+          assert(client);
+          parties.push({ identity, version, client, granted: new Set(), aliases: new Map() });
         }
-      }
-      for (const party of parties) await check(party);
-      for (const party of parties) party.client.socket.destroy();
-    }),
-    { numRuns: 25 },
+        for (const one of steps) {
+          const party = parties[one.who];
+          assert(party);
+          const { identity, version } = party;
+          if (one.kind === 'subscribe') {
+            const { filter, qos } = one;
+            const { client } = party;
+            client.send({
+              cmd: 'subscribe',
+              messageId: 1,
+              subscriptions: [{ topic: filter, qos: qos === 2 ? 2 : qos === 1 ? 1 : 0 }],
+            });
+            const [code] = (await client.next('suback')).granted;
+            const asked = isShared(filter) ? innerFilter(filter) : filter;
+            const isGranted = asked !== undefined && isAllowed(identity, 'subscribe', asked, defaultRoles);
+            assert.equal(Number(code) < 0x80, isGranted, `${identity} ${filter}`);
+            if (isGranted) party.granted.add(asked);
+          } else if (one.kind === 'publish') {
+            const name = topics[one.topic] ?? '';
+            const alias = version === 5 && one.alias !== null ? one.alias : undefined;
+            const known = alias === undefined ? undefined : party.aliases.get(alias);
+            const isByAlias = one.useAlias && known !== undefined;
+            const topic = isByAlias ? known : name;
+            if (alias !== undefined) party.aliases.set(alias, topic);
+            const isGranted = isAllowed(identity, 'publish', topic, defaultRoles);
+            // With 3.1.1 a denied one ends the connection; that is tested elsewhere.
+            if (!isGranted && version === 4) continue;
+            party.client.send({
+              cmd: 'publish',
+              topic: isByAlias ? '' : topic,
+              payload: topic,
+              qos: one.qos === 2 ? 2 : one.qos === 1 ? 1 : 0,
+              dup: false,
+              retain: one.retain,
+              messageId: 5,
+              ...(alias === undefined ? {} : { properties: { topicAlias: alias } }),
+            });
+            if (one.qos === 0) continue;
+            const answer = await party.client.next(one.qos === 1 ? 'puback' : 'pubrec');
+            assert.equal((answer.reasonCode ?? 0) < 0x80, isGranted, `${identity} ${topic}`);
+            if (one.qos !== 2 || !isGranted) continue;
+            party.client.send({ cmd: 'pubrel', messageId: 5, ...(version === 5 ? { reasonCode: 0 } : {}) });
+            await party.client.next('pubcomp');
+          } else {
+            await check(party);
+            await lose(party);
+            const will = one.kind === 'will' ? topics[one.topic] : undefined;
+            party.aliases.clear();
+            const client = await connect(identity, version, will);
+            const mayHave = will === undefined || isAllowed(identity, 'publish', will, defaultRoles);
+            assert.equal(client !== undefined, mayHave, `${identity} ${will}`);
+            party.client = client ?? (await connect(identity, version)) ?? party.client;
+          }
+        }
+        for (const party of parties) await check(party);
+        for (const party of parties) party.client.socket.destroy();
+      },
+    ),
+    { numRuns: 40 },
   );
 });
