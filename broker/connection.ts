@@ -264,7 +264,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     code: number,
   ): void {
     if (dialect.version === 5 && queue.isWrongAnswer(type, packetId)) {
-      return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.3.2-2], [MQTT-4.3.3-4]
+      return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.3.2-4], [MQTT-4.3.3-8]
     }
     if (type === 'puback') return queue.acknowledged(packetId);
     if (type === 'pubcomp') return queue.completed(packetId);

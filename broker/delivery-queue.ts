@@ -159,7 +159,7 @@ export class DeliveryQueue {
   /**
    * The client is connected: what is in flight goes out again in its order [MQTT-4.4.0-1], then what waits.
    *
-   * @param receiveMaximum - messages that it takes unacknowledged [MQTT-3.3.4-7]
+   * @param receiveMaximum - messages that it takes unacknowledged [MQTT-3.3.4-9]
    */
   attach(outlet: Outlet, receiveMaximum = Infinity): void {
     assert(this.#outlet === undefined, 'a queue has one outlet at a time');

@@ -124,7 +124,7 @@ export class Publisher {
     return known;
   }
 
-  /** [MQTT-3.3.4-7], [MQTT-3.3.4-9]: MQTT 3.1.1 bounds nothing but what must be remembered. */
+  /** [MQTT-3.3.4-7]; MQTT 3.1.1 bounds nothing but what must be remembered. */
   #isOverReceiveMaximum(qos: 1 | 2): boolean {
     const { size } = this.#session.incoming;
     const open = this.#version === 5 ? size + this.#unanswered : qos === 2 ? size : 0;
