@@ -24,8 +24,8 @@ import { pooledRandom } from './random.ts';
 import type { Random } from './random.ts';
 import { fullFormat } from './seal-format.ts';
 import type { FullFormat, SealFormat } from './seal-format.ts';
-import { createSender, wrapFor } from './sender.ts';
-import type { Reader, Sender } from './sender.ts';
+import { addressReader, createSender, wrapFor } from './sender.ts';
+import type { AddressedReader, Reader, Sender } from './sender.ts';
 import { writeSignedData } from './signed-data.ts';
 import { checkSignatureKey, makeSignerInfo } from './signer-info.ts';
 import type { SignatureKey } from './signer-info.ts';
@@ -92,7 +92,7 @@ interface Originator {
 /** Those recipients of an envelope who are on one curve. */
 interface Audience {
   readonly sender: Sender;
-  readonly readers: readonly Reader[];
+  readonly readers: readonly AddressedReader[];
 }
 
 const dataAttribute = contentTypeAttribute(oids.data);
@@ -139,6 +139,7 @@ function seal(
   const { signature, envelopeBytesMax } = originator;
   const embedded = embeddedCertificates(signature, audiences, context);
   const enveloped = envelop(originator, content, audiences, context, signature === undefined ? embedded : []);
+  const digest = digestOf({ encoded: enveloped });
   const envelope =
     signature === undefined
       ? writeContentInfo(oids.authEnvelopedData, enveloped)
@@ -147,7 +148,7 @@ function seal(
           writeSignedData({
             content: enveloped,
             certificates: embedded,
-            signers: [makeSignerInfo(enveloped, signature, undefined)],
+            signers: [makeSignerInfo(enveloped, signature, undefined, digest)],
           }),
         );
   if (envelope.length > envelopeBytesMax) {
@@ -156,7 +157,7 @@ function seal(
       `an envelope of ${envelope.length} bytes; at most ${envelopeBytesMax}`,
     );
   }
-  return { envelope, digest: digestOf({ encoded: enveloped }) };
+  return { envelope, digest };
 }
 
 /** @returns an encoded AuthEnvelopedData */
@@ -239,7 +240,8 @@ function requireAudiences(
   const byCurve = Map.groupBy(requireReaders(recipients), ({ agreement }) => agreement.suite.curve);
   return Array.from(byCurve, ([curve, readers]) => {
     const sender = senders.get(curve);
-    if (sender !== undefined) return { sender, readers };
+    if (sender !== undefined)
+      return { sender, readers: readers.map((reader) => addressReader(sender, reader)) };
     // ECMQV combines keys of both sides, so they are on one curve (SP 800-56A §5.7.2.3).
     const names = readers.map(({ agreement }) => agreement.certificate.commonName).join(', ');
     const own = [...senders.keys()].join(', ');

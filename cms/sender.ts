@@ -58,6 +58,22 @@ export function createSender(own: KeyAgreementKey, format: FullFormat): Sender {
   };
 }
 
+/** A reader as a sender addresses it: the same in every envelope, so it is encoded once. */
+export interface AddressedReader {
+  readonly agreement: AgreementKey;
+  readonly recipient: Buffer;
+  readonly kem: { readonly certificate: Certificate; readonly recipient: Buffer } | undefined;
+}
+
+/** @throws CmsError `cms.unsupported` if a certificate cannot be named as the format asks */
+export function addressReader({ recipientKind }: Sender, { agreement, kem }: Reader): AddressedReader {
+  return {
+    agreement,
+    recipient: writeRecipient(identifierOf(agreement.certificate, recipientKind)),
+    kem: kem && { certificate: kem, recipient: writeIdentifier(identifierOf(kem, recipientKind)) },
+  };
+}
+
 /**
  * @param readers - on the sender's curve
  * @returns RecipientInfos with one ephemeral key for all readers: one of its own for each who has an ML-KEM key too, and
@@ -65,7 +81,7 @@ export function createSender(own: KeyAgreementKey, format: FullFormat): Sender {
  */
 export function wrapFor(
   sender: Sender,
-  readers: readonly Reader[],
+  readers: readonly AddressedReader[],
   contentKey: Buffer,
   random: Random,
 ): readonly Buffer[] {
@@ -75,16 +91,15 @@ export function wrapFor(
   );
   const hybrids: Buffer[] = [];
   const encryptedKeys: { recipient: Buffer; wrapped: Buffer }[] = [];
-  readers.forEach(({ agreement, kem }, index) => {
+  readers.forEach(({ kem, recipient }, index) => {
     const secret = secrets[index];
     assert.ok(secret !== undefined);
-    const recipient = writeRecipient(identifierOf(agreement.certificate, sender.recipientKind));
     if (kem === undefined) {
       encryptedKeys.push({ recipient, wrapped: wrapAgreed(sender, secret, contentKey) });
     } else {
-      const kemRecipient = writeIdentifier(identifierOf(kem, sender.recipientKind));
-      const written = { originator: sender.originator, recipient, kemRecipient, ephemeralPoint };
-      hybrids.push(wrapHybrid(kem, secret, contentKey, sender.keyWrapBytes, written));
+      const { originator, keyWrapBytes } = sender;
+      const written = { originator, recipient, kemRecipient: kem.recipient, ephemeralPoint };
+      hybrids.push(wrapHybrid(kem.certificate, secret, contentKey, keyWrapBytes, written));
     }
     secret.fill(0);
   });

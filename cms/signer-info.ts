@@ -136,14 +136,17 @@ export function readSignerInfo(found: DerElement): SignerInfo {
  * @param content - the octets to sign: an encoded AuthEnvelopedData
  * @param signer - checked by `checkSignatureKey`
  * @param signingTimeMs - undefined for the originator, whose time is in the content
+ * @param sha256 - of the content, if it is known
  */
 export function makeSignerInfo(
   content: Uint8Array,
   signer: SignatureKey,
   signingTimeMs: number | undefined,
+  sha256?: Buffer,
 ): WrittenSignerInfo {
   const suite = suiteOf(signer.certificate.curve);
-  const messageDigest = hash(suite.hash, content, 'buffer');
+  const known = suite.hash === 'sha256' ? sha256 : undefined;
+  const messageDigest = known ?? hash(suite.hash, content, 'buffer');
   const attributes = derSetOf([
     sealedContentAttribute,
     attribute(oids.messageDigest, derOctetString(messageDigest)),
