@@ -146,9 +146,9 @@ function faultOf(
   if (range !== undefined && typeof value === 'number' && (value < range[0] || value > range[1])) {
     return protocolError(`${name} of ${value}`);
   }
-  // [MQTT-3.3.2-14]
-  if (name === 'responseTopic' && /[+#]/.test(String(value))) {
-    return protocolError('a response topic with a wildcard');
+  // [MQTT-3.3.2-14], [MQTT-4.7.3-1]
+  if (name === 'responseTopic' && /^$|[+#]/.test(String(value))) {
+    return protocolError('a response topic that is no topic name');
   }
   return undefined;
 }

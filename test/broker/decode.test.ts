@@ -122,6 +122,7 @@ const refused: readonly (readonly [why: string, bytes: string, reason: WireFault
   ['PUBLISH with property 0', '30 06 0001 61 02 00 00', 'malformed_packet'],
   ['PUBLISH with a subscription identifier', '30 06 0001 61 02 0b 01', 'protocol_error'],
   ['PUBLISH with a wildcard in its response topic', '30 08 0001 61 04 08 0001 23', 'protocol_error'],
+  ['PUBLISH with an empty response topic', '30 07 0001 61 03 08 0000', 'protocol_error'],
   ['PUBLISH with neither topic nor alias', '30 03 0000 00', 'protocol_error'],
   ['a user property with NUL', '30 0b 0001 61 07 26 0001 00 0001 31', 'malformed_packet'],
   ['a user property with a surrogate', '30 0d 0001 61 09 26 0003 eda080 0001 31', 'malformed_packet'],
