@@ -1,26 +1,18 @@
 /** The durable state: sessions, subscriptions, queues and retained messages in one SQLite file, committed in groups. */
 import path from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { describeSystemError } from '../runtime/config.ts';
-import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
-import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
-import type { BrokerErrorCode } from './errors.ts';
-import { BrokerError } from './errors.ts';
+import { bytesOf } from '../runtime/sqlite-file.ts';
 import type { Content, Origin, Qos, Terms } from './message.ts';
 import { noBytes } from './message.ts';
 import type { Subscription } from './session.ts';
-import { migrations, schema, schemaVersion } from './store-schema.ts';
+import type { StoreFileOptions } from './store-file.ts';
+import { openStoreFile, storeError } from './store-file.ts';
 import { sql } from './store-statements.ts';
 
-export type Durability = 'disk' | 'os';
-
-export interface StoreOptions {
+export interface StoreOptions extends StoreFileOptions {
   readonly directory: string;
-  readonly durability: Durability;
   /** Called at the first write after a commit: the caller promises to call `commit` soon. */
   readonly onFirstWrite: () => void;
-  /** The file grows to this and then refuses writes, as a full disk does. */
-  readonly bytesMax?: number;
 }
 
 export interface StoredSession {
@@ -76,16 +68,6 @@ export interface QueueSize {
   readonly lastSequence: number;
 }
 
-const pageBytes = 8192;
-/** Of the write-ahead log before it is folded into the file; a tenth of a second at full speed. */
-const checkpointPages = 2000;
-
-const errorCodes: Readonly<Record<SqliteFileErrorCode, BrokerErrorCode>> = {
-  'sqlite.newer': 'broker.store_too_new',
-  'sqlite.in_use': 'broker.store_locked',
-  'sqlite.failed': 'broker.store_failed',
-};
-
 /**
  * Every write joins the open transaction; nothing is promised to anyone before `commit` returned. Synchronous on
  * purpose: one commit serves all that one turn of the event loop read from the sockets, and while it waits for the
@@ -101,7 +83,7 @@ export class Store {
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
     this.#onFirstWrite = options.onFirstWrite;
-    this.#database = openDatabase(path.join(options.directory, 'broker.sqlite'), options);
+    this.#database = openStoreFile(path.join(options.directory, 'broker.sqlite'), options);
     this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
   }
 
@@ -389,52 +371,6 @@ export class Store {
       throw storeError(cause);
     }
   }
-}
-
-function openDatabase(file: string, { durability, bytesMax }: StoreOptions): DatabaseSync {
-  const pragmas = [
-    `page_size = ${pageBytes}`,
-    'locking_mode = EXCLUSIVE', // two brokers on one directory would each believe in their own copy of the queues
-    'journal_mode = WAL',
-    // FULL syncs the log at every commit. NORMAL leaves that to the system: the end of the process loses nothing.
-    `synchronous = ${durability === 'disk' ? 'FULL' : 'NORMAL'}`,
-    `wal_autocheckpoint = ${checkpointPages}`,
-    'cache_size = -32768',
-    ...(bytesMax === undefined ? [] : [`max_page_count = ${Math.ceil(bytesMax / pageBytes)}`]),
-  ];
-  try {
-    const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
-    migrate(database);
-    return database;
-  } catch (cause) {
-    if (!(cause instanceof SqliteFileError)) throw cause;
-    throw new BrokerError(errorCodes[cause.code], cause.message, { cause });
-  }
-}
-
-/** Brings the tables of an older version to this one, all or nothing. */
-function migrate(database: DatabaseSync): void {
-  try {
-    for (;;) {
-      const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
-      const statements = migrations.get(version);
-      if (statements === undefined) return;
-      database.exec(`BEGIN; ${statements} PRAGMA user_version = ${version + 1}; COMMIT`);
-    }
-  } catch (cause) {
-    database.close(); // what was not committed is undone
-    throw storeError(cause);
-  }
-}
-
-function storeError(cause: unknown): BrokerError {
-  return new BrokerError(
-    'broker.store_failed',
-    `cannot write the durable state: ${describeSystemError(cause)}`,
-    {
-      cause,
-    },
-  );
 }
 
 function qosOf(value: unknown): Qos {
