@@ -105,10 +105,9 @@ function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEn
     throw new CmsError('cms.unsupported', 'an ephemeral-static key agreement names no originator');
   }
   const originator = resolveOriginator(reader, envelope, addressed);
-  const signers =
-    signedData === undefined
-      ? []
-      : verifySigners(signedData, originator, authEnveloped.signingTimeMs, settings.originators);
+  const digest = digestOf(envelope);
+  const signed = signedData && { data: signedData, digest, sealedAtMs: authEnveloped.signingTimeMs };
+  const signers = signed === undefined ? [] : verifySigners(signed, originator, settings.originators);
   const content = decryptFor(reader, envelope, addressed, originator);
   const { info, signingTimeMs } = authEnveloped;
   if (options.expectedTopic !== undefined && info !== undefined && info.topic !== options.expectedTopic) {
@@ -120,7 +119,7 @@ function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEn
     signers,
     recipients: recipientsOf(authEnveloped),
     otherRecipients: authEnveloped.otherRecipients,
-    digest: digestOf(envelope),
+    digest,
     signingTimeMs,
     topic: info?.topic,
     sequence: info?.sequence,

@@ -145,8 +145,7 @@ export function makeSignerInfo(
   sha256?: Buffer,
 ): WrittenSignerInfo {
   const suite = suiteOf(signer.certificate.curve);
-  const known = suite.hash === 'sha256' ? sha256 : undefined;
-  const messageDigest = known ?? hash(suite.hash, content, 'buffer');
+  const messageDigest = digestBy(suite.hash, content, sha256);
   const attributes = derSetOf([
     sealedContentAttribute,
     attribute(oids.messageDigest, derOctetString(messageDigest)),
@@ -163,15 +162,27 @@ export function makeSignerInfo(
   return { hashOid: suite.hashOid, der };
 }
 
-/** @returns whether `signer` is a signature over `content` by the key of `certificate` */
-export function isSignedBy(content: Uint8Array, signer: SignerInfo, certificate: Certificate): boolean {
+/**
+ * @param sha256 - of the content, if it is known
+ * @returns whether `signer` is a signature over `content` by the key of `certificate`
+ */
+export function isSignedBy(
+  content: Uint8Array,
+  signer: SignerInfo,
+  certificate: Certificate,
+  sha256?: Buffer,
+): boolean {
   if (certificate.curve === undefined || !maySign(certificate)) return false;
-  const digest = hash(signer.hash, content, 'buffer');
+  const digest = digestBy(signer.hash, content, sha256);
   return (
     digest.length === signer.messageDigest.length &&
     timingSafeEqual(digest, signer.messageDigest) &&
     verify(signer.hash, signer.attributes.der, certificate.publicKey, signer.signature)
   );
+}
+
+function digestBy(hashName: Suite['hash'], content: Uint8Array, sha256: Buffer | undefined): Buffer {
+  return (hashName === 'sha256' ? sha256 : undefined) ?? hash(hashName, content, 'buffer');
 }
 
 function maySign(certificate: Certificate): boolean {

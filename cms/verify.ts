@@ -15,17 +15,24 @@ export interface Signer {
   readonly signingTimeMs: number | undefined;
 }
 
+/** What was signed. */
+export interface Signed {
+  readonly data: SignedData;
+  /** SHA-256 of its content. */
+  readonly digest: Buffer;
+  /** By the originator's clock, among what its signature covers. */
+  readonly sealedAtMs: number | undefined;
+}
+
 /**
  * @param originator - who must have signed
- * @param sealedAtMs - by the originator's clock, among what its signature covers
  * @param others - where further signers, such as an auditor, are looked up; one who is not found is passed over
  * @returns the originator first
  * @throws CmsError `cms.rejected` if the originator did not sign, or the signature of anyone who is known does not verify
  */
 export function verifySigners(
-  data: SignedData,
+  { data, digest, sealedAtMs }: Signed,
   originator: Originator,
-  sealedAtMs: number | undefined,
   others: Originators,
 ): readonly [Signer, ...Signer[]] {
   const { signature } = originator;
@@ -36,7 +43,8 @@ export function verifySigners(
     const identity = isOwn ? originator : findSigner(others, info.identifier);
     const certificate = identity?.signature;
     if (identity === undefined || certificate === undefined) continue;
-    if (certificate.commonName !== identity.commonName || !isSignedBy(data.content, info, certificate)) {
+    const isName = certificate.commonName === identity.commonName;
+    if (!isName || !isSignedBy(data.content, info, certificate, digest)) {
       throw rejected();
     }
     const signingTimeMs = info.signingTimeMs ?? (isOwn ? sealedAtMs : undefined);

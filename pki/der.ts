@@ -223,18 +223,24 @@ export function readObjectIdentifier(element: DerElement, what: string): string 
   return arcs.join('.');
 }
 
-const utcTime = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
-const generalizedTime = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
-
 /** @returns milliseconds since 1970; RFC 5280 §4.1.2.5: seconds, Z, and no fraction */
 export function readTime(element: DerElement, what: string): number {
   const isUtc = element.tag === derTag.utcTime;
   if (!isUtc && element.tag !== derTag.generalizedTime) throw new DerFault(`${what}: not a time`);
-  const match = (isUtc ? utcTime : generalizedTime).exec(element.content.toString('latin1'));
-  if (match === null) throw new DerFault(`${what}: a time that is not in RFC 5280's form`);
-  const [written = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
+  const { content } = element;
+  const yearDigits = isUtc ? 2 : 4;
+  if (
+    content.length !== yearDigits + 11 ||
+    content.at(-1) !== asciiZulu ||
+    !content.subarray(0, -1).every(isDigit)
+  ) {
+    throw new DerFault(`${what}: a time that is not in RFC 5280's form`);
+  }
+  const pair = (at: number): number => 10 * digitAt(content, at) + digitAt(content, at + 1);
   // RFC 5280 §4.1.2.5.1: two digits from 50 on are of the twentieth century.
-  const year = isUtc ? written + (written >= 50 ? 1900 : 2000) : written;
+  const year = isUtc ? pair(0) + (pair(0) >= 50 ? 1900 : 2000) : 100 * pair(0) + pair(2);
+  const [month, day, hour] = [pair(yearDigits), pair(yearDigits + 2), pair(yearDigits + 4)];
+  const [minute, second] = [pair(yearDigits + 6), pair(yearDigits + 8)];
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   date.setUTCHours(hour, minute, second);
@@ -247,6 +253,17 @@ export function readTime(element: DerElement, what: string): number {
     date.getUTCSeconds() === second;
   if (!exists) throw new DerFault(`${what}: no such date or time`);
   return date.getTime();
+}
+
+const asciiZero = 0x30;
+const asciiZulu = 0x5a;
+
+function isDigit(octet: number): boolean {
+  return octet >= asciiZero && octet <= asciiZero + 9;
+}
+
+function digitAt(octets: Buffer, at: number): number {
+  return octets.readUInt8(at) - asciiZero;
 }
 
 function hex(tag: number | undefined): string {
