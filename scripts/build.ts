@@ -18,7 +18,8 @@ if (status !== 0) process.exit(status ?? 1);
 
 for (const folder of assetFolders) {
   const names = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' });
-  for (const name of names.filter((candidate) => /\.(bpmn|yaml|html|css|svg|json|wasm)$/.test(candidate))) {
+  const shipped = names.filter((candidate) => !candidate.includes(`assembly${path.sep}`));
+  for (const name of shipped.filter((candidate) => /\.(bpmn|yaml|html|css|svg|json|wasm)$/.test(candidate))) {
     cpSync(path.join(root, folder, name), path.join(dist, folder, name));
   }
 }
