@@ -1,8 +1,8 @@
 /**
  * Envelopes a CPU-second, 1 KiB each, against BouncyCastle 1.72 for Java on a warm JVM: ours bare (like with like), ours
  * signed with all attributes, and ours bare without WebAssembly (noble). Both sides take turns in short rounds, so that a
- * noisy machine disturbs both, and the median of the rounds counts. Of Java the CPU time is that of the one thread; of ours
- * it is that of the process.
+ * noisy machine disturbs both, and the median of the rounds counts. CPU time is that of the whole process on both sides,
+ * garbage collection included.
  */
 import { fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
