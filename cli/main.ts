@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { startErrorText } from '../runtime/shutdown.ts';
 import { packageVersion } from '../runtime/version.ts';
+import './closed-output.ts';
 
 /** Wrong use of the command line; a failure of the work itself is 1. */
 const wrongUseStatus = 2;
@@ -47,12 +48,6 @@ function throwing(command: Command, parent = 'plombe'): Command {
   for (const subcommand of command.commands) throwing(subcommand, name);
   return command;
 }
-
-// Whoever reads our output may have seen enough, as `head` has.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
-});
 
 try {
   await main(process.argv.slice(2));
