@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { exportAcl } from '../broker/tacs-export.ts';
-import { defaultRoles } from '../broker/roles.ts';
+import { exportAcl } from '../broker/access/tacs-export.ts';
+import { defaultRoles } from '../broker/access/roles.ts';
 import { createAuthority } from '../pki/authority/authority.ts';
 
 export interface BenchSite {

@@ -13,20 +13,20 @@ import type { Log } from '../runtime/log.ts';
 import { startObservation } from '../runtime/observe.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
-import { cascadeFilters } from './cascade.ts';
+import { cascadeFilters } from './cascade/cascade.ts';
 import { brokerConfigType } from './config.ts';
 import type { BrokerConfig } from './config.ts';
 import type { CoreOptions } from './core.ts';
-import { loadCrlFiles } from './crl-watch.ts';
+import { loadCrlFiles } from './access/crl-watch.ts';
 import { BrokerError } from './errors.ts';
-import { PeerVerifier } from './identity.ts';
-import { startListener } from './listener.ts';
+import { PeerVerifier } from './access/identity.ts';
+import { startListener } from './connection/listener.ts';
 import type { Measures } from './measures.ts';
 import { createMeasures } from './measures.ts';
-import { rolesWith } from './roles.ts';
-import type { RoleTable } from './roles.ts';
+import { rolesWith } from './access/roles.ts';
+import type { RoleTable } from './access/roles.ts';
 import { Supervisor } from './supervisor.ts';
-import { decideFilter } from './shared-filter.ts';
+import { decideFilter } from './access/shared-filter.ts';
 import type { BrokerState } from './supervisor.ts';
 
 export interface BrokerSurroundings {

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { Core } from './core.ts';
 import type { CoreOptions, CoreState } from './core.ts';
 import { BrokerError } from './errors.ts';
-import type { Peer } from './identity.ts';
+import type { Peer } from './access/identity.ts';
 
 export interface BrokerState extends Partial<CoreState> {
   readonly name: string;

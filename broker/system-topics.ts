@@ -1,6 +1,6 @@
 /** The `$SYS` topics, which the administrator alone may read. */
-import type { Cascade } from './cascade.ts';
-import type { Hub } from './hub.ts';
+import type { Cascade } from './cascade/cascade.ts';
+import type { Hub } from './routing/hub.ts';
 import type { Traffic } from './measures.ts';
 
 export interface SystemFacts {

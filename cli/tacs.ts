@@ -1,12 +1,12 @@
 /** `plombe tacs`: asks the topic access control system, or exports it for another broker. */
 import { Command, Option } from 'commander';
 import { z } from 'zod';
-import { defaultRoles, rolesWith } from '../broker/roles.ts';
-import type { RoleTable } from '../broker/roles.ts';
-import { decide } from '../broker/tacs.ts';
-import type { Action, DenialReason } from '../broker/tacs.ts';
-import { aclFormats, exportAcl } from '../broker/tacs-export.ts';
-import type { AclFormat } from '../broker/tacs-export.ts';
+import { defaultRoles, rolesWith } from '../broker/access/roles.ts';
+import type { RoleTable } from '../broker/access/roles.ts';
+import { decide } from '../broker/access/tacs.ts';
+import type { Action, DenialReason } from '../broker/access/tacs.ts';
+import { aclFormats, exportAcl } from '../broker/access/tacs-export.ts';
+import type { AclFormat } from '../broker/access/tacs-export.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { rolesType } from '../broker/config.ts';
 

@@ -11,13 +11,13 @@ const exclusions: readonly Exclusion[] = [
   {
     files: /^08-ssl/,
     reason:
-      "Mosquitto's TLS options and certificates, whose names follow no tree; ours: test/broker/access.test.ts",
+      "Mosquitto's TLS options and certificates, whose names follow no tree; ours: test/broker/access/access.test.ts",
   },
   { files: /plugin/, reason: 'plugins' },
   {
     files: /^01-bad-initial-packets/,
     reason:
-      'counts the address space of the process, which in a JavaScript engine says nothing; ours: test/broker/limits.fault.test.ts',
+      'counts the address space of the process, which in a JavaScript engine says nothing; ours: test/broker/connection/limits.fault.test.ts',
   },
   {
     files: /^01-connect-(uname|.*allow-anonymous)/,

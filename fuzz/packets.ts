@@ -8,8 +8,8 @@ import type { Packet } from 'mqtt-packet';
 import { BlockCoverage } from './coverage.ts';
 import { Generator } from './generator.ts';
 import { packetSeeds } from './packet-seeds.ts';
-import type { IncomingPacket } from '../broker/packets.ts';
-import type { PacketReader } from '../broker/wire.ts';
+import type { IncomingPacket } from '../broker/packets/packets.ts';
+import type { PacketReader } from '../broker/packets/wire.ts';
 
 export interface PacketFinding {
   readonly why: string;
@@ -55,7 +55,7 @@ export async function fuzzPackets(options: PacketFuzzOptions): Promise<PacketPro
   coverage.start();
   try {
     // Only now, so that what runs as it loads is counted too.
-    const { PacketReader } = await import('../broker/wire.ts');
+    const { PacketReader } = await import('../broker/packets/wire.ts');
     return new PacketRun(options, coverage, PacketReader).run();
   } finally {
     coverage.stop();
@@ -64,7 +64,7 @@ export async function fuzzPackets(options: PacketFuzzOptions): Promise<PacketPro
 
 /** @returns what is wrong with how an input is read, if anything */
 export async function reproducePackets(input: Buffer): Promise<string | undefined> {
-  const { PacketReader } = await import('../broker/wire.ts');
+  const { PacketReader } = await import('../broker/packets/wire.ts');
   return packetFault(PacketReader, input, new Generator(1));
 }
 

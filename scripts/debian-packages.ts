@@ -10,6 +10,7 @@ interface Requirement {
 
 const requirements: readonly Requirement[] = [
   { file: '/usr/sbin/mariadbd', package: 'mariadb-server', why: 'the database by URL' },
+  { file: '/usr/bin/redis-server', package: 'redis-server', why: 'what several broker nodes share' },
   { file: '/usr/bin/mosquitto_pub', package: 'mosquitto-clients', why: 'MQTT clients not of our making' },
   { file: '/usr/sbin/mosquitto', package: 'mosquitto', why: 'a broker not of our making' },
   { file: '/usr/bin/chromium', package: 'chromium', why: 'a browser for the dashboard' },

@@ -20,7 +20,7 @@ test('reproducePackets: the sessions that it begins with are read without a faul
 });
 
 test('packetFault: notices a reader that depends on where the stream was cut, and one that reads something else', async () => {
-  const { PacketReader } = await import('../../broker/wire.ts');
+  const { PacketReader } = await import('../../broker/packets/wire.ts');
   class Impatient extends PacketReader {
     override push(chunk: Buffer): ReturnType<InstanceType<typeof PacketReader>['push']> {
       return chunk.length === 1 ? { reason: 'malformed_packet', detail: 'short' } : super.push(chunk);

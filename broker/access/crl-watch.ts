@@ -1,0 +1,78 @@
+/** Revocation while the broker runs: lists from files and from `vendor/crl/tls`, applied to connections that stand. */
+import { readFileSync } from 'node:fs';
+import type { Certificate } from '../../pki/certificate.ts';
+import { updateFromBundle } from '../../pki/crl-bundle.ts';
+import { PkiError } from '../../pki/errors.ts';
+import type { RevocationIndex } from '../../pki/revocation.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { Hub } from '../routing/hub.ts';
+import type { PeerVerifier } from './identity.ts';
+
+/** Where the vendor publishes the lists of the TLS PKI, retained. */
+export const tlsCrlTopic = 'vendor/crl/tls';
+
+/** @throws PkiError naming the file, for a configured list must be good */
+export function loadCrlFiles(
+  index: RevocationIndex,
+  files: readonly string[],
+  roots: readonly Certificate[],
+): void {
+  for (const file of files) {
+    try {
+      updateFromBundle(index, readFileSync(file), roots);
+    } catch (error) {
+      if (!(error instanceof PkiError)) throw error;
+      throw new PkiError(error.code, `${file}: ${error.message}`, { cause: error });
+    }
+  }
+}
+
+export interface CrlWatchOptions {
+  readonly hub: Hub;
+  readonly index: RevocationIndex;
+  readonly verifier: PeerVerifier;
+  readonly roots: readonly Certificate[];
+  readonly connections: Iterable<RevocableConnection>;
+  readonly log: Log;
+}
+
+export interface RevocableConnection {
+  readonly peer: Parameters<PeerVerifier['recheck']>[0];
+  close(reason: string): void;
+}
+
+/** Takes over every list that arrives, and closes whoever is revoked by it. */
+export function watchCrls(options: CrlWatchOptions): void {
+  const { hub, index, roots, log } = options;
+  const apply = (payload: Buffer): void => {
+    if (payload.length === 0) return; // the retained message was deleted; what is revoked stays revoked
+    try {
+      const { updated } = updateFromBundle(index, payload, roots);
+      if (updated > 0) log.info({ updated }, 'crl.applied');
+    } catch (error) {
+      if (!(error instanceof PkiError)) throw error;
+      log.error({ reason: error.code, detail: error.message }, 'crl.refused');
+      return;
+    }
+    closeRevoked(options);
+  };
+  const retained = hub.retainedPayload(tlsCrlTopic);
+  if (retained !== undefined) apply(retained);
+  hub.observe(tlsCrlTopic, apply);
+}
+
+/** Closes every connection whose certificate is revoked, or whose list is too old for the policy, by now. */
+export function closeRevoked(options: Pick<CrlWatchOptions, 'verifier' | 'connections' | 'log'>): void {
+  for (const connection of options.connections) {
+    try {
+      options.verifier.recheck(connection.peer);
+    } catch (error) {
+      if (!(error instanceof PkiError)) throw error;
+      options.log.warn(
+        { identity: connection.peer.identity, reason: error.code, detail: error.message },
+        'connection.refused',
+      );
+      connection.close(error.code);
+    }
+  }
+}

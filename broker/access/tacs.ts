@@ -1,0 +1,94 @@
+/** The topic access control system (DESIGN §4): who may publish to and subscribe to what. Pure. */
+import { isServiceName, parseNamespacePath } from '../../domain/namespace.ts';
+import { filterCovers, isTopic, isTopicFilter } from '../../domain/topic.ts';
+import type { RoleTable } from './roles.ts';
+import { everyoneReads } from './roles.ts';
+
+export type Action = 'publish' | 'subscribe';
+
+export type DenialReason =
+  | 'malformed' // not a topic name, or not a topic filter
+  | 'unknown_identity' // neither a namespace path nor a service
+  | 'reserved' // nobody publishes to what begins with `$`
+  | 'no_right'; // outside the subtree and the role
+
+export type Decision =
+  { readonly allowed: true } | { readonly allowed: false; readonly reason: DenialReason };
+
+const allowed: Decision = { allowed: true };
+
+/**
+ * @param identity - common name of a verified certificate: a namespace path or a service name
+ * @param topicOrFilter - a topic name to publish to, or a topic filter to subscribe to
+ * @returns whether every topic that it can match is granted
+ */
+export function isAllowed(
+  identity: string,
+  action: Action,
+  topicOrFilter: string,
+  roles: RoleTable,
+): boolean {
+  return decide(identity, action, topicOrFilter, roles).allowed;
+}
+
+/** Like `isAllowed`, with the reason of a denial. */
+export function decide(identity: string, action: Action, topicOrFilter: string, roles: RoleTable): Decision {
+  const isWellFormed = action === 'publish' ? isTopic(topicOrFilter) : isTopicFilter(topicOrFilter);
+  if (!isWellFormed) return { allowed: false, reason: 'malformed' };
+  // MQTT 3.1.1 §4.7.2: such topics are the server's own.
+  if (action === 'publish' && topicOrFilter.startsWith('$')) return { allowed: false, reason: 'reserved' };
+  const rights = rightsOf(identity, action, roles);
+  if (rights === undefined) return { allowed: false, reason: 'unknown_identity' };
+  return areCovered(rights, topicOrFilter) ? allowed : { allowed: false, reason: 'no_right' };
+}
+
+/**
+ * @returns the filters whose union is all that the identity may publish to or read,
+ *   or undefined for a name that no certificate of the tree has
+ */
+export function rightsOf(identity: string, action: Action, roles: RoleTable): readonly string[] | undefined {
+  const path = parseNamespacePath(identity);
+  if (path === undefined && !isServiceName(identity)) return undefined;
+  return [
+    // The `/` before `#` keeps `ms-acc-1` out of `ms-acc-10`; `#` includes the parent level (§4.7.1.2).
+    ...(path === undefined ? [] : [`${path}/#`]),
+    ...(action === 'subscribe' ? everyoneReads : []),
+    ...(roles.get(identity)?.[action] ?? []),
+  ];
+}
+
+/** Whether every topic that `filter` can match is matched by one of `rights`. */
+export function areCovered(rights: readonly string[], filter: string): boolean {
+  if (rights.some((right) => filterCovers(right, filter))) return true;
+  // Only a wildcard can be covered by several rights together and by none alone, as `a/#` by `a` and `a/+/#`.
+  if (!/[+#]/.test(filter)) return false;
+  const candidates = rights
+    // [MQTT-4.7.2-1]: a leading wildcard never matches a topic that begins with `$`.
+    .filter((right) => !(filter.startsWith('$') && /^[+#]/.test(right)))
+    .map((right) => right.split('/'));
+  return cover(candidates, filter.split('/'), 0);
+}
+
+/** Walks one level at a time; `rights` are those that match everything walked so far. */
+function cover(rights: readonly (readonly string[])[], filter: readonly string[], depth: number): boolean {
+  if (rights.length === 0) return false;
+  if (rights.some((levels) => levels[depth] === '#')) return true;
+  const level = filter[depth];
+  const endsHere = rights.some((levels) => levels.length === depth);
+  if (level === undefined) return endsHere;
+  if (level === '#') {
+    // `#` stands for nothing (at the top level it must stand for something) and for any number of levels.
+    if (depth > 0 && !endsHere) return false;
+    return cover(
+      rights.filter((levels) => levels[depth] === '+'),
+      [...filter.slice(0, depth), '+', '#'],
+      depth + 1,
+    );
+  }
+  // `+` includes a level that no right names, and whatever matches that one matches every other too.
+  return cover(
+    rights.filter((levels) => levels[depth] === '+' || (level !== '+' && levels[depth] === level)),
+    filter,
+    depth + 1,
+  );
+}

@@ -1,0 +1,355 @@
+/** One client's connection: its packets in, its packets out, from the verified TLS session to its end. */
+import type { TLSSocket } from 'node:tls';
+import { acceptance, refusal } from '../packets/connack.ts';
+import { checkConnect, connackCodes } from './connect-check.ts';
+import type { ConnectRefusal } from './connect-check.ts';
+import type { Outlet } from '../routing/delivery-queue.ts';
+import { Mqtt5, mqtt3 } from '../packets/dialect.ts';
+import type { Dialect } from '../packets/dialect.ts';
+import { pingresp } from '../packets/encode.ts';
+import type { Peer } from '../access/identity.ts';
+import type { Content, Delivery, Message, Terms } from '../routing/message.ts';
+import type { WireFault } from '../packets/packet-body.ts';
+import { protocolError } from '../packets/packet-body.ts';
+import type {
+  AcknowledgementType,
+  ConnectPacket,
+  DisconnectPacket,
+  IncomingPacket,
+  SubscribePacket,
+} from '../packets/packets.ts';
+import { Publisher } from './publisher.ts';
+import type { PublisherAnswers, PublisherContext } from './publisher.ts';
+import { failureFrom, reasonCode, reasonCodeOf } from '../packets/reason-codes.ts';
+import type { ReasonCode } from '../packets/reason-codes.ts';
+import type { Client, Session } from '../routing/session.ts';
+import { sessionExpirySecondsMax } from '../routing/sessions.ts';
+import type { SubscriberContext } from './subscriber.ts';
+import { subscribe, unsubscribe } from './subscriber.ts';
+import type { Flushable, Turn } from '../store/turn.ts';
+import type { Wills } from '../routing/wills.ts';
+import { PacketReader } from '../packets/wire.ts';
+
+export interface ConnectionContext extends PublisherContext, SubscriberContext {
+  readonly turn: Turn;
+  readonly wills: Wills;
+  /** Milliseconds that never go back. */
+  readonly monotonicMs: () => number;
+  readonly onClosed: (connection: Connection) => void;
+}
+
+/** A client that does not read its last packets is not waited for. */
+const lingerMs = 2000;
+
+/** What there is once a CONNECT was accepted. */
+interface Conversation {
+  readonly session: Session;
+  readonly dialect: Dialect;
+  readonly publisher: Publisher;
+}
+
+export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
+  readonly peer: Peer;
+  readonly #socket: TLSSocket;
+  readonly #context: ConnectionContext;
+  readonly #reader: PacketReader;
+  #conversation: Conversation | undefined;
+  /** When silence counts as the end: first for CONNECT, then by keep-alive. */
+  #silenceMs: number;
+  #heardMs: number;
+  #out: Buffer[] = [];
+  #outBytes = 0;
+  #isPausedForOutput = false;
+  #isClosed = false;
+
+  constructor(socket: TLSSocket, peer: Peer, context: ConnectionContext) {
+    this.peer = peer;
+    this.#socket = socket;
+    this.#context = context;
+    this.#heardMs = context.monotonicMs();
+    this.#silenceMs = context.limits.connectSeconds * 1000;
+    this.#reader = new PacketReader(context.limits.connectBytesMax, (packet) => {
+      this.#receive(packet);
+      return !this.#isClosed;
+    });
+    const { turn } = context;
+    socket.on('data', (chunk: Buffer) => turn.guard(() => this.#read(chunk)));
+    socket.on('drain', () => turn.guard(() => this.#drained()));
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      turn.guard(() => this.close(error.code ?? 'socket_error')),
+    );
+    socket.once('close', () => turn.guard(() => this.close('connection_lost')));
+  }
+
+  get clientId(): string | undefined {
+    return this.#conversation?.session.clientId;
+  }
+
+  /** Whether it has been silent for longer than it may; a connection that has not said CONNECT counts from its start. */
+  isSilent(nowMs: number): boolean {
+    return nowMs - this.#heardMs > this.#silenceMs;
+  }
+
+  get hasSession(): boolean {
+    return this.#conversation !== undefined;
+  }
+
+  get isReady(): boolean {
+    return !this.#isClosed && this.#pendingBytes() < this.#context.limits.outputBytesMax;
+  }
+
+  send(delivery: Delivery, message: Message): boolean {
+    return this.#writePublish(message, delivery, delivery.packetId, delivery.duplicate);
+  }
+
+  release(packetId: number, isKnown: boolean): void {
+    this.acknowledge('pubrel', packetId, isKnown ? reasonCode.success : reasonCode.packetIdentifierNotFound);
+  }
+
+  sendNow(content: Content, terms: Terms): boolean {
+    if (!this.isReady) return false;
+    if (!this.#writePublish(content, terms, 0, false)) {
+      this.#context.measures.dropped.inc({ reason: 'packet_too_large' });
+    }
+    return true;
+  }
+
+  acknowledge(type: AcknowledgementType, packetId: number, code: ReasonCode, why?: string): void {
+    this.#write((this.#conversation?.dialect ?? mqtt3).acknowledgement(type, packetId, code, why));
+  }
+
+  /** Writes all that this turn answered, once, after its commit. */
+  flush(): void {
+    if (this.#outBytes > 0 && !this.#socket.destroyed) {
+      const bytes =
+        this.#out.length === 1 ? (this.#out[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#out, this.#outBytes);
+      this.#out = [];
+      this.#outBytes = 0;
+      this.#conversation?.publisher.flushed();
+      const isTaken = this.#socket.write(bytes);
+      // One that does not read its acknowledgements is not read from either.
+      if (this.#socket.writableLength >= this.#context.limits.outputBytesMax) {
+        this.#isPausedForOutput = true;
+        this.#socket.pause();
+      } else if (isTaken) {
+        // The turn's output alone may have stopped the delivery; no drain event follows then.
+        this.#context.turn.guard(() => this.#conversation?.session.queue.pump());
+      }
+    }
+    if (this.#isClosed) this.#socket.destroySoon();
+  }
+
+  /** Ends the connection after what was already answered; publishes the will unless the client said goodbye. */
+  close(reason: string): void {
+    this.#end(reason, reason);
+  }
+
+  /** Ends the connection because of what the client sent. */
+  refuse(fault: WireFault): void {
+    if (this.#isClosed) return;
+    const { measures, log } = this.#context;
+    measures.refusals.inc({ reason: fault.reason });
+    log.warn({ identity: this.peer.identity, clientId: this.clientId, ...fault }, 'packet.refused');
+    if (!this.hasSession) this.#refuseBeforeConnect(fault);
+    this.#end(fault.reason, fault.detail);
+  }
+
+  /** Ends the connection at once, with nothing more written: the store failed, and no answer would be true. */
+  abort(reason: string): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#out = [];
+    this.#outBytes = 0;
+    this.#context.measures.disconnects.inc({ reason });
+    this.#context.onClosed(this);
+    this.#socket.destroy();
+  }
+
+  /** @returns false if the client takes no packet so large */
+  #writePublish(content: Content, terms: Terms, packetId: number, duplicate: boolean): boolean {
+    const { clock, measures } = this.#context;
+    const dialect = this.#conversation?.dialect ?? mqtt3;
+    const nowMs = content.expiresMs === undefined ? 0 : clock();
+    const header = dialect.publishHeader(content, terms, packetId, duplicate, nowMs);
+    if (header === undefined) return false;
+    this.#write(header);
+    this.#write(content.payload);
+    measures.traffic.sent++;
+    return true;
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#isClosed) return;
+    this.#heardMs = this.#context.monotonicMs();
+    const fault = this.#reader.push(chunk);
+    if (fault !== undefined) this.refuse(fault);
+  }
+
+  /** @param why - for the client, if it wants to know */
+  #end(reason: string, why: string): void {
+    if (this.#isClosed) return;
+    const { turn, sessions, wills, measures, log, onClosed } = this.#context;
+    const conversation = this.#conversation;
+    this.#sayWhy(reason, why);
+    this.#isClosed = true;
+    this.#conversation = undefined;
+    measures.disconnects.inc({ reason });
+    log.info(
+      { identity: this.peer.identity, clientId: conversation?.session.clientId, reason },
+      'connection.closed',
+    );
+    onClosed(this);
+    this.#socket.setTimeout(lingerMs, () => this.#socket.destroy());
+    turn.flushLater(this);
+    if (conversation === undefined) return;
+    sessions.close(conversation.session);
+    wills.connectionEnded(conversation.session);
+  }
+
+  /** [MQTT-4.13.1-1], [MQTT-3.14.0-1]: nobody is told before the CONNACK. */
+  #sayWhy(reason: string, why: string): void {
+    const code = reasonCodeOf(reason);
+    if (code === undefined) return;
+    const farewell = this.#conversation?.dialect.disconnect(code, why);
+    if (farewell !== undefined) this.#write(farewell);
+  }
+
+  #refuseBeforeConnect({ reason, detail }: WireFault): void {
+    const { version } = this.#reader;
+    const code = reasonCodeOf(reason);
+    // [MQTT-3.1.2-2]: an unacceptable protocol level is answered before the end; MQTT 5 §4.13: so is any CONNECT of it.
+    if (reason === 'unsupported_version') this.#write(refusal(4, [1, reasonCode.unsupportedVersion], detail));
+    else if (version === 5 && code !== undefined) this.#write(refusal(version, [0, code], detail));
+  }
+
+  #receive(packet: IncomingPacket): void {
+    const conversation = this.#conversation;
+    if (conversation === undefined) {
+      if (packet.type === 'connect') this.#connect(packet);
+      else this.refuse({ reason: 'unexpected_packet', detail: `${packet.type} before CONNECT` }); // [MQTT-3.1.0-1]
+      return;
+    }
+    const { session, publisher, dialect } = conversation;
+    switch (packet.type) {
+      case 'publish':
+        return publisher.publish(packet);
+      case 'puback':
+      case 'pubrec':
+      case 'pubcomp':
+        return this.#answered(conversation, packet.type, packet.packetId, packet.reasonCode);
+      case 'pubrel':
+        return publisher.released(packet.packetId);
+      case 'subscribe':
+        return this.#subscribe(conversation, packet);
+      case 'unsubscribe':
+        return this.#write(
+          dialect.unsuback(packet.packetId, unsubscribe(session, packet.filters, this.#context)),
+        );
+      case 'pingreq':
+        return this.#write(pingresp);
+      case 'disconnect':
+        return this.#disconnected(session, packet);
+      case 'connect':
+        return this.refuse({ reason: 'unexpected_packet', detail: 'a second CONNECT' }); // [MQTT-3.1.0-2]
+      case 'auth':
+        // [MQTT-4.12.0-7]: no method was agreed on.
+        return this.refuse(protocolError('AUTH without an authentication method'));
+    }
+  }
+
+  #answered(
+    { session: { queue }, dialect }: Conversation,
+    type: 'puback' | 'pubrec' | 'pubcomp',
+    packetId: number,
+    code: number,
+  ): void {
+    if (dialect.version === 5 && queue.isWrongAnswer(type, packetId)) {
+      return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.3.2-4], [MQTT-4.3.3-8]
+    }
+    if (type === 'puback') return queue.acknowledged(packetId);
+    if (type === 'pubcomp') return queue.completed(packetId);
+    return code >= failureFrom ? queue.refused(packetId) : queue.received(packetId);
+  }
+
+  #connect(connect: ConnectPacket): void {
+    const { limits, sessions, wills, log } = this.#context;
+    const { identity } = this.peer;
+    const checked = checkConnect(connect, identity, this.#context);
+    if ('refusal' in checked) return this.#refuseConnect(connect, checked.refusal);
+    const { clientId, terms } = checked;
+    const { session, present } = sessions.open(identity, clientId, this, terms);
+    const dialect = connect.version === 5 ? new Mqtt5(connect) : mqtt3;
+    const publisher = new Publisher(session, dialect.version, this.#context, this);
+    this.#conversation = { session, dialect, publisher };
+    wills.replace(session, checked.will, this.peer);
+    this.#silenceMs = checked.keepAliveSeconds * 1500; // [MQTT-3.1.2-24], [MQTT-3.1.2-22]
+    this.#reader.packetBytesMax = limits.packetBytesMax;
+    log.info(
+      {
+        identity,
+        clientId,
+        version: connect.version,
+        sessionPresent: present,
+        queued: session.queue.messages,
+      },
+      'session.opened',
+    );
+    const answer = acceptance(connect, checked, { present, identity }, limits);
+    if (answer === undefined) return this.#end('client_packet_size', 'the client takes no packet so large');
+    this.#write(answer);
+    session.queue.attach(this, dialect.receiveMaximum);
+  }
+
+  #refuseConnect({ clientId, version }: ConnectPacket, reason: ConnectRefusal): void {
+    const { measures, log } = this.#context;
+    measures.refusals.inc({ reason });
+    if (reason === 'will_denied') measures.denials.inc({ action: 'will' });
+    log.warn({ identity: this.peer.identity, clientId: clientId.slice(0, 64), reason }, 'session.refused');
+    this.#write(refusal(version, connackCodes[reason], reason));
+    this.close(reason);
+  }
+
+  #subscribe({ session, dialect }: Conversation, packet: SubscribePacket): void {
+    const outcome = subscribe(session, packet, this.#context);
+    if ('reason' in outcome) return this.refuse(outcome);
+    this.#write(dialect.suback(packet.packetId, outcome.codes)); // [MQTT-3.8.4-5], [MQTT-3.8.4-6]
+    return outcome.replay();
+  }
+
+  #disconnected(session: Session, { reasonCode: code, properties }: DisconnectPacket): void {
+    const { sessions, wills, limits, log } = this.#context;
+    const { sessionExpirySeconds } = properties;
+    if (sessionExpirySeconds !== undefined) {
+      if (session.expirySeconds === 0 && sessionExpirySeconds > 0) {
+        return this.refuse(protocolError('a session that was to end with its connection cannot outlive it')); // §3.14.2.2.2
+      }
+      sessions.changeExpiry(session, Math.min(sessionExpirySeconds, sessionExpirySecondsMax(limits)));
+    }
+    if (code === reasonCode.success) {
+      wills.discard(session); // [MQTT-3.14.4-3]
+      return this.close('disconnected');
+    }
+    const { identity, clientId } = session;
+    const detail = properties.reasonString?.slice(0, 256);
+    log.info({ identity, clientId, reasonCode: code, detail }, 'client.disconnected');
+    return this.close('disconnected_with_reason');
+  }
+
+  #drained(): void {
+    if (this.#isPausedForOutput) {
+      this.#isPausedForOutput = false;
+      this.#socket.resume();
+    }
+    this.#conversation?.session.queue.pump();
+  }
+
+  #pendingBytes(): number {
+    return this.#outBytes + this.#socket.writableLength;
+  }
+
+  #write(bytes: Buffer): void {
+    this.#out.push(bytes);
+    this.#outBytes += bytes.length;
+    this.#context.turn.flushLater(this);
+  }
+}

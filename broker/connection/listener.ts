@@ -1,0 +1,140 @@
+/** The TLS listener: mutual TLS 1.2 or 1.3 against pinned roots, bounded before anybody has shown who it is. */
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer } from 'node:tls';
+import type { Server, TLSSocket } from 'node:tls';
+import type { TlsIdentity } from '../../pki/identity.ts';
+import { PkiError } from '../../pki/errors.ts';
+import type { Endpoint } from '../../runtime/config.ts';
+import type { Log } from '../../runtime/log.ts';
+import { claimedName } from '../access/identity.ts';
+import type { Peer, PeerVerifier } from '../access/identity.ts';
+import type { BrokerLimits } from '../limits.ts';
+import type { Measures } from '../measures.ts';
+
+export interface ListenerOptions {
+  readonly endpoint: Endpoint;
+  readonly identity: TlsIdentity;
+  readonly verifier: PeerVerifier;
+  readonly limits: Pick<BrokerLimits, 'connectionsMax' | 'handshakeSeconds'>;
+  readonly measures: Measures;
+  readonly log: Log;
+  /** A connection whose certificate is verified; false if it cannot be served now. */
+  readonly onPeer: (socket: TLSSocket, peer: Peer) => boolean;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Takes no more connections; those that stand are the caller's. */
+  close(): Promise<void>;
+}
+
+/** For TLS 1.2 the one suite of DESIGN §6; the rest is TLS 1.3. */
+const ciphers = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+].join(':');
+
+/** Key exchange, and for TLS 1.2 also the curves that a certificate may be on (RFC 8422 §5.1.1). */
+const groups = [
+  'X25519',
+  'P-256',
+  'P-384',
+  'P-521',
+  'brainpoolP256r1',
+  'brainpoolP384r1',
+  'brainpoolP512r1',
+].join(':');
+
+/** @throws the system's error if the address cannot be had */
+export async function startListener(options: ListenerOptions): Promise<Listener> {
+  const { endpoint, identity, limits, measures, log } = options;
+  const server = createServer({
+    key: identity.privateKeyPem,
+    cert: identity.chainPem,
+    ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
+    requestCert: true,
+    // `admit` refuses instead: Node would destroy the socket without saying whose it was and why.
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.2',
+    ciphers,
+    honorCipherOrder: true,
+    ecdhCurve: groups,
+    handshakeTimeout: limits.handshakeSeconds * 1000,
+    noDelay: true, // an acknowledgement must not wait for the next one
+  });
+  server.maxConnections = limits.connectionsMax;
+  server.on('drop', (data) => {
+    measures.refusals.inc({ reason: 'connections_max' });
+    log.warn({ address: data?.remoteAddress, reason: 'connections_max' }, 'connection.refused');
+  });
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    measures.refusals.inc({ reason: 'tls' });
+    log.warn(
+      { address: socket.remoteAddress, reason: error.code ?? 'tls', detail: error.message },
+      'connection.refused',
+    );
+    socket.destroy();
+  });
+  // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
+  const handshaking = new Map<string, Socket>();
+  server.on('connection', (socket: Socket) => {
+    const key = peerKey(socket);
+    handshaking.set(key, socket);
+    socket.once('close', () => handshaking.delete(key));
+  });
+  server.on('secureConnection', (socket) => {
+    handshaking.delete(peerKey(socket));
+    admit(socket, options);
+  });
+  await listen(server, endpoint);
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of handshaking.values()) socket.destroy();
+      }),
+  };
+}
+
+function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerOptions): void {
+  const address = socket.remoteAddress;
+  // Until a connection takes it over, an error must not end the process.
+  socket.on('error', (error) => log.debug({ address, detail: error.message }, 'socket.failed'));
+  const refuse = (reason: string, detail?: string): void => {
+    measures.refusals.inc({ reason });
+    log.warn({ identity: claimedName(socket), address, reason, detail }, 'connection.refused');
+    socket.destroy();
+  };
+  if (!socket.authorized) {
+    // OpenSSL's own judgement of the chain; in the field stands its code, whatever the type says.
+    refuse('tls', String(socket.authorizationError));
+    return;
+  }
+  let peer: Peer;
+  try {
+    peer = verifier.verify(socket);
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    refuse(error.code, error.message);
+    return;
+  }
+  if (!onPeer(socket, peer)) refuse('unavailable');
+}
+
+/** The same for a TLS socket and the TCP socket below it. */
+function peerKey({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress ?? ''} ${remotePort ?? ''}`;
+}
+
+function listen(server: Server, endpoint: Endpoint): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(endpoint.port, endpoint.host, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+}

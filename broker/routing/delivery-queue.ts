@@ -1,0 +1,395 @@
+/** One session's outgoing QoS 1 and 2 messages: what waits, what is in flight, and what must be sent again. */
+import assert from 'node:assert/strict';
+import type { Clock } from '../../domain/clock.ts';
+import type { BrokerLimits } from '../limits.ts';
+import type { Delivery, Message, Terms } from './message.ts';
+import { isExpired, messageBytes } from './message.ts';
+import type { Store, StoredDelivery } from '../store/store.ts';
+
+/** Where deliveries go: a connection, or the link upstream. */
+export interface Outlet {
+  /** False pauses this session's delivery, and nobody else's, until `pump` is called. */
+  readonly isReady: boolean;
+  /** @returns false if the client takes no message so large: it is dropped */
+  send(delivery: Delivery, message: Message): boolean;
+  /** @param isKnown - whether there is such a delivery */
+  release(packetId: number, isKnown: boolean): void;
+}
+
+export interface QueueOptions {
+  /** Where the queue rests; undefined for a clean session, whose queue ends with its connection. */
+  readonly stored: { readonly store: Store; readonly session: number } | undefined;
+  readonly limits: Pick<
+    BrokerLimits,
+    | 'inFlightMax'
+    | 'queuedMessagesMax'
+    | 'queuedBytesMax'
+    | 'memoryQueuedMessagesMax'
+    | 'memoryQueuedBytesMax'
+  >;
+  readonly clock: Clock;
+  /** Asked again at delivery, for rights may have changed since the message was queued. */
+  readonly mayReceive: (topic: string) => boolean;
+  /** @param dropped - how many this queue has dropped since the start, this one included */
+  readonly onDropped: (reason: DropReason, dropped: number) => void;
+}
+
+/** What the store has of a queue. */
+export interface ExistingQueue {
+  readonly messages: number;
+  readonly bytes: number;
+  readonly lastSequence: number;
+  /** The last sequence that the client may have seen; undefined if nobody knows. */
+  readonly lastSent: number | undefined;
+}
+
+export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
+
+/** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
+const packetIdMax = 65_535;
+/** How many stored deliveries are in memory at once; also what one page reads. */
+const pageDeliveries = 128;
+
+export class DeliveryQueue {
+  readonly #options: QueueOptions;
+  readonly #inFlight = new Map<number, Delivery>();
+  #outlet: Outlet | undefined;
+  /** The smaller of the configured window and the client's. */
+  #inFlightMax = 0;
+  /** What follows in order, from `#head` on. */
+  #loaded: Delivery[] = [];
+  #head = 0;
+  /** Stored deliveries after the last loaded one. */
+  #isMoreOnDisk = false;
+  #lastLoaded = 0;
+  #lastTaken = 0;
+  #lastSequence = 0;
+  /** Up to here the client may have seen the messages on an earlier connection. */
+  #lastSent = 0;
+  /** After a crash nobody knows what was sent: at most the first window of what was left then, */
+  #unknownSent = 0;
+  /** up to this sequence. */
+  #unknownUpTo = 0;
+  #messages = 0;
+  #bytes = 0;
+  #dropped = 0;
+
+  constructor(options: QueueOptions, existing?: ExistingQueue) {
+    this.#options = options;
+    if (existing === undefined) return;
+    this.#messages = existing.messages;
+    this.#bytes = existing.bytes;
+    this.#lastSequence = existing.lastSequence;
+    if (existing.lastSent === undefined) {
+      this.#unknownSent = options.limits.inFlightMax;
+      this.#unknownUpTo = existing.lastSequence;
+    } else {
+      this.#lastSent = existing.lastSent;
+    }
+    this.#isMoreOnDisk = true;
+  }
+
+  /** Unacknowledged messages, those in flight included. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** The last sequence that the client may have seen; undefined while nobody knows. */
+  get lastSent(): number | undefined {
+    return this.#unknownSent > 0 && this.#lastSent < this.#unknownUpTo ? undefined : this.#lastSent;
+  }
+
+  /** Whether one more message would exceed a bound. */
+  isFullFor(bytes: number): boolean {
+    const { limits, stored } = this.#options;
+    const messagesMax = stored === undefined ? limits.memoryQueuedMessagesMax : limits.queuedMessagesMax;
+    const bytesMax = stored === undefined ? limits.memoryQueuedBytesMax : limits.queuedBytesMax;
+    return this.#messages >= messagesMax || this.#bytes + bytes > bytesMax;
+  }
+
+  /** Appends a message, dropping the oldest that wait if it has to. */
+  enqueue(message: Message, qos: 1 | 2, { retain, identifiers, share }: Terms): void {
+    const bytes = messageBytes(message);
+    while (this.isFullFor(bytes)) {
+      if (!this.#dropOldest()) {
+        // Everything that counts is in flight: then the new one is what cannot be kept.
+        this.#options.onDropped('queue_full', ++this.#dropped);
+        if (this.#options.stored !== undefined) this.#releaseMessage(message);
+        return;
+      }
+    }
+    const sequence = ++this.#lastSequence;
+    const delivery: Delivery = {
+      sequence,
+      packetId: packetIdOf(sequence),
+      qos,
+      retain,
+      identifiers,
+      share,
+      bytes,
+      state: 'queued',
+      message,
+      duplicate: false,
+    };
+    this.#messages++;
+    this.#bytes += bytes;
+    const { stored } = this.#options;
+    if (stored === undefined) {
+      this.#loaded.push(delivery);
+      return;
+    }
+    stored.store.enqueue(stored.session, delivery, message.id);
+    const isRoom = this.#loaded.length - this.#head < pageDeliveries;
+    if (this.#outlet !== undefined && !this.#isMoreOnDisk && isRoom) {
+      this.#loaded.push(delivery);
+      this.#lastLoaded = sequence;
+    } else {
+      this.#isMoreOnDisk = true;
+    }
+  }
+
+  /**
+   * The client is connected: what is in flight goes out again in its order [MQTT-4.4.0-1], then what waits.
+   *
+   * @param receiveMaximum - messages that it takes unacknowledged [MQTT-3.3.4-9]
+   */
+  attach(outlet: Outlet, receiveMaximum = Infinity): void {
+    assert(this.#outlet === undefined, 'a queue has one outlet at a time');
+    this.#outlet = outlet;
+    this.#inFlightMax = Math.min(this.#options.limits.inFlightMax, receiveMaximum);
+    this.pump();
+  }
+
+  /** The client is gone. A stored queue rests on disk alone; it is read again in order on the next connect. */
+  detach(): void {
+    this.#outlet = undefined;
+    this.#inFlight.clear();
+    this.#loaded = [];
+    this.#head = 0;
+    this.#lastLoaded = 0;
+    this.#lastTaken = 0;
+    this.#isMoreOnDisk = this.#messages > 0;
+  }
+
+  /** Sends while the window has room and the outlet takes it. */
+  pump(): void {
+    while (this.#outlet?.isReady === true && this.#inFlight.size < this.#inFlightMax) {
+      const delivery = this.#peek();
+      // A window is far smaller than the identifiers, but one that a client never acknowledges blocks its own.
+      if (delivery === undefined || this.#inFlight.has(delivery.packetId)) return;
+      this.#head++;
+      this.#lastTaken = delivery.sequence;
+      this.#send(this.#outlet, delivery);
+    }
+  }
+
+  /** PUBACK. One for an unknown identifier, or of a QoS 2 message, means nothing. */
+  acknowledged(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery === undefined || delivery.qos !== 1) return;
+    this.#finish(delivery);
+    this.pump();
+  }
+
+  /** PUBREC: the message has arrived; its identifier is freed by PUBCOMP. */
+  received(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.state === 'sent' && delivery.qos === 2) {
+      const { stored } = this.#options;
+      stored?.store.releaseDelivery(stored.session, delivery.sequence);
+      this.#releaseMessage(delivery.message);
+      delivery.state = 'released';
+      delivery.message = undefined;
+    }
+    // [MQTT-4.3.3-1]; also for an unknown identifier, so that a client with an older state can end its exchange.
+    this.#outlet?.release(packetId, delivery?.state === 'released');
+  }
+
+  /** PUBREC with a reason why not: the exchange is over (MQTT 5 §4.3.3). */
+  refused(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.state !== 'sent' || delivery.qos !== 2) return;
+    this.#finish(delivery);
+    this.pump();
+  }
+
+  /** PUBCOMP. */
+  completed(packetId: number): void {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery?.state !== 'released') return;
+    this.#finish(delivery);
+    this.pump();
+  }
+
+  /** Lets go of what has expired among the oldest `limit` messages of a stored queue whose client is away. */
+  dropExpired(nowMs: number, limit: number): void {
+    const { stored, onDropped } = this.#options;
+    if (stored === undefined || this.#outlet !== undefined) return;
+    const { store, session } = stored;
+    for (const { sequence, bytes, message, pending } of store.expiredDeliveries(session, nowMs, limit)) {
+      onDropped('message_expired', ++this.#dropped);
+      this.#messages--;
+      this.#bytes -= bytes;
+      store.deleteDelivery(session, sequence);
+      store.releaseMessage(message, pending);
+    }
+    this.#isMoreOnDisk = this.#messages > 0;
+  }
+
+  /**
+   * What came through shared subscriptions and may go to another member, in order, once this session has ended:
+   * neither what was acknowledged nor what of QoS 2 its client may have [MQTT-4.8.2-5].
+   */
+  *shared(): Generator<{ readonly delivery: Delivery; readonly message: Message }> {
+    const { stored } = this.#options;
+    if (stored === undefined) {
+      for (const delivery of [...this.#inFlight.values(), ...this.#loaded.slice(this.#head)]) {
+        if (this.#mayMove(delivery, 0)) yield { delivery, message: delivery.message };
+      }
+      return;
+    }
+    for (let after = 0, place = 0; ;) {
+      const rows = stored.store.readQueue(stored.session, after, pageDeliveries);
+      for (const row of rows) {
+        const delivery = loadedDelivery(row);
+        if (this.#mayMove(delivery, place++)) yield { delivery, message: delivery.message };
+      }
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      after = last.sequence;
+    }
+  }
+
+  /** @param place - in the queue, from 0 */
+  #mayMove(delivery: Delivery, place: number): delivery is Delivery & { message: Message } {
+    if (delivery.share === undefined || delivery.message === undefined) return false;
+    const isUnknown = place < this.#unknownSent && delivery.sequence <= this.#unknownUpTo;
+    const mayBeSeen = delivery.sequence <= this.#lastSent || isUnknown;
+    return delivery.qos === 1 || !mayBeSeen;
+  }
+
+  /** Whether an answer belongs to another exchange than the message's (MQTT 5 §4.3); an unknown identifier is none. */
+  isWrongAnswer(type: 'puback' | 'pubrec' | 'pubcomp', packetId: number): boolean {
+    const delivery = this.#inFlight.get(packetId);
+    if (delivery === undefined) return false;
+    if (delivery.qos === 1) return type !== 'puback';
+    return type === 'puback' || (type === 'pubcomp' && delivery.state !== 'released');
+  }
+
+  #send(outlet: Outlet, delivery: Delivery): void {
+    const { message } = delivery;
+    if (message !== undefined) {
+      if (!this.#options.mayReceive(message.topic)) return this.#drop(delivery, 'no_longer_allowed');
+      // [MQTT-3.3.2-5]
+      if (message.expiresMs !== undefined && isExpired(message, this.#options.clock())) {
+        return this.#drop(delivery, 'message_expired');
+      }
+    }
+    const isUnknown = this.#unknownSent > 0 && delivery.sequence <= this.#unknownUpTo;
+    delivery.duplicate = delivery.sequence <= this.#lastSent || isUnknown;
+    if (isUnknown) this.#unknownSent--;
+    this.#lastSent = Math.max(this.#lastSent, delivery.sequence);
+    this.#inFlight.set(delivery.packetId, delivery);
+    if (message === undefined) {
+      delivery.state = 'released';
+      outlet.release(delivery.packetId, true);
+      return undefined;
+    }
+    delivery.state = 'sent';
+    // [MQTT-3.1.2-25]: then it counts as delivered.
+    return outlet.send(delivery, message) ? undefined : this.#drop(delivery, 'packet_too_large');
+  }
+
+  #drop(delivery: Delivery, reason: DropReason): void {
+    this.#options.onDropped(reason, ++this.#dropped);
+    this.#finish(delivery);
+  }
+
+  #finish(delivery: Delivery): void {
+    const { stored } = this.#options;
+    this.#inFlight.delete(delivery.packetId);
+    this.#messages--;
+    this.#bytes -= delivery.bytes;
+    if (stored === undefined) return;
+    stored.store.deleteDelivery(stored.session, delivery.sequence);
+    this.#releaseMessage(delivery.message);
+  }
+
+  #releaseMessage(message: Message | undefined): void {
+    if (message === undefined || message.id === 0) return;
+    this.#options.stored?.store.releaseMessage(message.id, message.storedTargets);
+  }
+
+  #peek(): Delivery | undefined {
+    if (this.#head < this.#loaded.length) {
+      // A shift() for each delivery would move the whole queue each time.
+      if (this.#head > 1024) {
+        this.#loaded.splice(0, this.#head);
+        this.#head = 0;
+      }
+      return this.#loaded[this.#head];
+    }
+    this.#loaded = [];
+    this.#head = 0;
+    if (this.#isMoreOnDisk) this.#readPage();
+    return this.#loaded[0];
+  }
+
+  #readPage(): void {
+    const { stored } = this.#options;
+    if (stored === undefined) return;
+    const rows = stored.store.readQueue(stored.session, this.#lastLoaded, pageDeliveries);
+    this.#loaded = rows.map(loadedDelivery);
+    this.#isMoreOnDisk = rows.length === pageDeliveries;
+    this.#lastLoaded = rows.at(-1)?.sequence ?? this.#lastLoaded;
+  }
+
+  /** @returns whether there was one that waits; what is in flight stays */
+  #dropOldest(): boolean {
+    const { stored } = this.#options;
+    const [row] = stored === undefined ? [] : stored.store.readQueue(stored.session, this.#lastTaken, 1);
+    const oldest = stored === undefined ? this.#loaded[this.#head] : row && loadedDelivery(row);
+    if (oldest === undefined || oldest.message === undefined) return false;
+    if (this.#loaded[this.#head]?.sequence === oldest.sequence) this.#head++;
+    this.#lastTaken = Math.max(this.#lastTaken, oldest.sequence);
+    this.#lastLoaded = Math.max(this.#lastLoaded, oldest.sequence);
+    this.#drop(oldest, 'queue_full');
+    return true;
+  }
+}
+
+function loadedDelivery(row: StoredDelivery): Delivery {
+  const { message } = row;
+  return {
+    sequence: row.sequence,
+    packetId: packetIdOf(row.sequence),
+    qos: row.qos,
+    retain: row.retain,
+    identifiers: row.identifiers,
+    share: row.share,
+    bytes: row.bytes,
+    state: row.released ? 'released' : 'queued',
+    message: message && {
+      id: message.id,
+      storedTargets: message.pending,
+      topic: message.topic,
+      payload: message.payload,
+      properties: message.properties,
+      expiresMs: message.expiresMs,
+    },
+    duplicate: false,
+  };
+}
+
+/** The identifier follows from the sequence, so a restart sends the same message under the same one [MQTT-4.4.0-1]. */
+function packetIdOf(sequence: number): number {
+  return ((sequence - 1) % packetIdMax) + 1;
+}

@@ -1,0 +1,257 @@
+/** The way of a message: from one publisher to every session that subscribed, through what is retained and what is stored. */
+import type { Clock } from '../../domain/clock.ts';
+import { filterCovers } from '../../domain/topic.ts';
+import type { BrokerLimits } from '../limits.ts';
+import type { Measures } from '../measures.ts';
+import type { Content, Message, Origin, Publication, Qos, Terms } from './message.ts';
+import { isExpired, messageBytes, noBytes } from './message.ts';
+import { RetainedMessages } from './retained.ts';
+import type { Grant, Route } from './routes.ts';
+import { grantOf, routeTo } from './routes.ts';
+import type { Session, Subscription } from './session.ts';
+import type { ShareGroup } from './share-groups.ts';
+import type { Sessions } from './sessions.ts';
+import type { Store } from '../store/store.ts';
+
+export interface HubOptions {
+  readonly store: Store;
+  readonly sessions: Sessions;
+  readonly limits: BrokerLimits;
+  /** What happens when the stored queue of a receiver is full. */
+  readonly queueFull: 'refuse' | 'drop-oldest';
+  readonly measures: Measures;
+  readonly clock: Clock;
+}
+
+/** Why a message was not taken; then nothing of it is kept, and the publisher is not told that it arrived. */
+export type PublishRefusal = 'queue_full' | 'retained_full';
+export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
+
+interface TopicRoutes {
+  readonly alone: readonly Route[];
+  /** Of each, one member gets it. */
+  readonly groups: readonly ShareGroup[];
+}
+
+/** Far more topics than are in use between two changes of subscriptions. */
+const routesMax = 20_000;
+
+export class Hub {
+  readonly #options: HubOptions;
+  readonly #sessions: Sessions;
+  readonly #retained: RetainedMessages;
+  /** Matching, best QoS and rights of a topic, until a subscription changes. */
+  #routes = new Map<string, TopicRoutes>();
+  #routesVersion = 0;
+  readonly #systemTopics = new Map<string, () => string>();
+  readonly #observers = new Map<string, (payload: Buffer) => void>();
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#sessions = options.sessions;
+    this.#retained = new RetainedMessages(options.store, options.limits.retainedMax);
+    options.sessions.whenEnded((session) => this.#passOn(session));
+  }
+
+  get retainedCount(): number {
+    return this.#retained.size;
+  }
+
+  retainedPayload(topic: string): Buffer | undefined {
+    return this.#retained.get(topic)?.payload;
+  }
+
+  /**
+   * Carries one message to everyone who subscribed to it. The caller has checked the right to publish, and answers
+   * the publisher after the commit of this turn.
+   *
+   * @param publisher - undefined for what no connected session published, as a will
+   */
+  publish(publication: Publication, publisher: Session | undefined): PublishOutcome {
+    const { topic, payload, retain, origin } = publication;
+    const bytes = messageBytes(publication);
+    const { alone, groups } = this.#routesOf(topic);
+    const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication.qos, bytes);
+    if (routes === undefined) return 'queue_full';
+    let targets = 0;
+    let storedTargets = 0;
+    for (const route of routes) {
+      const grant = grantFor(route, publisher, origin);
+      if (grant === undefined) continue;
+      targets++;
+      const { session } = route;
+      if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
+      if (this.#options.queueFull === 'refuse' && session.queue.isFullFor(bytes)) return 'queue_full';
+      storedTargets++;
+    }
+    if (retain && !this.#retained.put(publication)) return 'retained_full';
+    // At QoS 0 nothing is queued, so the publication itself will do.
+    const message = publication.qos === 0 ? undefined : this.#messageFor(publication, storedTargets);
+    for (const route of routes) {
+      const grant = grantFor(route, publisher, origin);
+      if (grant === undefined) continue;
+      if (message === undefined) this.#sendNow(route.session, grant, publication.retain, publication);
+      else this.#deliver(route.session, grant, publication, message);
+    }
+    this.#options.measures.traffic.received++;
+    this.#observers.get(topic)?.(payload);
+    return targets === 0 ? 'no_subscribers' : 'routed';
+  }
+
+  /** Sends what is retained under a filter, with the retain flag set [MQTT-3.3.1-8], and what `$SYS` says now. */
+  replay(session: Session, filter: string, subscription: Subscription): void {
+    const { qos: granted, identifiers } = grantOf([subscription]);
+    const nowMs = this.#options.clock();
+    for (const content of this.#retained.matching(filter)) {
+      const { topic, qos: published, origin } = content;
+      if (isLoop(session, origin) || isExpired(content, nowMs)) continue;
+      if (!this.#sessions.mayReceive(session, topic)) continue;
+      const terms = { qos: lesser(granted, published), retain: true, identifiers, share: undefined };
+      if (terms.qos === 0) {
+        session.client?.sendNow(content, terms);
+      } else {
+        const message = this.#messageFor(content, session.storedId === undefined ? 0 : 1);
+        session.queue.enqueue(message, terms.qos, terms);
+        session.queue.pump();
+      }
+    }
+    if (!filter.startsWith('$')) return;
+    for (const [topic, value] of this.#systemTopics) {
+      if (!filterCovers(filter, topic)) continue;
+      const terms = { qos: 0, retain: true, identifiers, share: undefined } as const;
+      session.client?.sendNow(systemContent(topic, value), terms);
+    }
+  }
+
+  /** Calls back for every message on one topic, whoever published it. */
+  observe(topic: string, observer: (payload: Buffer) => void): void {
+    this.#observers.set(topic, observer);
+  }
+
+  /** Declares a topic below `$SYS`, whose value is asked for when somebody reads it. */
+  declareSystemTopic(topic: string, value: () => string): void {
+    this.#systemTopics.set(topic, value);
+  }
+
+  /** Sends the `$SYS` values to whoever subscribed to them. */
+  publishSystemTopics(): void {
+    for (const [topic, value] of this.#systemTopics) {
+      const { alone, groups } = this.#routesOf(topic);
+      const routes = this.#withMembers(alone, groups, 0, 0) ?? [];
+      if (routes.length === 0) continue;
+      const content = systemContent(topic, value);
+      for (const { session, grant } of routes) {
+        session.client?.sendNow(content, grant.plain[0]);
+      }
+    }
+  }
+
+  /** Forgets retained messages that are no longer worth sending. */
+  dropExpired(): void {
+    const dropped = this.#retained.dropExpired(this.#options.clock());
+    if (dropped > 0) this.#options.measures.dropped.inc({ reason: 'retained_expired' }, dropped);
+  }
+
+  /** @returns undefined if some group has only members whose queues are full, and those are to refuse */
+  #withMembers(
+    alone: readonly Route[],
+    groups: readonly ShareGroup[],
+    qos: Qos,
+    bytes: number,
+  ): readonly Route[] | undefined {
+    const routes = [...alone];
+    for (const group of groups) {
+      const target = group.pick(qos, bytes);
+      if (target !== undefined) routes.push({ ...target, ownGrant: target.grant });
+      else if (group.isWaitedFor(qos) && this.#options.queueFull === 'refuse') return undefined;
+      else this.#options.measures.dropped.inc({ reason: 'share_not_ready' });
+    }
+    return routes;
+  }
+
+  /** What a session that ends leaves unacknowledged of its shared subscriptions goes to their other members. */
+  #passOn({ identity, queue }: Session): void {
+    const { measures } = this.#options;
+    for (const { delivery, message } of queue.shared()) {
+      const group = this.#sessions.groups.find(identity, delivery.share ?? '');
+      const target = group?.pick(delivery.qos, delivery.bytes);
+      if (target === undefined) {
+        measures.dropped.inc({ reason: 'share_ended' });
+        continue;
+      }
+      const { session, grant } = target;
+      const isStored = session.storedId !== undefined && lesser(grant.qos, delivery.qos) > 0;
+      this.#deliver(session, grant, delivery, this.#messageFor(message, isStored ? 1 : 0));
+    }
+  }
+
+  #deliver(
+    session: Session,
+    grant: Grant,
+    sent: Pick<Publication, 'qos' | 'retain'>,
+    message: Message,
+  ): void {
+    const qos = lesser(grant.qos, sent.qos);
+    if (qos === 0) return this.#sendNow(session, grant, sent.retain, message);
+    const terms = termsOf(session, grant, qos, sent.retain);
+    session.queue.enqueue(message, qos, terms);
+    return session.queue.pump();
+  }
+
+  #sendNow(session: Session, grant: Grant, retain: boolean, content: Content): void {
+    if (session.client?.sendNow(content, termsOf(session, grant, 0, retain)) === true) return;
+    this.#options.measures.dropped.inc({ reason: 'qos0_not_ready' });
+  }
+
+  #messageFor(content: Content, storedTargets: number): Message {
+    const { topic, payload, properties, expiresMs } = content;
+    const id = storedTargets === 0 ? 0 : this.#options.store.insertMessage(content, storedTargets);
+    return { id, storedTargets, topic, payload, properties, expiresMs };
+  }
+
+  #routesOf(topic: string): TopicRoutes {
+    if (this.#routesVersion !== this.#sessions.version || this.#routes.size >= routesMax) {
+      this.#routes = new Map();
+      this.#routesVersion = this.#sessions.version;
+    }
+    let routes = this.#routes.get(topic);
+    if (routes === undefined) {
+      const alone = [...this.#sessions.matching(topic)]
+        .filter((session) => this.#sessions.mayReceive(session, topic))
+        .map((session) => routeTo(session, topic));
+      const groups = this.#sessions.groups
+        .matching(topic)
+        .filter(({ identity }) => this.#sessions.mayReceive({ identity, isCascade: false }, topic));
+      routes = { alone, groups };
+      this.#routes.set(topic, routes);
+    }
+    return routes;
+  }
+}
+
+/** What came from the upstream never goes up again. */
+function isLoop(session: Session, origin: Origin): boolean {
+  return session.isCascade && origin === 'upstream';
+}
+
+/** @returns undefined for one that is not to get this message */
+function grantFor(route: Route, publisher: Session | undefined, origin: Origin): Grant | undefined {
+  if (isLoop(route.session, origin)) return undefined;
+  return route.session === publisher ? route.ownGrant : route.grant;
+}
+
+function termsOf({ isCascade }: Session, grant: Grant, qos: Qos, isRetained: boolean): Terms {
+  // [MQTT-3.3.1-9], [MQTT-3.3.1-12]: not retained for whoever was subscribed already, unless it asked for the
+  // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
+  if (!isRetained || !(grant.retainAsPublished || isCascade)) return grant.plain[qos];
+  return { qos, retain: true, identifiers: grant.identifiers, share: grant.share };
+}
+
+function systemContent(topic: string, value: () => string): Content {
+  return { topic, payload: Buffer.from(value()), properties: noBytes, expiresMs: undefined };
+}
+
+/** [MQTT-3.8.4-6], [MQTT-3.8.4-8]: the lesser of what was published and what was granted. */
+function lesser(a: Qos, b: Qos): Qos {
+  return a < b ? a : b;
+}

@@ -1,0 +1,356 @@
+/** All sessions and their subscriptions, in memory and in the store. */
+import type { Clock } from '../../domain/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import { DeliveryQueue } from './delivery-queue.ts';
+import type { ExistingQueue } from './delivery-queue.ts';
+import type { BrokerLimits } from '../limits.ts';
+import type { Measures } from '../measures.ts';
+import type { RoleTable } from '../access/roles.ts';
+import type { Client, Session, Subscription } from './session.ts';
+import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
+import type { Store } from '../store/store.ts';
+import { ShareGroups } from './share-groups.ts';
+import { decideFilter, isShared } from '../access/shared-filter.ts';
+import { SubscriptionTree } from './subscription-tree.ts';
+import { isAllowed } from '../access/tacs.ts';
+
+export interface SessionsOptions {
+  readonly store: Store;
+  readonly roles: RoleTable;
+  readonly limits: BrokerLimits;
+  /** Of the cascade's session; undefined if none is configured, and then a stored one is dropped. */
+  readonly cascadeInFlightMax: number | undefined;
+  readonly measures: Measures;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** A session that the configuration makes, for a client that must miss nothing. */
+export interface ExpectedSession {
+  readonly identity: string;
+  readonly clientId: string;
+  /** Filters, at QoS 1. */
+  readonly subscriptions: readonly string[];
+}
+
+/** What a CONNECT says of its session. */
+export interface SessionTerms {
+  /** Nothing of an earlier one counts. */
+  readonly clean: boolean;
+  /** How long it outlives the connection, `neverExpires` for always; 0: it ends with it. */
+  readonly expirySeconds: number;
+}
+
+export type SessionRefusal = 'sessions_max' | 'sessions_per_identity_max';
+
+export class Sessions {
+  readonly groups = new ShareGroups();
+  readonly #options: SessionsOptions;
+  readonly #store: Store;
+  readonly #byKey = new Map<string, Session>();
+  readonly #countByIdentity = new Map<string, number>();
+  readonly #tree = new SubscriptionTree<Session>();
+  readonly #endListeners: ((session: Session) => void)[] = [];
+  #version = 0;
+  /** No session expires before; 0: not known. */
+  #nextExpiryMs = 0;
+  #expiring: MapIterator<Session> | undefined;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.#restore();
+  }
+
+  /** Changes whenever `matching` may answer differently. */
+  get version(): number {
+    return this.#version;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  all(): Iterable<Session> {
+    return this.#byKey.values();
+  }
+
+  find(identity: string, clientId: string): Session | undefined {
+    return this.#byKey.get(sessionKey(identity, clientId));
+  }
+
+  /** @returns why one more session of the identity cannot be, or undefined */
+  refusal(identity: string, clientId: string): SessionRefusal | undefined {
+    const { sessionsMax, sessionsPerIdentityMax } = this.#options.limits;
+    if (this.find(identity, clientId) !== undefined) return undefined;
+    if (this.#byKey.size >= sessionsMax) return 'sessions_max';
+    const held = this.#countByIdentity.get(identity) ?? 0;
+    return held >= sessionsPerIdentityMax ? 'sessions_per_identity_max' : undefined;
+  }
+
+  /** Calls back when a session ends for good: its subscriptions do not count any more, its queue is still there. */
+  whenEnded(listener: (session: Session) => void): void {
+    this.#endListeners.push(listener);
+  }
+
+  /**
+   * Resumes a session or begins a new one (MQTT 3.1.1 §3.1.2.4, MQTT 5 §3.1.2.4). A client that holds it is closed
+   * first [MQTT-3.1.4-2], [MQTT-3.1.4-3]; it can only be one of the same identity.
+   */
+  open(
+    identity: string,
+    clientId: string,
+    client: Client,
+    { clean, expirySeconds }: SessionTerms,
+  ): { session: Session; present: boolean } {
+    this.find(identity, clientId)?.client?.close('taken_over');
+    let session = this.find(identity, clientId); // one that lasts as long as its connection has ended with it
+    if (session !== undefined && (clean || this.#expiryMs(session) <= this.#options.clock())) {
+      this.#drop(session); // [MQTT-3.1.2-6], [MQTT-3.1.2-4]
+      session = undefined;
+    }
+    const present = session !== undefined;
+    session ??= this.#add(
+      identity,
+      clientId,
+      expirySeconds === 0 ? undefined : this.#store.createSession(identity, clientId, expirySeconds),
+    );
+    session.client = client;
+    session.disconnectedMs = undefined;
+    session.expirySeconds = expirySeconds;
+    this.#mark(session);
+    return { session, present };
+  }
+
+  /** MQTT 5 §3.14.2.2.2: a client says goodbye and changes how long its session lasts; never from 0 to more. */
+  changeExpiry(session: Session, expirySeconds: number): void {
+    session.expirySeconds = expirySeconds;
+  }
+
+  /**
+   * Makes a stored session before its client has ever connected, so that nothing is missed until it does. One that
+   * is there already is its client's own. The caller has checked the rights.
+   */
+  expect({ identity, clientId, subscriptions }: ExpectedSession): void {
+    if (this.find(identity, clientId) !== undefined) return;
+    const session = this.#add(
+      identity,
+      clientId,
+      this.#store.createSession(identity, clientId, neverExpires),
+    );
+    session.disconnectedMs = this.#options.clock();
+    session.expirySeconds = neverExpires;
+    this.#mark(session);
+    for (const filter of subscriptions) this.subscribe(session, filter, atLeastOnce);
+    this.#options.log.info({ identity, clientId }, 'session.expected');
+  }
+
+  /** The client is gone; a session without an expiry interval ends with it. */
+  close(session: Session): void {
+    session.client = undefined;
+    if (session.storedId === undefined || session.expirySeconds === 0) {
+      this.#drop(session); // [MQTT-3.1.2-23]
+      return;
+    }
+    session.queue.detach();
+    session.disconnectedMs = this.#options.clock();
+    this.#mark(session);
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, this.#expiryMs(session));
+  }
+
+  /** Drops sessions whose clients stayed away too long. Called every second. */
+  expire(): void {
+    const { clock, log, measures } = this.#options;
+    const nowMs = clock();
+    if (nowMs < this.#nextExpiryMs) return;
+    this.#nextExpiryMs = Infinity;
+    for (const session of this.#byKey.values()) {
+      const { identity, clientId, queue } = session;
+      const expiryMs = this.#expiryMs(session);
+      if (expiryMs > nowMs) {
+        this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryMs);
+        continue;
+      }
+      const facts = { identity, clientId, queued: queue.messages };
+      if (queue.messages === 0) {
+        log.info(facts, 'session.expired');
+      } else {
+        log.warn(facts, 'session.expired');
+        measures.dropped.inc({ reason: 'session_expired' }, queue.messages);
+      }
+      this.#drop(session);
+    }
+  }
+
+  /**
+   * Frees what messages occupy in the queues of those who are away although nobody will get them any more. A bounded
+   * part at a time; what is left follows on the next call.
+   */
+  dropExpiredMessages(): void {
+    const nowMs = this.#options.clock();
+    if (!this.#store.hasExpired(nowMs)) return;
+    for (let left = expiryBudget; left > 0; left -= expiryPage) {
+      this.#expiring ??= this.#byKey.values();
+      const next = this.#expiring.next();
+      if (next.done === true) {
+        this.#expiring = undefined;
+        return;
+      }
+      if (next.value.client === undefined) next.value.queue.dropExpired(nowMs, expiryPage);
+    }
+  }
+
+  /** The caller has checked the right. */
+  subscribe(session: Session, filter: string, subscription: Subscription): void {
+    session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3]: replaces one with the same filter
+    this.#route(filter, session);
+    this.#version++;
+    if (session.storedId !== undefined) this.#store.putSubscription(session.storedId, filter, subscription);
+  }
+
+  /** @returns whether there was such a subscription */
+  unsubscribe(session: Session, filter: string): boolean {
+    if (!session.subscriptions.delete(filter)) return false;
+    this.#unroute(filter, session);
+    this.#version++;
+    if (session.storedId !== undefined) this.#store.deleteSubscription(session.storedId, filter);
+    return true;
+  }
+
+  /** @returns each session once that has a filter which matches the topic */
+  matching(topic: string): Set<Session> {
+    return new Set(this.#tree.match(topic));
+  }
+
+  /** Whether a session may read a topic now, whatever it could when it subscribed. */
+  mayReceive(session: Pick<Session, 'identity' | 'isCascade'>, topic: string): boolean {
+    return session.isCascade || isAllowed(session.identity, 'subscribe', topic, this.#options.roles);
+  }
+
+  #restore(): void {
+    const { clock, cascadeInFlightMax, log, roles } = this.#options;
+    const sizes = new Map(this.#store.queueSizes().map((size) => [size.session, size]));
+    const byId = new Map<number, Session>();
+    for (const stored of this.#store.sessions()) {
+      const { id, identity, clientId, disconnectedMs, expirySeconds, lastSent } = stored;
+      const size = sizes.get(id);
+      const session = this.#add(identity, clientId, id, size && { ...size, lastSent });
+      // One that was connected when the process ended is away from now on.
+      session.disconnectedMs = disconnectedMs ?? clock();
+      session.expirySeconds = expirySeconds;
+      if (disconnectedMs === undefined) this.#mark(session);
+      byId.set(id, session);
+    }
+    for (const { session: id, filter, subscription } of this.#store.subscriptions()) {
+      const session = byId.get(id);
+      if (session === undefined) continue;
+      if (!session.isCascade && !decideFilter(session.identity, filter, roles).allowed) {
+        log.warn({ identity: session.identity, filter, reason: 'no_longer_allowed' }, 'subscription.removed');
+        this.#store.deleteSubscription(id, filter);
+        continue;
+      }
+      session.subscriptions.set(filter, subscription);
+      this.#route(filter, session);
+    }
+    for (const { session: id, packetId } of this.#store.incoming()) byId.get(id)?.incoming.add(packetId);
+    for (const session of byId.values()) {
+      if (!session.isCascade || cascadeInFlightMax !== undefined) continue;
+      log.warn({ queued: session.queue.messages }, 'cascade.queue_dropped');
+      this.#drop(session);
+    }
+  }
+
+  #route(filter: string, session: Session): void {
+    if (isShared(filter)) this.groups.join(session, filter);
+    else this.#tree.add(filter, session);
+  }
+
+  #unroute(filter: string, session: Session): void {
+    if (isShared(filter)) this.groups.leave(session, filter);
+    else this.#tree.remove(filter, session);
+  }
+
+  #add(identity: string, clientId: string, storedId: number | undefined, size?: ExistingQueue): Session {
+    const { limits, cascadeInFlightMax, measures, log, clock } = this.#options;
+    const isCascade = identity === cascadeIdentity;
+    const queue = new DeliveryQueue(
+      {
+        stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
+        limits: isCascade ? { ...limits, inFlightMax: cascadeInFlightMax ?? limits.inFlightMax } : limits,
+        clock,
+        mayReceive: (topic) => this.mayReceive({ identity, isCascade }, topic),
+        onDropped: (reason, dropped) => {
+          measures.dropped.inc({ reason });
+          // A queue that overflows for hours must not fill the log as well.
+          if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
+        },
+      },
+      size,
+    );
+    const session: Session = {
+      identity,
+      clientId,
+      storedId,
+      queue,
+      isCascade,
+      subscriptions: new Map(),
+      incoming: new Set(),
+      client: undefined,
+      disconnectedMs: undefined,
+      expirySeconds: 0,
+      will: undefined,
+    };
+    this.#byKey.set(sessionKey(identity, clientId), session);
+    this.#countByIdentity.set(identity, (this.#countByIdentity.get(identity) ?? 0) + 1);
+    return session;
+  }
+
+  #drop(session: Session): void {
+    if (!this.#byKey.delete(sessionKey(session.identity, session.clientId))) return;
+    for (const filter of session.subscriptions.keys()) this.#unroute(filter, session);
+    if (session.subscriptions.size > 0) this.#version++;
+    const left = (this.#countByIdentity.get(session.identity) ?? 1) - 1;
+    if (left > 0) this.#countByIdentity.set(session.identity, left);
+    else this.#countByIdentity.delete(session.identity);
+    for (const listener of this.#endListeners) listener(session);
+    session.queue.detach();
+    if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
+  }
+
+  #mark({ storedId, disconnectedMs, expirySeconds, queue }: Session): void {
+    if (storedId === undefined) return;
+    // While it is connected only the next process could ask, and it cannot know.
+    const lastSent = disconnectedMs === undefined ? undefined : queue.lastSent;
+    this.#store.markSession(storedId, { disconnectedMs, expirySeconds, lastSent });
+  }
+
+  /** When a session ends unless its client comes back; `Infinity` while it is connected. */
+  #expiryMs({ disconnectedMs, expirySeconds, isCascade }: Session): number {
+    if (disconnectedMs === undefined || isCascade) return Infinity;
+    const secondsMax = sessionExpirySecondsMax(this.#options.limits);
+    return disconnectedMs + Math.min(expirySeconds, secondsMax) * 1000;
+  }
+}
+
+/** Rows of one queue, and of all together, that one call looks at for messages that have expired. */
+const expiryPage = 1000;
+const expiryBudget = 100_000;
+
+const atLeastOnce: Subscription = {
+  qos: 1,
+  noLocal: false,
+  retainAsPublished: false,
+  identifier: undefined,
+};
+
+/** The longest that a session may outlive its connection. */
+export function sessionExpirySecondsMax({
+  sessionExpiryDays,
+}: Pick<BrokerLimits, 'sessionExpiryDays'>): number {
+  return Math.min(sessionExpiryDays * 86_400, neverExpires - 1);
+}
+
+/** The first, the tenth, the hundredth, and every thousandth. */
+function isWorthALine(count: number): boolean {
+  return count === 1 || count === 10 || count === 100 || count % 1000 === 0;
+}

@@ -1,0 +1,128 @@
+/** Shared subscriptions: each message goes to one of the sessions that share a filter (MQTT 5 §4.8.2). */
+import type { Qos } from './message.ts';
+import type { Grant } from './routes.ts';
+import { grantOf } from './routes.ts';
+import type { Session } from './session.ts';
+import { innerFilter } from '../access/shared-filter.ts';
+import { SubscriptionTree } from './subscription-tree.ts';
+
+export interface ShareTarget {
+  readonly session: Session;
+  readonly grant: Grant;
+}
+
+/**
+ * The sessions of one identity that share one filter under one name. Two identities never share, whatever the name:
+ * who has the right to read would otherwise take the messages away from another who has it too.
+ */
+export class ShareGroup {
+  readonly identity: string;
+  /** With `$share` and the name. */
+  readonly filter: string;
+  readonly #members: Session[] = [];
+  #turn = 0;
+
+  constructor(identity: string, filter: string) {
+    this.identity = identity;
+    this.filter = filter;
+  }
+
+  get isEmpty(): boolean {
+    return this.#members.length === 0;
+  }
+
+  add(session: Session): void {
+    if (!this.#members.includes(session)) this.#members.push(session);
+  }
+
+  remove(session: Session): void {
+    const place = this.#members.indexOf(session);
+    if (place >= 0) this.#members.splice(place, 1);
+  }
+
+  /**
+   * Whose turn it is: of those that can keep a message best, the one with the fewest unacknowledged, in turn. One with
+   * a queue on disk keeps it over a crash of the broker, and one that is away may come back.
+   *
+   * @returns undefined if nobody can take it now
+   */
+  pick(qos: Qos, bytes: number): ShareTarget | undefined {
+    let best: Session | undefined;
+    let bestRank = 0;
+    this.#turn++;
+    for (let index = 0; index < this.#members.length; index++) {
+      const session = this.#members[(this.#turn + index) % this.#members.length];
+      if (session === undefined) continue;
+      const rank = this.#rank(session, qos, bytes);
+      const isBetter = rank > bestRank || (rank === bestRank && isLessLoaded(session, best));
+      if (rank === 0 || !isBetter) continue;
+      best = session;
+      bestRank = rank;
+    }
+    return best === undefined ? undefined : { session: best, grant: this.#grantOf(best) };
+  }
+
+  /** Whether somebody is there who would get it, had his queue room. */
+  isWaitedFor(qos: Qos): boolean {
+    return this.#members.some((session) => session.client !== undefined || this.#keeps(session, qos));
+  }
+
+  /** 0: not at all. */
+  #rank(session: Session, qos: Qos, bytes: number): 0 | 1 | 2 | 3 {
+    const keeps = this.#keeps(session, qos);
+    if (session.client === undefined && !keeps) return 0;
+    if (qos > 0 && session.queue.isFullFor(bytes)) return 0;
+    if (session.client === undefined) return 1;
+    return keeps ? 3 : 2;
+  }
+
+  #keeps(session: Session, qos: Qos): boolean {
+    if (qos === 0 || session.storedId === undefined) return false;
+    return (session.subscriptions.get(this.filter)?.qos ?? 0) > 0;
+  }
+
+  #grantOf(session: Session): Grant {
+    const subscription = session.subscriptions.get(this.filter);
+    return grantOf(subscription === undefined ? [] : [subscription], this.filter);
+  }
+}
+
+function isLessLoaded(session: Session, than: Session | undefined): boolean {
+  return than === undefined || session.queue.messages < than.queue.messages;
+}
+
+export class ShareGroups {
+  readonly #byKey = new Map<string, ShareGroup>();
+  readonly #tree = new SubscriptionTree<ShareGroup>();
+
+  find(identity: string, filter: string): ShareGroup | undefined {
+    return this.#byKey.get(keyOf(identity, filter));
+  }
+
+  join(session: Session, filter: string): void {
+    let group = this.find(session.identity, filter);
+    if (group === undefined) {
+      group = new ShareGroup(session.identity, filter);
+      this.#byKey.set(keyOf(session.identity, filter), group);
+      this.#tree.add(innerFilter(filter) ?? '', group);
+    }
+    group.add(session);
+  }
+
+  leave(session: Session, filter: string): void {
+    const group = this.find(session.identity, filter);
+    group?.remove(session);
+    if (group?.isEmpty !== true) return;
+    this.#byKey.delete(keyOf(session.identity, filter));
+    this.#tree.remove(innerFilter(filter) ?? '', group);
+  }
+
+  matching(topic: string): ShareGroup[] {
+    return this.#tree.match(topic);
+  }
+}
+
+/** `\0` is in no common name and in no filter. */
+function keyOf(identity: string, filter: string): string {
+  return `${identity}\0${filter}`;
+}

@@ -1,0 +1,391 @@
+/** The durable state: sessions, subscriptions, queues and retained messages in one SQLite file, committed in groups. */
+import path from 'node:path';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { bytesOf } from '../../runtime/sqlite-file.ts';
+import type { Content, Origin, Qos, Terms } from '../routing/message.ts';
+import { noBytes } from '../routing/message.ts';
+import type { Subscription } from '../routing/session.ts';
+import type { StoreFileOptions } from './store-file.ts';
+import { openStoreFile, storeError } from './store-file.ts';
+import { sql } from './store-statements.ts';
+
+export interface StoreOptions extends StoreFileOptions {
+  readonly directory: string;
+  /** Called at the first write after a commit: the caller promises to call `commit` soon. */
+  readonly onFirstWrite: () => void;
+}
+
+export interface StoredSession {
+  readonly id: number;
+  readonly identity: string;
+  readonly clientId: string;
+  /** Undefined: was connected when the broker stopped. */
+  readonly disconnectedMs: number | undefined;
+  readonly expirySeconds: number;
+  /** The last sequence that its client may have seen; undefined if nobody knows. */
+  readonly lastSent: number | undefined;
+}
+export interface StoredSubscription {
+  readonly session: number;
+  readonly filter: string;
+  readonly subscription: Subscription;
+}
+export interface StoredDelivery extends Terms {
+  readonly sequence: number;
+  readonly qos: 1 | 2;
+  readonly bytes: number;
+  readonly released: boolean;
+  readonly message: (Content & { readonly id: number; readonly pending: number }) | undefined;
+}
+export interface ExpiredDelivery {
+  readonly sequence: number;
+  readonly bytes: number;
+  readonly message: number;
+  readonly pending: number;
+}
+export interface StoredRetained extends Content {
+  readonly qos: Qos;
+  readonly origin: Origin;
+}
+/** A will, while its client is connected or may still come back. */
+export interface StoredWill extends Omit<Content, 'expiresMs'> {
+  readonly identity: string;
+  readonly clientId: string;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  readonly expirySeconds: number | undefined;
+  readonly delaySeconds: number;
+  /** Undefined: was connected when the broker stopped. */
+  readonly dueMs: number | undefined;
+  /** PEM of the certificates that were verified at `connectedMs`. */
+  readonly chain: string;
+  readonly connectedMs: number;
+}
+export interface QueueSize {
+  readonly session: number;
+  readonly messages: number;
+  readonly bytes: number;
+  readonly lastSequence: number;
+}
+
+/**
+ * Every write joins the open transaction; nothing is promised to anyone before `commit` returned. Synchronous on
+ * purpose: one commit serves all that one turn of the event loop read from the sockets, and while it waits for the
+ * disk the next group gathers in the kernel (docs/decisions/0002-broker-core.md).
+ */
+export class Store {
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #onFirstWrite: () => void;
+  #isOpenTransaction = false;
+  #lastMessageId: number;
+
+  /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
+  constructor(options: StoreOptions) {
+    this.#onFirstWrite = options.onFirstWrite;
+    this.#database = openStoreFile(path.join(options.directory, 'broker.sqlite'), options);
+    this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
+  }
+
+  sessions(): StoredSession[] {
+    return this.#all(sql.sessions).map((row) => ({
+      id: Number(row['id']),
+      identity: String(row['identity']),
+      clientId: String(row['client_id']),
+      disconnectedMs: optionalNumber(row['disconnected_ms']),
+      expirySeconds: Number(row['expiry_seconds']),
+      lastSent: optionalNumber(row['last_sent']),
+    }));
+  }
+
+  createSession(identity: string, clientId: string, expirySeconds: number): number {
+    return Number(this.#write(sql.createSession, identity, clientId, expirySeconds).lastInsertRowid);
+  }
+
+  /** Keeps when it was disconnected (undefined while connected), how long it lasts and what its client may have seen. */
+  markSession(
+    session: number,
+    {
+      disconnectedMs,
+      expirySeconds,
+      lastSent,
+    }: Pick<StoredSession, 'disconnectedMs' | 'expirySeconds' | 'lastSent'>,
+  ): void {
+    this.#write(sql.markSession, disconnectedMs ?? null, expirySeconds, lastSent ?? null, session);
+  }
+
+  deleteSession(session: number): void {
+    this.#write(sql.releaseQueue, session);
+    this.#write(sql.deleteQueue, session);
+    this.#write(sql.deleteDone);
+    this.#write(sql.deleteSubscriptions, session);
+    this.#write(sql.deleteIncoming, session);
+    this.#write(sql.deleteSession, session);
+  }
+
+  subscriptions(): StoredSubscription[] {
+    return this.#all(sql.subscriptions).map((row) => ({
+      session: Number(row['session']),
+      filter: String(row['filter']),
+      subscription: {
+        qos: qosOf(row['qos']),
+        noLocal: row['no_local'] === 1,
+        retainAsPublished: row['retain_as_published'] === 1,
+        identifier: optionalNumber(row['identifier']),
+      },
+    }));
+  }
+
+  putSubscription(session: number, filter: string, subscription: Subscription): void {
+    const { qos, noLocal, retainAsPublished, identifier } = subscription;
+    this.#write(
+      sql.putSubscription,
+      session,
+      filter,
+      qos,
+      noLocal ? 1 : 0,
+      retainAsPublished ? 1 : 0,
+      identifier ?? null,
+    );
+  }
+
+  deleteSubscription(session: number, filter: string): void {
+    this.#write(sql.deleteSubscription, session, filter);
+  }
+
+  /** @returns the message's id */
+  insertMessage({ topic, payload, properties, expiresMs }: Content, pending: number): number {
+    const id = ++this.#lastMessageId;
+    // Most messages have neither, and each value that is bound costs on the way of every message.
+    if (properties.length === 0 && expiresMs === undefined) {
+      this.#write(sql.insertMessage, id, topic, payload, pending);
+    } else {
+      const values = [id, topic, payload, pending, orNull(properties), expiresMs ?? null];
+      this.#write(sql.insertMessageWithProperties, ...values);
+    }
+    return id;
+  }
+
+  /** How many messages wait in any queue. */
+  messageCount(): number {
+    return Number(this.#one(sql.countMessages)['messages']);
+  }
+
+  /** Whether a message that has expired is in any queue. */
+  hasExpired(nowMs: number): boolean {
+    return this.#all(sql.hasExpired, nowMs).length > 0;
+  }
+
+  /** @param limit - how many of the oldest deliveries are looked at */
+  expiredDeliveries(session: number, nowMs: number, limit: number): ExpiredDelivery[] {
+    return this.#all(sql.expiredDeliveries, session, limit, nowMs).map((row) => ({
+      sequence: Number(row['sequence']),
+      bytes: Number(row['bytes']),
+      message: Number(row['id']),
+      pending: Number(row['pending']),
+    }));
+  }
+
+  /** One queue less holds the message; the last one deletes it. `storedTargets` 1 spares a look-up. */
+  releaseMessage(id: number, storedTargets: number): void {
+    if (storedTargets > 1) {
+      this.#begin();
+      const row = this.#statement(sql.releaseMessage).get(id);
+      if (row !== undefined && Number(row['pending']) > 0) return;
+    }
+    this.#write(sql.deleteMessage, id);
+  }
+
+  enqueue(session: number, delivery: Omit<StoredDelivery, 'released' | 'message'>, message: number): void {
+    const { sequence, qos, retain, bytes, identifiers, share = null } = delivery;
+    const flag = retain ? 1 : 0;
+    if (identifiers.length === 0 && share === null) {
+      this.#write(sql.enqueue, session, sequence, message, qos, flag, bytes);
+      return;
+    }
+    const values = [session, sequence, message, qos, flag, bytes, orNull(identifiers), share];
+    this.#write(sql.enqueueWithProperties, ...values);
+  }
+
+  /** @returns the next deliveries after a sequence, in order */
+  readQueue(session: number, afterSequence: number, limit: number): StoredDelivery[] {
+    return this.#all(sql.readQueue, session, afterSequence, limit).map((row) => ({
+      sequence: Number(row['sequence']),
+      qos: row['qos'] === 2 ? 2 : 1,
+      retain: row['retain'] === 1,
+      bytes: Number(row['bytes']),
+      released: row['released'] === 1,
+      identifiers: bytesOrNone(row['identifiers']),
+      share: typeof row['share'] === 'string' ? row['share'] : undefined,
+      message:
+        row['id'] === null
+          ? undefined
+          : {
+              id: Number(row['id']),
+              topic: String(row['topic']),
+              payload: bytesOf(row['payload']),
+              pending: Number(row['pending']),
+              properties: bytesOrNone(row['properties']),
+              expiresMs: optionalNumber(row['expires_ms']),
+            },
+    }));
+  }
+
+  queueSizes(): QueueSize[] {
+    return this.#all(sql.queueSizes).map((row) => ({
+      session: Number(row['session']),
+      messages: Number(row['messages']),
+      bytes: Number(row['bytes']),
+      lastSequence: Number(row['last_sequence']),
+    }));
+  }
+
+  /** PUBREC came: what remains is to send PUBREL until PUBCOMP. */
+  releaseDelivery(session: number, sequence: number): void {
+    this.#write(sql.releaseDelivery, session, sequence);
+  }
+
+  deleteDelivery(session: number, sequence: number): void {
+    this.#write(sql.deleteDelivery, session, sequence);
+  }
+
+  incoming(): { session: number; packetId: number }[] {
+    return this.#all(sql.incoming).map((row) => ({
+      session: Number(row['session']),
+      packetId: Number(row['packet_id']),
+    }));
+  }
+
+  addIncoming(session: number, packetId: number): void {
+    this.#write(sql.addIncoming, session, packetId);
+  }
+
+  deleteIncoming(session: number, packetId: number): void {
+    this.#write(sql.deleteOneIncoming, session, packetId);
+  }
+
+  retained(): StoredRetained[] {
+    return this.#all(sql.retained).map((row) => ({
+      topic: String(row['topic']),
+      payload: bytesOf(row['payload']),
+      qos: qosOf(row['qos']),
+      origin: row['origin'] === 'upstream' ? 'upstream' : 'client',
+      properties: bytesOrNone(row['properties']),
+      expiresMs: optionalNumber(row['expires_ms']),
+    }));
+  }
+
+  putRetained({ topic, payload, qos, origin, properties, expiresMs }: StoredRetained): void {
+    this.#write(sql.putRetained, topic, payload, qos, origin, orNull(properties), expiresMs ?? null);
+  }
+
+  deleteRetained(topic: string): void {
+    this.#write(sql.deleteRetained, topic);
+  }
+
+  wills(): StoredWill[] {
+    return this.#all(sql.wills).map((row) => ({
+      identity: String(row['identity']),
+      clientId: String(row['client_id']),
+      topic: String(row['topic']),
+      payload: bytesOf(row['payload']),
+      qos: qosOf(row['qos']),
+      retain: row['retain'] === 1,
+      properties: bytesOf(row['properties']),
+      expirySeconds: optionalNumber(row['expiry_seconds']),
+      delaySeconds: Number(row['delay_seconds']),
+      dueMs: optionalNumber(row['due_ms']),
+      chain: String(row['chain']),
+      connectedMs: Number(row['connected_ms']),
+    }));
+  }
+
+  putWill(will: StoredWill): void {
+    const { identity, clientId, topic, payload, qos, retain, properties } = will;
+    const { expirySeconds, delaySeconds, dueMs, chain, connectedMs } = will;
+    const flag = retain ? 1 : 0;
+    const when = [expirySeconds ?? null, delaySeconds, dueMs ?? null, chain, connectedMs];
+    this.#write(sql.putWill, identity, clientId, topic, payload, qos, flag, properties, ...when);
+  }
+
+  deleteWill(identity: string, clientId: string): void {
+    this.#write(sql.deleteWill, identity, clientId);
+  }
+
+  /** @throws BrokerError `broker.store_failed`: then nothing since the last commit is there, and the store is of no use */
+  commit(): void {
+    if (!this.#isOpenTransaction) return;
+    this.#run(() => this.#database.exec('COMMIT'));
+    this.#isOpenTransaction = false;
+  }
+
+  /** Commits what is open. */
+  close(): void {
+    this.commit();
+    this.abandon();
+  }
+
+  /** Closes without a commit, after a failure. */
+  abandon(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #begin(): void {
+    if (this.#isOpenTransaction) return;
+    this.#run(() => this.#database.exec('BEGIN IMMEDIATE'));
+    this.#isOpenTransaction = true;
+    this.#onFirstWrite();
+  }
+
+  #statement(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = this.#run(() => this.#database.prepare(text));
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+
+  #write(
+    text: string,
+    ...values: readonly (string | number | null | Buffer)[]
+  ): { lastInsertRowid: number | bigint } {
+    this.#begin();
+    const statement = this.#statement(text);
+    return this.#run(() => statement.run(...values));
+  }
+
+  #all(text: string, ...values: readonly number[]): Record<string, unknown>[] {
+    const statement = this.#statement(text);
+    return this.#run(() => statement.all(...values));
+  }
+
+  #one(text: string): Record<string, unknown> {
+    return this.#all(text)[0] ?? {};
+  }
+
+  #run<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      throw storeError(cause);
+    }
+  }
+}
+
+function qosOf(value: unknown): Qos {
+  return value === 2 ? 2 : value === 1 ? 1 : 0;
+}
+
+function optionalNumber(value: unknown): number | undefined {
+  return value === null ? undefined : Number(value);
+}
+
+function bytesOrNone(value: unknown): Buffer {
+  return value === null ? noBytes : bytesOf(value);
+}
+
+/** A row without it is shorter. */
+function orNull(bytes: Buffer): Buffer | null {
+  return bytes.length === 0 ? null : bytes;
+}

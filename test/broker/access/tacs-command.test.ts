@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+
+const cli = path.resolve(import.meta.dirname, '../../../cli/main.ts');
+const directory = mkdtempSync(path.join(tmpdir(), 'plombe-tacs-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+function tacs(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [cli, 'tacs', ...args], { encoding: 'utf8' });
+}
+
+test('tacs check: prints allow with status 0, deny with status 1', () => {
+  assert.partialDeepStrictEqual(tacs('check', 'ms-acc-1', 'ms-acc-1/#'), { status: 0, stdout: 'allow\n' });
+  const denied = tacs('check', 'ms-acc-1', 'ms-acc-10/#');
+  assert.partialDeepStrictEqual(denied, { status: 1, stdout: 'deny\n' });
+  assert.match(denied.stderr, /outside its subtree/);
+});
+
+test('tacs check: asks for publishing when told to, and takes the roles of a configuration', () => {
+  const topic = 'ms-acc-1/acc-1/dev-1/commands';
+  assert.equal(tacs('check', 'vendor-command-service', topic, '--action', 'publish').status, 0);
+  const config = path.join(directory, 'broker.yaml');
+  writeFileSync(
+    config,
+    'name: x\nroles:\n  vendor-command-service: { publish: ["ms-acc-2/+/+/commands"] }\n',
+  );
+  assert.equal(
+    tacs('check', 'vendor-command-service', topic, '--action', 'publish', '--config', config).status,
+    1,
+  );
+});
+
+test('tacs export: both formats name every service of the table and the own subtree', () => {
+  const mosquitto = tacs('export', '--for', 'mosquitto').stdout;
+  assert.match(mosquitto, /^pattern readwrite %u\/#$/m);
+  assert.match(mosquitto, /^user vendor-snapshot-service\ntopic read \+\/\+\/\+\/snapshots$/m);
+  const emqx = tacs('export', '--for', 'emqx').stdout;
+  assert.match(emqx, /^\{allow, all, all, \["\$\{username\}\/#"\]\}\.$/m);
+  assert.match(emqx, /\{deny, all\}\.\n$/);
+});

@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { DeliveryQueue } from '../../../broker/routing/delivery-queue.ts';
+import type { ExistingQueue, Outlet } from '../../../broker/routing/delivery-queue.ts';
+import type { Message } from '../../../broker/routing/message.ts';
+import { noBytes } from '../../../broker/routing/message.ts';
+import { neverExpires } from '../../../broker/routing/session.ts';
+import { Store } from '../../../broker/store/store.ts';
+
+const limits = {
+  inFlightMax: 4,
+  queuedMessagesMax: 10_000,
+  queuedBytesMax: 1e9,
+  memoryQueuedMessagesMax: 10_000,
+  memoryQueuedBytesMax: 1e9,
+};
+
+const terms = { qos: 2, retain: false, identifiers: noBytes, share: undefined } as const;
+
+/** A client that answers when the test says so. */
+class Subscriber implements Outlet {
+  isReady = true;
+  readonly seen: { text: string; duplicate: boolean }[];
+  readonly unanswered: { packetId: number; step: 'puback' | 'pubrec' | 'pubcomp' }[] = [];
+  readonly received: Set<string>;
+  readonly #texts = new Map<number, string>();
+
+  /** @param seen - over all connections; @param received - QoS 2 texts that were answered with PUBREC */
+  constructor(seen: { text: string; duplicate: boolean }[], received: Set<string>) {
+    this.seen = seen;
+    this.received = received;
+  }
+
+  send({ packetId, qos, duplicate }: Parameters<Outlet['send']>[0], { payload }: Message): boolean {
+    const text = payload.toString();
+    assert(!this.received.has(text), `${text} was sent again after its PUBREC`);
+    assert(!this.unanswered.some((one) => one.packetId === packetId), `identifier ${packetId} is in use`);
+    this.seen.push({ text, duplicate });
+    this.#texts.set(packetId, text);
+    this.unanswered.push({ packetId, step: qos === 1 ? 'puback' : 'pubrec' });
+    assert(this.unanswered.length <= limits.inFlightMax);
+    return true;
+  }
+
+  release(packetId: number): void {
+    this.unanswered.push({ packetId, step: 'pubcomp' });
+  }
+
+  answer(queue: DeliveryQueue, index: number): void {
+    const [one] = this.unanswered.splice(index % this.unanswered.length, 1);
+    if (one?.step === 'puback') queue.acknowledged(one.packetId);
+    if (one?.step === 'pubcomp') queue.completed(one.packetId);
+    if (one?.step === 'pubrec') {
+      this.received.add(this.#texts.get(one.packetId) ?? '');
+      queue.received(one.packetId);
+    }
+  }
+}
+
+type Step =
+  | { readonly kind: 'enqueue'; readonly count: number; readonly qos: 1 | 2; readonly targets: number }
+  | { readonly kind: 'answer'; readonly index: number }
+  | { readonly kind: 'restart'; readonly isCrash: boolean }
+  | { readonly kind: 'attach' | 'detach' | 'stall' };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    kind: fc.constant('enqueue' as const),
+    count: fc.constantFrom(1, 3, 200),
+    qos: fc.constantFrom(1 as const, 2 as const),
+    targets: fc.constantFrom(1, 2),
+  }),
+  fc.record({ kind: fc.constant('answer' as const), index: fc.nat(7) }),
+  fc.record({
+    kind: fc.constantFrom('attach' as const, 'detach' as const, 'stall' as const),
+  }),
+  fc.record({ kind: fc.constant('restart' as const), isCrash: fc.boolean() }),
+);
+
+function drain(subscriber: Subscriber, queue: DeliveryQueue): void {
+  while (subscriber.unanswered.length > 0) subscriber.answer(queue, 0);
+}
+
+/** Runs a history against a real store, drains it, and checks what the client has seen. */
+function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-queue-'));
+  const open = (): Store => new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
+  let store = open();
+  try {
+    const session = store.createSession('ms-acc-1', 's', neverExpires);
+    const make = (size?: ExistingQueue): DeliveryQueue =>
+      new DeliveryQueue(
+        {
+          stored: kind === 'stored' ? { store, session } : undefined,
+          limits,
+          clock: () => 0,
+          mayReceive: () => true,
+          onDropped: () => assert.fail('nothing may be dropped'),
+        },
+        size,
+      );
+    let queue = make();
+    let subscriber: Subscriber | undefined;
+    const seen: { text: string; duplicate: boolean }[] = [];
+    const received = new Set<string>();
+    const attach = (): void => {
+      if (subscriber !== undefined) return;
+      subscriber = new Subscriber(seen, received);
+      queue.attach(subscriber);
+    };
+    const detach = (): void => {
+      if (subscriber !== undefined) queue.detach();
+      subscriber = undefined;
+    };
+    const shared: number[] = [];
+    let enqueued = 0;
+    for (const one of steps) {
+      if (one.kind === 'enqueue') {
+        for (let index = 0; index < one.count; index++) {
+          const payload = Buffer.from(String(enqueued++));
+          const content = { topic: 't', payload, properties: noBytes, expiresMs: undefined };
+          const id = kind === 'stored' ? store.insertMessage(content, one.targets) : 0;
+          if (one.targets > 1) shared.push(id);
+          queue.enqueue({ id, storedTargets: one.targets, ...content }, one.qos, terms);
+          queue.pump();
+        }
+      } else if (one.kind === 'answer') {
+        if ((subscriber?.unanswered.length ?? 0) > 0) subscriber?.answer(queue, one.index);
+      } else if (one.kind === 'attach') attach();
+      else if (one.kind === 'stall' && subscriber !== undefined) {
+        subscriber.isReady = !subscriber.isReady;
+        queue.pump();
+      } else if (one.kind === 'detach' && kind === 'stored') detach();
+      else if (one.kind === 'restart' && kind === 'stored') {
+        const { lastSent } = queue;
+        subscriber = undefined;
+        store.close();
+        store = open();
+        const [size] = store.queueSizes();
+        // After a clean stop it is known what was sent, after a crash it is not.
+        queue = make(size && { ...size, lastSent: one.isCrash ? undefined : lastSent });
+      }
+    }
+    attach();
+    if (subscriber !== undefined) subscriber.isReady = true;
+    queue.pump();
+    if (subscriber !== undefined) drain(subscriber, queue);
+    assert.equal(queue.messages, 0);
+    assert.equal(queue.bytes, 0);
+    const firsts = [...new Set(seen.map(({ text }) => Number(text)))];
+    assert.deepEqual(
+      firsts,
+      Array.from({ length: enqueued }, (_, index) => index),
+    );
+    const before = new Set<string>();
+    const isCrashed = steps.some((one) => one.kind === 'restart' && one.isCrash);
+    for (const { text, duplicate } of seen) {
+      assert(duplicate || !before.has(text), `${text} came again without DUP`); // [MQTT-3.3.1-1]
+      assert(!duplicate || before.has(text) || isCrashed, `${text} came with DUP for the first time`);
+      before.add(text);
+    }
+    // The other queue that each shared message is in lets go of it too: then nothing is left on disk.
+    if (kind === 'stored') for (const id of shared) store.releaseMessage(id, 2);
+    assert.deepEqual(store.queueSizes(), []);
+    assert.equal(store.messageCount(), 0);
+  } finally {
+    store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+test('DeliveryQueue: over reconnects, stalls and restarts everything arrives in order, and nothing stays on disk', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => run(steps, 'stored')),
+    { numRuns: 150 },
+  );
+});
+
+test('DeliveryQueue: in memory everything arrives in order over stalls', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => run(steps, 'clean')),
+    { numRuns: 150 },
+  );
+});
+
+test('DeliveryQueue: what has expired in a queue whose client is away is let go, and only that', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-queue-'));
+  const store = new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
+  try {
+    const session = store.createSession('ms-acc-1', 's', neverExpires);
+    const dropped: string[] = [];
+    const queue = new DeliveryQueue({
+      stored: { store, session },
+      limits,
+      clock: () => 0,
+      mayReceive: () => true,
+      onDropped: (reason) => dropped.push(reason),
+    });
+    for (const expiresMs of [100, undefined, 50, 200]) {
+      const content = { topic: 't', payload: Buffer.from('x'), properties: noBytes, expiresMs };
+      const id = store.insertMessage(content, 2);
+      queue.enqueue({ id, storedTargets: 2, ...content }, 1, terms);
+    }
+    queue.dropExpired(150, 10);
+    assert.deepEqual(dropped, ['message_expired', 'message_expired']);
+    assert.equal(queue.messages, 2);
+    assert.equal(queue.bytes, store.queueSizes()[0]?.bytes);
+    // The other queues that the messages are in still hold them.
+    assert.equal(store.messageCount(), 4);
+    const seen: { text: string; duplicate: boolean }[] = [];
+    queue.attach(new Subscriber(seen, new Set()));
+    assert.equal(seen.length, 2);
+    queue.dropExpired(1000, 10);
+    assert.equal(queue.messages, 2, 'what is in flight is the business of the connection');
+  } finally {
+    store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, test } from 'node:test';
+import { neverExpires } from '../../../broker/routing/session.ts';
+import { Store } from '../../../broker/store/store.ts';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'plombe-store-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+/** As the first version of the broker made it. */
+const version1 = `
+CREATE TABLE session (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, client_id TEXT NOT NULL, disconnected_ms INTEGER,
+  UNIQUE (identity, client_id)) STRICT;
+CREATE TABLE subscription (session INTEGER NOT NULL, filter TEXT NOT NULL, qos INTEGER NOT NULL,
+  PRIMARY KEY (session, filter)) STRICT, WITHOUT ROWID;
+CREATE TABLE message (id INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, pending INTEGER NOT NULL) STRICT;
+CREATE INDEX message_done ON message (id) WHERE pending <= 0;
+CREATE TABLE delivery (session INTEGER NOT NULL, sequence INTEGER NOT NULL, message INTEGER, qos INTEGER NOT NULL,
+  retain INTEGER NOT NULL, bytes INTEGER NOT NULL, released INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (session, sequence)) STRICT, WITHOUT ROWID;
+CREATE TABLE incoming_qos2 (session INTEGER NOT NULL, packet_id INTEGER NOT NULL,
+  PRIMARY KEY (session, packet_id)) STRICT, WITHOUT ROWID;
+CREATE TABLE retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, qos INTEGER NOT NULL, origin TEXT NOT NULL) STRICT;
+INSERT INTO session VALUES (3, 'ms-acc-1', 's', 1000);
+INSERT INTO subscription VALUES (3, 'ms-acc-1/#', 2);
+INSERT INTO message VALUES (9, 'ms-acc-1/x', x'01', 1);
+INSERT INTO delivery (session, sequence, message, qos, retain, bytes) VALUES (3, 5, 9, 1, 0, 100);
+INSERT INTO incoming_qos2 VALUES (3, 77);
+INSERT INTO retained VALUES ('ms-acc-1/r', x'02', 1, 'upstream');
+PRAGMA user_version = 1;
+`;
+
+test('Store: a file of the first version is brought forward, with all that was in it', () => {
+  const database = new DatabaseSync(path.join(directory, 'broker.sqlite'));
+  database.exec(version1);
+  database.close();
+  // Twice, for the second time there is nothing to do.
+  for (let opened = 0; opened < 2; opened++) {
+    const store = new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
+    assert.deepEqual(store.sessions(), [
+      {
+        id: 3,
+        identity: 'ms-acc-1',
+        clientId: 's',
+        disconnectedMs: 1000,
+        expirySeconds: neverExpires,
+        lastSent: undefined,
+      },
+    ]);
+    const subscription = { qos: 2, noLocal: false, retainAsPublished: false, identifier: undefined };
+    assert.deepEqual(store.subscriptions(), [{ session: 3, filter: 'ms-acc-1/#', subscription }]);
+    const none = { properties: Buffer.alloc(0), expiresMs: undefined };
+    assert.partialDeepStrictEqual(store.readQueue(3, 0, 10), [
+      {
+        sequence: 5,
+        qos: 1,
+        identifiers: Buffer.alloc(0),
+        share: undefined,
+        message: { id: 9, topic: 'ms-acc-1/x', payload: Buffer.from([1]), pending: 1, ...none },
+      },
+    ]);
+    assert.deepEqual(store.incoming(), [{ session: 3, packetId: 77 }]);
+    const retained = { topic: 'ms-acc-1/r', payload: Buffer.from([2]), qos: 1, origin: 'upstream', ...none };
+    assert.deepEqual(store.retained(), [retained]);
+    assert.deepEqual(store.wills(), []);
+    store.close();
+  }
+});
