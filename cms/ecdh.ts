@@ -6,7 +6,6 @@ import { derTag, readOnly } from '../pki/der.ts';
 import { derBitString, derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { derExplicit, derOid } from './der-writer.ts';
 import { CmsError, rejected } from './errors.ts';
-import { oids } from './oid.ts';
 import type { Random } from './random.ts';
 import type { CurvePoint, Suite } from './suite.ts';
 
@@ -88,7 +87,7 @@ const exchanges = new Map<Suite, ECDH>();
 
 /** @param point - SEC 1 uncompressed; OpenSSL checks that it is on the curve */
 export function publicKeyOf(suite: Suite, point: Uint8Array): KeyObject {
-  return createPublicKey(pemOf('PUBLIC KEY', derSequence(algorithmOf(suite), derBitString(point))));
+  return createPublicKey(pemOf('PUBLIC KEY', derSequence(suite.publicKeyAlgorithm, derBitString(point))));
 }
 
 /** @param scalar - big-endian, as long as a coordinate, from 1 to n − 1 */
@@ -137,18 +136,6 @@ export function readScalar(octets: Uint8Array): bigint {
 
 export function writeScalar(suite: Suite, scalar: bigint): Buffer {
   return Buffer.from(scalar.toString(16).padStart(2 * suite.coordinateBytes, '0'), 'hex');
-}
-
-const publicKeyAlgorithms = new Map<Suite, Buffer>();
-
-/** Of a public key on a named curve (RFC 5480 §2.1.1). */
-function algorithmOf(suite: Suite): Buffer {
-  let algorithm = publicKeyAlgorithms.get(suite);
-  if (algorithm === undefined) {
-    algorithm = derSequence(derOid(oids.ecPublicKey), derOid(suite.curveOid));
-    publicKeyAlgorithms.set(suite, algorithm);
-  }
-  return algorithm;
 }
 
 /** Of all that Node takes as a public key, a PEM string is the fastest: 15 µs; as DER, 37. */

@@ -3,6 +3,8 @@ import { brainpoolP256r1, brainpoolP384r1, brainpoolP512r1 } from '@noble/curves
 import { p256, p384, p521 } from '@noble/curves/nist.js';
 import type { WeierstrassPoint, WeierstrassPointCons } from '@noble/curves/abstract/weierstrass.js';
 import type { CurveName } from '../pki/certificate.ts';
+import { derSequence } from '../pki/der-writer.ts';
+import { derOid } from './der-writer.ts';
 import { CmsError } from './errors.ts';
 import { oids } from './oid.ts';
 
@@ -15,6 +17,8 @@ export interface Suite {
   readonly nativeName: string;
   /** Content octets of the curve's object identifier. */
   readonly curveOid: Buffer;
+  /** AlgorithmIdentifier of a public key on the curve (RFC 5480 §2.1.1). */
+  readonly publicKeyAlgorithm: Buffer;
   readonly coordinateBytes: number;
   /** n, the order of the base point; the cofactor is 1 for all of ours. */
   readonly order: bigint;
@@ -24,8 +28,6 @@ export interface Suite {
   readonly hash: 'sha256' | 'sha384' | 'sha512';
   readonly hashOid: Buffer;
   readonly ecdsaOid: Buffer;
-  /** ECMQV with X9.63 over `hash` (RFC 5753 §7.1.4). */
-  readonly mqvOid: Buffer;
   readonly Point: WeierstrassPointCons<bigint>;
   /** Whether OpenSSL has assembly for the curve; without, it is slower than our WebAssembly. */
   readonly hasNativeAssembly: boolean;
@@ -35,13 +37,12 @@ interface Strength {
   readonly hash: Suite['hash'];
   readonly hashOid: Buffer;
   readonly ecdsaOid: Buffer;
-  readonly mqvOid: Buffer;
 }
 
 const strength: Readonly<Record<Suite['hash'], Strength>> = {
-  sha256: { hash: 'sha256', hashOid: oids.sha256, ecdsaOid: oids.ecdsaWithSha256, mqvOid: oids.mqvSha256 },
-  sha384: { hash: 'sha384', hashOid: oids.sha384, ecdsaOid: oids.ecdsaWithSha384, mqvOid: oids.mqvSha384 },
-  sha512: { hash: 'sha512', hashOid: oids.sha512, ecdsaOid: oids.ecdsaWithSha512, mqvOid: oids.mqvSha512 },
+  sha256: { hash: 'sha256', hashOid: oids.sha256, ecdsaOid: oids.ecdsaWithSha256 },
+  sha384: { hash: 'sha384', hashOid: oids.sha384, ecdsaOid: oids.ecdsaWithSha384 },
+  sha512: { hash: 'sha512', hashOid: oids.sha512, ecdsaOid: oids.ecdsaWithSha512 },
 };
 
 const suites: Readonly<Record<CurveName, Suite>> = {
@@ -95,6 +96,7 @@ function row(
     curve,
     nativeName,
     curveOid,
+    publicKeyAlgorithm: derSequence(derOid(oids.ecPublicKey), derOid(curveOid)),
     coordinateBytes,
     order,
     halfBits,
