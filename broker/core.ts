@@ -1,5 +1,4 @@
 /** One life of the broker's state: from opening the store until it is closed or fails. */
-import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../domain/clock.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 import type { RevocationIndex } from '../pki/revocation.ts';
@@ -10,6 +9,7 @@ import { Cascade } from './cascade/cascade.ts';
 import type { CascadeFilters, CascadeState } from './cascade/cascade.ts';
 import type { BrokerConfig } from './config.ts';
 import { Connection } from './connection/connection.ts';
+import type { Transport } from './connection/transport.ts';
 import { closeRevoked, watchCrls } from './access/crl-watch.ts';
 import { BrokerError } from './errors.ts';
 import { Hub } from './routing/hub.ts';
@@ -134,10 +134,10 @@ export class Core {
   }
 
   /** Serves a connection whose certificate was verified. */
-  admit(socket: TLSSocket, peer: Peer): void {
+  admit(transport: Transport, peer: Peer): void {
     const { config, roles, measures, log, clock, monotonicMs } = this.#options;
     this.#connections.add(
-      new Connection(socket, peer, {
+      new Connection(transport, peer, {
         store: this.#store,
         turn: this.#turn,
         sessions: this.#sessions,

@@ -21,6 +21,7 @@ import { loadCrlFiles } from './access/crl-watch.ts';
 import { BrokerError } from './errors.ts';
 import { PeerVerifier } from './access/identity.ts';
 import { startListener } from './connection/listener.ts';
+import { tlsTransport } from './connection/transport.ts';
 import type { Measures } from './measures.ts';
 import { createMeasures } from './measures.ts';
 import { rolesWith } from './access/roles.ts';
@@ -64,7 +65,7 @@ export async function startBroker(
     const listener = await startListener({
       endpoint: config.listen,
       limits: config.limits,
-      onPeer: (socket, peer) => supervisor.admit(socket, peer),
+      onPeer: (socket, peer) => supervisor.admit(tlsTransport(socket), peer),
       identity,
       verifier,
       measures,

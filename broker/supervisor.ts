@@ -1,7 +1,7 @@
 /** Keeps a core running: after a failure of the store everybody is gone, and it tries again until the disk works. */
-import type { TLSSocket } from 'node:tls';
 import { Core } from './core.ts';
 import type { CoreOptions, CoreState } from './core.ts';
+import type { Transport } from './connection/transport.ts';
 import { BrokerError } from './errors.ts';
 import type { Peer } from './access/identity.ts';
 
@@ -42,8 +42,8 @@ export class Supervisor {
   }
 
   /** @returns false while there is no store to keep promises in */
-  admit(socket: TLSSocket, peer: Peer): boolean {
-    this.#core?.admit(socket, peer);
+  admit(transport: Transport, peer: Peer): boolean {
+    this.#core?.admit(transport, peer);
     return this.#core !== undefined;
   }
 

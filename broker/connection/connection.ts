@@ -1,5 +1,4 @@
 /** One client's connection: its packets in, its packets out, from the verified TLS session to its end. */
-import type { TLSSocket } from 'node:tls';
 import { acceptance, refusal } from '../packets/connack.ts';
 import { checkConnect, connackCodes } from './connect-check.ts';
 import type { ConnectRefusal } from './connect-check.ts';
@@ -26,6 +25,7 @@ import type { Client, Session } from '../routing/session.ts';
 import { sessionExpirySecondsMax } from '../routing/sessions.ts';
 import type { SubscriberContext } from './subscriber.ts';
 import { subscribe, unsubscribe } from './subscriber.ts';
+import type { Transport } from './transport.ts';
 import type { Flushable, Turn } from '../store/turn.ts';
 import type { Wills } from '../routing/wills.ts';
 import { PacketReader } from '../packets/wire.ts';
@@ -50,7 +50,7 @@ interface Conversation {
 
 export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   readonly peer: Peer;
-  readonly #socket: TLSSocket;
+  readonly #transport: Transport;
   readonly #context: ConnectionContext;
   readonly #reader: PacketReader;
   #conversation: Conversation | undefined;
@@ -62,9 +62,9 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   #isPausedForOutput = false;
   #isClosed = false;
 
-  constructor(socket: TLSSocket, peer: Peer, context: ConnectionContext) {
+  constructor(transport: Transport, peer: Peer, context: ConnectionContext) {
     this.peer = peer;
-    this.#socket = socket;
+    this.#transport = transport;
     this.#context = context;
     this.#heardMs = context.monotonicMs();
     this.#silenceMs = context.limits.connectSeconds * 1000;
@@ -73,12 +73,13 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       return !this.#isClosed;
     });
     const { turn } = context;
-    socket.on('data', (chunk: Buffer) => turn.guard(() => this.#read(chunk)));
-    socket.on('drain', () => turn.guard(() => this.#drained()));
-    socket.on('error', (error: NodeJS.ErrnoException) =>
-      turn.guard(() => this.close(error.code ?? 'socket_error')),
-    );
-    socket.once('close', () => turn.guard(() => this.close('connection_lost')));
+    transport.start({
+      onBytes: (chunk) => turn.guard(() => this.#read(chunk)),
+      onDrain: () => turn.guard(() => this.#drained()),
+      onFault: (fault) => turn.guard(() => this.refuse(fault)),
+      onError: (reason) => turn.guard(() => this.close(reason)),
+      onClose: () => turn.guard(() => this.close('connection_lost')),
+    });
   }
 
   get clientId(): string | undefined {
@@ -120,23 +121,23 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
 
   /** Writes all that this turn answered, once, after its commit. */
   flush(): void {
-    if (this.#outBytes > 0 && !this.#socket.destroyed) {
+    if (this.#outBytes > 0 && !this.#transport.isDestroyed) {
       const bytes =
         this.#out.length === 1 ? (this.#out[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#out, this.#outBytes);
       this.#out = [];
       this.#outBytes = 0;
       this.#conversation?.publisher.flushed();
-      const isTaken = this.#socket.write(bytes);
+      const isTaken = this.#transport.write(bytes);
       // One that does not read its acknowledgements is not read from either.
-      if (this.#socket.writableLength >= this.#context.limits.outputBytesMax) {
+      if (this.#transport.pendingBytes >= this.#context.limits.outputBytesMax) {
         this.#isPausedForOutput = true;
-        this.#socket.pause();
+        this.#transport.pause();
       } else if (isTaken) {
         // The turn's output alone may have stopped the delivery; no drain event follows then.
         this.#context.turn.guard(() => this.#conversation?.session.queue.pump());
       }
     }
-    if (this.#isClosed) this.#socket.destroySoon();
+    if (this.#isClosed) this.#transport.end();
   }
 
   /** Ends the connection after what was already answered; publishes the will unless the client said goodbye. */
@@ -162,7 +163,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.#outBytes = 0;
     this.#context.measures.disconnects.inc({ reason });
     this.#context.onClosed(this);
-    this.#socket.destroy();
+    this.#transport.destroy();
   }
 
   /** @returns false if the client takes no packet so large */
@@ -199,7 +200,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       'connection.closed',
     );
     onClosed(this);
-    this.#socket.setTimeout(lingerMs, () => this.#socket.destroy());
+    this.#transport.destroyAfter(lingerMs);
     turn.flushLater(this);
     if (conversation === undefined) return;
     sessions.close(conversation.session);
@@ -338,13 +339,13 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   #drained(): void {
     if (this.#isPausedForOutput) {
       this.#isPausedForOutput = false;
-      this.#socket.resume();
+      this.#transport.resume();
     }
     this.#conversation?.session.queue.pump();
   }
 
   #pendingBytes(): number {
-    return this.#outBytes + this.#socket.writableLength;
+    return this.#outBytes + this.#transport.pendingBytes;
   }
 
   #write(bytes: Buffer): void {
