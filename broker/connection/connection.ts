@@ -259,13 +259,13 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   }
 
   #answered(
-    { session: { queue }, dialect }: Conversation,
+    { session: { queue } }: Conversation,
     type: 'puback' | 'pubrec' | 'pubcomp',
     packetId: number,
     code: number,
   ): void {
-    if (dialect.version === 5 && queue.isWrongAnswer(type, packetId)) {
-      return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.3.2-4], [MQTT-4.3.3-8]
+    if (queue.isWrongAnswer(type, packetId)) {
+      return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.8.0-1]; [MQTT-4.3.2-4], [MQTT-4.3.3-8]
     }
     if (type === 'puback') return queue.acknowledged(packetId);
     if (type === 'pubcomp') return queue.completed(packetId);

@@ -25,7 +25,7 @@ export interface Transport {
   /** Stops reading, so that the peer has to wait, until `resume`. */
   pause(): void;
   resume(): void;
-  /** Ends after the last byte that was written. */
+  /** Ends after the last byte that was written; what comes from then on is still delivered, until the peer ends too. */
   end(): void;
   /** Destroys it if it has not ended by then, whatever the peer does or leaves undone. */
   destroyAfter(lingerMs: number): void;
@@ -55,7 +55,10 @@ export function tlsTransport(socket: TLSSocket): Transport {
       socket.resume();
     },
     end: () => {
-      socket.destroySoon();
+      // Half: whatever the peer still sends is read and thrown away, for closing with unread bytes makes TCP reset the
+      // connection, and a reset takes from the peer what it has not read of ours (RFC 9293 §3.6.1, RFC 1122 §4.2.2.13).
+      socket.end();
+      socket.resume();
     },
     destroyAfter: (lingerMs) => {
       // Not the socket's own time-out: whoever goes on sending would put that off for ever.
