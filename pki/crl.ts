@@ -16,7 +16,8 @@ import { PkiError } from './errors.ts';
 import { extensionOid, readAuthorityKeyIdentifier, readExtensionList } from './extensions.ts';
 import { readCommonName } from './name.ts';
 import { pemBlocks, pemOf } from './pem.ts';
-import { isSignedBy, isSupportedSignature } from './signature.ts';
+import { ecdsaSignatures } from './signature.ts';
+import type { SignatureRules } from './signature.ts';
 
 /** RFC 5280 §5.3.1, without those that take a revocation back (`removeFromCRL`, `certificateHold`). */
 export const reasonCodes = {
@@ -106,7 +107,11 @@ export function crlToPem(crl: Pick<Crl, 'der'>): string {
  *
  * @throws PkiError `pki.untrusted` (another CA's list), `pki.key_usage`, `pki.unsupported_algorithm`, `pki.bad_signature`
  */
-export function requireIssuedBy(crl: Crl, issuer: Certificate): void {
+export function requireIssuedBy(
+  crl: Crl,
+  issuer: Certificate,
+  signatures: SignatureRules = ecdsaSignatures,
+): void {
   const name = crl.issuerCommonName ?? 'a CA without a common name';
   if (!crl.issuerDer.equals(issuer.subjectDer)) {
     throw new PkiError('pki.untrusted', `cannot accept the CRL of ${name}: issued by another CA`);
@@ -115,13 +120,13 @@ export function requireIssuedBy(crl: Crl, issuer: Certificate): void {
   if (!issuer.isAuthority || issuer.keyUsage?.has('cRLSign') !== true) {
     throw new PkiError('pki.key_usage', `cannot accept the CRL of ${name}: its issuer may not sign CRLs`);
   }
-  if (!isSupportedSignature(crl.signatureAlgorithm)) {
+  if (!signatures.isSupported(crl.signatureAlgorithm, issuer)) {
     throw new PkiError(
       'pki.unsupported_algorithm',
       `cannot accept the CRL of ${name}: signed with algorithm ${crl.signatureAlgorithm}`,
     );
   }
-  if (!isSignedBy(crl, issuer)) {
+  if (!signatures.isSignedBy(crl, issuer)) {
     throw new PkiError(
       'pki.bad_signature',
       `cannot accept the CRL of ${name}: its signature does not verify`,

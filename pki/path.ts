@@ -5,8 +5,9 @@ import { authorityBelow, identityBelow, rootPosition } from './discipline.ts';
 import type { AuthorityPosition, IdentityKind } from './discipline.ts';
 import { PkiError } from './errors.ts';
 import type { KeyUsage } from './extensions.ts';
+import { iso, isNamedIssuer, label, requireAuthority, validatePath } from './path-validation.ts';
 import type { RevocationIndex, StalePolicy } from './revocation.ts';
-import { isSignedBy, isSupportedSignature } from './signature.ts';
+import { ecdsaSignatures } from './signature.ts';
 
 export const purposeNames = [
   'tls-client',
@@ -56,7 +57,7 @@ const purposes: Readonly<
 };
 
 /** A leaf and two CAs below the root. */
-const certificatesBelowRootMax = 3;
+const certificatesMax = 3;
 const refuseWhenOverdue: StalePolicy = { action: 'refuse' };
 
 /**
@@ -68,10 +69,7 @@ const refuseWhenOverdue: StalePolicy = { action: 'refuse' };
  */
 export function verifyPath(question: PathQuestion): VerifiedIdentity {
   const { atMs, purpose, revocation } = question;
-  const path = buildPath(question.chain, question.roots);
-  for (const certificate of path.all) requireValid(certificate, atMs);
-  path.authorities.forEach((authority, index) => requireAuthority(authority, index));
-  for (const certificate of path.all) requireUnderstood(certificate);
+  const path = validatePath({ ...question, certificatesMax, signatures: ecdsaSignatures });
   requirePurpose(path.leaf, purpose);
   const { commonName } = path.leaf;
   const kind = identityBelow(positionOf(path.authorities), commonName);
@@ -132,117 +130,21 @@ export function requireAuthorityBelow(
 ): void {
   if (roots.some(({ der }) => der.equals(authority.der))) return;
   const chain = [authority];
-  for (let last = authority; chain.length < certificatesBelowRootMax;) {
+  for (let last = authority; chain.length < certificatesMax;) {
     const issuer = candidates.find((candidate) => isNamedIssuer(candidate, last));
     if (issuer === undefined) break;
     chain.push(issuer);
     last = issuer;
   }
-  const path = buildPath(chain, roots);
+  const path = validatePath({
+    chain,
+    roots,
+    atMs: undefined,
+    certificatesMax,
+    signatures: ecdsaSignatures,
+  });
   path.all.forEach((certificate, index) => requireAuthority(certificate, index));
-  for (const certificate of path.all) requireUnderstood(certificate);
   positionOf(path.all);
-}
-
-interface Path {
-  readonly leaf: Certificate;
-  /** The leaf's issuer first, the root last. */
-  readonly authorities: readonly Certificate[];
-  readonly all: readonly Certificate[];
-  readonly root: Certificate;
-}
-
-/** Chains by name and signature up to a root. Nothing in a certificate is believed before its signature verified. */
-function buildPath(chain: readonly Certificate[], roots: readonly Certificate[]): Path {
-  const [leaf] = chain;
-  if (leaf === undefined) throw new PkiError('pki.untrusted', 'cannot verify an empty chain');
-  const below = [leaf];
-  let current = leaf;
-  let root = issuingRoot(current, roots);
-  while (root === undefined) {
-    const next = chain[below.length];
-    if (next === undefined || !isNamedIssuer(next, current)) {
-      const wanted = current.issuerCommonName ?? 'its issuer';
-      throw new PkiError(
-        'pki.untrusted',
-        `${label(current)} leads to no pinned root: ${wanted} is not in the chain`,
-      );
-    }
-    if (below.length === certificatesBelowRootMax) {
-      throw new PkiError(
-        'pki.path_length',
-        `${label(leaf)} has more than ${certificatesBelowRootMax - 1} CAs below the root`,
-      );
-    }
-    requireSignature(current, next);
-    below.push(next);
-    current = next;
-    root = issuingRoot(current, roots);
-  }
-  requireSignature(current, root);
-  const all = [...below, root];
-  return { leaf, authorities: all.slice(1), all, root };
-}
-
-/** After a change of keys two roots may have one name; then the key identifier and the signature decide. */
-function issuingRoot(certificate: Certificate, roots: readonly Certificate[]): Certificate | undefined {
-  const named = roots.filter((root) => isNamedIssuer(root, certificate));
-  return named.length < 2 ? named[0] : (named.find((root) => isSignedBy(certificate, root)) ?? named[0]);
-}
-
-/** RFC 5280 §6.1.3 (a)(4); bytes are compared, so one name in two encodings is two names. */
-function isNamedIssuer(issuer: Certificate, certificate: Certificate): boolean {
-  if (!issuer.subjectDer.equals(certificate.issuerDer)) return false;
-  const wanted = certificate.authorityKeyIdentifier;
-  const found = issuer.subjectKeyIdentifier;
-  return wanted === undefined || found === undefined || wanted.equals(found);
-}
-
-function requireSignature(certificate: Certificate, issuer: Certificate): void {
-  if (!isSupportedSignature(certificate.signatureAlgorithm) || issuer.curve === undefined) {
-    throw new PkiError(
-      'pki.unsupported_algorithm',
-      `${label(certificate)} is signed with algorithm ${certificate.signatureAlgorithm} on curve ${issuer.curve ?? 'unknown'}`,
-    );
-  }
-  if (!isSignedBy(certificate, issuer)) {
-    throw new PkiError('pki.bad_signature', `${label(certificate)} was not signed by ${label(issuer)}`);
-  }
-}
-
-function requireValid(certificate: Certificate, atMs: number): void {
-  if (atMs < certificate.notBeforeMs) {
-    throw new PkiError(
-      'pki.not_yet_valid',
-      `${label(certificate)} is valid from ${iso(certificate.notBeforeMs)} on`,
-    );
-  }
-  if (atMs > certificate.notAfterMs) {
-    throw new PkiError('pki.expired', `${label(certificate)} expired at ${iso(certificate.notAfterMs)}`);
-  }
-}
-
-/** @param authoritiesBelow - how many CAs stand between it and the leaf */
-function requireAuthority(authority: Certificate, authoritiesBelow: number): void {
-  if (!authority.isAuthority || authority.keyUsage?.has('keyCertSign') !== true) {
-    throw new PkiError('pki.not_an_authority', `${label(authority)} is not a CA`);
-  }
-  if (authority.pathLength !== undefined && authoritiesBelow > authority.pathLength) {
-    throw new PkiError(
-      'pki.path_length',
-      `${label(authority)} admits ${authority.pathLength} CAs below it, not ${authoritiesBelow}`,
-    );
-  }
-}
-
-function requireUnderstood(certificate: Certificate): void {
-  const [unknown] = certificate.unknownCriticalExtensions;
-  if (unknown !== undefined) {
-    throw new PkiError(
-      'pki.unknown_critical_extension',
-      `${label(certificate)} has critical extension ${unknown}`,
-    );
-  }
 }
 
 function requirePurpose(leaf: Certificate, purpose: Purpose): void {
@@ -296,15 +198,4 @@ function staleness(
   if (crl === undefined) return `no CRL of ${label(issuer)} is here`;
   const staleAtMs = staleAfterMs === undefined ? crl.nextUpdateMs : crl.thisUpdateMs + staleAfterMs;
   return atMs > staleAtMs ? `the CRL of ${label(issuer)} is stale since ${iso(staleAtMs)}` : undefined;
-}
-
-/** A name for a message, never longer than a common name may be, and without control characters. */
-function label(certificate: Certificate): string {
-  const name = certificate.commonName;
-  if (name === undefined) return 'a certificate without one common name';
-  return `certificate ${JSON.stringify(name.slice(0, 64))}`;
-}
-
-function iso(atMs: number): string {
-  return new Date(atMs).toISOString();
 }

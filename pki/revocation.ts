@@ -3,6 +3,8 @@ import type { Certificate } from './certificate.ts';
 import { requireIssuedBy } from './crl.ts';
 import type { Crl, Revocation } from './crl.ts';
 import { PkiError } from './errors.ts';
+import { ecdsaSignatures } from './signature.ts';
+import type { SignatureRules } from './signature.ts';
 
 /** What to do when the newest CRL of an issuer is too old, or there is none. Never silent: `warn` is reported. */
 export interface StalePolicy {
@@ -14,6 +16,11 @@ export interface StalePolicy {
 /** Holds the newest list of each CA. Only lists whose signature was verified get in. */
 export class RevocationIndex {
   readonly #byIssuer = new Map<string, Crl>();
+  readonly #signatures: SignatureRules;
+
+  constructor(signatures: SignatureRules = ecdsaSignatures) {
+    this.#signatures = signatures;
+  }
 
   /** How many CAs it holds a list of. */
   get size(): number {
@@ -31,7 +38,7 @@ export class RevocationIndex {
     const key = issuerKey(issuer);
     const held = this.#byIssuer.get(key);
     if (held?.der.equals(crl.der) === true) return false;
-    requireIssuedBy(crl, issuer);
+    requireIssuedBy(crl, issuer, this.#signatures);
     if (held !== undefined && crl.number <= held.number) {
       const name = crl.issuerCommonName ?? 'a CA without a common name';
       throw new PkiError(
@@ -55,7 +62,7 @@ export class RevocationIndex {
 
   /** The same lists; adding to the one leaves the other as it is. */
   copy(): RevocationIndex {
-    const copy = new RevocationIndex();
+    const copy = new RevocationIndex(this.#signatures);
     for (const [key, crl] of this.#byIssuer) copy.#byIssuer.set(key, crl);
     return copy;
   }

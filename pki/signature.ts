@@ -38,20 +38,33 @@ export function signatureAlgorithmFor(key: KeyObject): SignatureAlgorithm {
   return algorithm;
 }
 
-export function isSupportedSignature(oid: string): boolean {
-  return byOid.has(oid);
+/** Which signatures count on certificates and CRLs. */
+export interface SignatureRules {
+  /** @param oid - of the algorithm; the issuer's key must fit it */
+  isSupported(oid: string, issuer: Certificate): boolean;
+  /** Whether the issuer's key made the signature; false also for an algorithm that is not supported. */
+  isSignedBy(signed: Signed, issuer: Certificate): boolean;
 }
+
+export interface Signed {
+  /** With tag and length. */
+  readonly toBeSigned: Buffer;
+  readonly signatureAlgorithm: string;
+  readonly signature: Buffer;
+}
+
+/** Those of every program. What a test validates beyond them, it brings its own rules for. */
+export const ecdsaSignatures: SignatureRules = {
+  isSupported: (oid, issuer) => byOid.has(oid) && issuer.curve !== undefined,
+  isSignedBy,
+};
 
 /**
  * Whether `issuer`'s key made the signature.
  *
- * @param signed.toBeSigned - with tag and length
  * @returns false also for an algorithm or a key that is not ours
  */
-export function isSignedBy(
-  signed: { readonly toBeSigned: Buffer; readonly signatureAlgorithm: string; readonly signature: Buffer },
-  issuer: Certificate,
-): boolean {
+export function isSignedBy(signed: Signed, issuer: Certificate): boolean {
   const algorithm = byOid.get(signed.signatureAlgorithm);
   if (algorithm === undefined || issuer.curve === undefined) return false;
   return verify(algorithm.hash, signed.toBeSigned, issuer.publicKey, signed.signature);
