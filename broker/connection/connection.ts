@@ -5,11 +5,11 @@ import type { ConnectRefusal } from './connect-check.ts';
 import type { Outlet } from '../routing/delivery-queue.ts';
 import { Mqtt5, mqtt3 } from '../packets/dialect.ts';
 import type { Dialect } from '../packets/dialect.ts';
-import { pingresp } from '../packets/encode.ts';
+import { pingresp } from '../../mqtt/packets/encode.ts';
 import type { Peer } from '../access/identity.ts';
 import type { Content, Delivery, Message, Terms } from '../routing/message.ts';
-import type { WireFault } from '../packets/packet-body.ts';
-import { protocolError } from '../packets/packet-body.ts';
+import type { WireFault } from '../../mqtt/packets/packet-body.ts';
+import { protocolError } from '../../mqtt/packets/packet-body.ts';
 import type {
   AcknowledgementType,
   ConnectPacket,

@@ -1,6 +1,6 @@
 /** How a connection's bytes come and go: what it needs of a TLS socket, of a WebSocket, or of whatever carries it. */
 import type { TLSSocket } from 'node:tls';
-import type { WireFault } from '../packets/packet-body.ts';
+import type { WireFault } from '../../mqtt/packets/packet-body.ts';
 
 /** What becomes of a transport; each is called outside of any turn. */
 export interface TransportEvents {

@@ -1,7 +1,7 @@
 /** Answers a CONNECT (MQTT 3.1.1 §3.2, MQTT 5 §3.2). */
 import { parseNamespacePath } from '../../domain/namespace.ts';
 import type { AcceptedConnect } from '../connection/connect-check.ts';
-import { encodePacket } from './encode.ts';
+import { encodePacket } from '../../mqtt/packets/encode.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { ConnectPacket, ProtocolVersion } from './packets.ts';
 import {
@@ -11,7 +11,7 @@ import {
   textProperty,
   uint16Property,
   uint32Property,
-} from './property-writer.ts';
+} from '../../mqtt/packets/property-writer.ts';
 import { reasonCode } from './reason-codes.ts';
 import type { ReasonCode } from './reason-codes.ts';
 

@@ -1,8 +1,8 @@
 /** Decodes the body of each packet that a client sends (MQTT 3.1.1 §3, MQTT 5 §3). */
 import { isUtf8 } from 'node:buffer';
 import type { Qos } from '../routing/message.ts';
-import type { WireFault } from './packet-body.ts';
-import { malformed, PacketBody, protocolError } from './packet-body.ts';
+import type { WireFault } from '../../mqtt/packets/packet-body.ts';
+import { malformed, PacketBody, protocolError } from '../../mqtt/packets/packet-body.ts';
 import type {
   AcknowledgementPacket,
   AcknowledgementType,
@@ -14,7 +14,7 @@ import type {
   SubscriptionRequest,
   WillPacket,
 } from './packets.ts';
-import { noProperties, readProperties } from './properties.ts';
+import { noProperties, readProperties } from '../../mqtt/packets/properties.ts';
 
 /** Offsets of one packet in the bytes that were read. */
 export interface Frame {

@@ -1,5 +1,5 @@
 /** How the broker speaks to one client: MQTT 3.1.1 or MQTT 5, chosen by its CONNECT, so that nothing else asks which. */
-import { encodeAcknowledgement, encodePacket, encodePublishHeader, firstByteOf } from './encode.ts';
+import { encodeAcknowledgement, encodePacket, encodePublishHeader, firstByteOf } from '../../mqtt/packets/encode.ts';
 import type { Content, Terms } from '../routing/message.ts';
 import { noBytes } from '../routing/message.ts';
 import type { AcknowledgementType, ConnectPacket, ProtocolVersion } from './packets.ts';
@@ -9,7 +9,7 @@ import {
   reasonProperty,
   uint16Property,
   uint32Property,
-} from './property-writer.ts';
+} from '../../mqtt/packets/property-writer.ts';
 import { failureFrom, reasonCode } from './reason-codes.ts';
 import type { ReasonCode } from './reason-codes.ts';
 

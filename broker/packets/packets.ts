@@ -1,6 +1,6 @@
 /** The packets that a client sends, as the broker sees them: checked, and the same for every version of MQTT. */
 import type { Qos } from '../routing/message.ts';
-import type { Properties } from './properties.ts';
+import type { Properties } from '../../mqtt/packets/properties.ts';
 
 /** 3: MQTT 3.1; 4: MQTT 3.1.1; 5: MQTT 5. */
 export type ProtocolVersion = 3 | 4 | 5;

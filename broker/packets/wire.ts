@@ -9,8 +9,9 @@ import {
   decodeSubscribe,
   decodeUnsubscribe,
 } from './decode.ts';
-import type { WireFault } from './packet-body.ts';
-import { malformed } from './packet-body.ts';
+import { FrameReader } from '../../mqtt/packets/frames.ts';
+import type { WireFault } from '../../mqtt/packets/packet-body.ts';
+import { malformed } from '../../mqtt/packets/packet-body.ts';
 import type { AcknowledgementType, IncomingPacket, ProtocolVersion } from './packets.ts';
 
 /** Control packet types (MQTT 3.1.1 §2.2.1, MQTT 5 §2.1.2). */
@@ -42,28 +43,25 @@ const packetsWithFlagsTwo = new Set<number>([
   packetType.unsubscribe,
 ]);
 
-/** Not all of the fixed header is there. */
-const unknownLength = 0;
-const malformedLength = -1;
-
 /** Handles one packet; false ends the reading. */
 export type PacketHandler = (packet: IncomingPacket) => boolean;
 
-/** Splits the stream at packet ends, so that no length inside a packet can reach into the next. */
 export class PacketReader {
-  /** Of a whole packet, fixed header included. */
-  packetBytesMax: number;
   readonly #handler: PacketHandler;
+  readonly #frames: FrameReader;
   #version: ProtocolVersion | undefined;
-  /** The beginning of a packet whose rest has not come. */
-  #parts: Buffer[] = [];
-  #partsBytes = 0;
-  #wantedBytes = 0;
-  #bodyStart = 0;
 
   constructor(packetBytesMax: number, handler: PacketHandler) {
-    this.packetBytesMax = packetBytesMax;
     this.#handler = handler;
+    this.#frames = new FrameReader(packetBytesMax, (first, data, bodyStart, end) => {
+      const packet = this.#decode(first, data, bodyStart, end);
+      return 'reason' in packet ? packet : this.#handler(packet);
+    });
+  }
+
+  /** Of a whole packet, fixed header included. */
+  set packetBytesMax(bytes: number) {
+    this.#frames.packetBytesMax = bytes;
   }
 
   /** As the CONNECT said, even if the rest of it was malformed. */
@@ -73,62 +71,10 @@ export class PacketReader {
 
   /** @returns why the stream cannot be read any further, or undefined */
   push(chunk: Buffer): WireFault | undefined {
-    let data = chunk;
-    if (this.#partsBytes > 0) {
-      this.#parts.push(chunk);
-      this.#partsBytes += chunk.length;
-      if (this.#partsBytes < this.#wantedBytes) return undefined;
-      data = Buffer.concat(this.#parts);
-      this.#parts = [];
-      this.#partsBytes = 0;
-    }
-    let offset = 0;
-    while (offset < data.length) {
-      const bytes = this.#readLength(data, offset);
-      if (bytes === malformedLength) return malformed('the remaining length'); // [MQTT-1.5.5-1], §2.2.3
-      if (bytes > this.packetBytesMax) {
-        return { reason: 'packet_too_large', detail: `${bytes} bytes, at most ${this.packetBytesMax}` };
-      }
-      const end = offset + bytes;
-      if (bytes === unknownLength || end > data.length) {
-        this.#keep(data, offset, bytes);
-        return undefined;
-      }
-      const packet = this.#decode(data, offset, this.#bodyStart, end);
-      if ('reason' in packet) return packet;
-      if (!this.#handler(packet)) return undefined;
-      offset = end;
-    }
-    return undefined;
+    return this.#frames.push(chunk);
   }
 
-  #keep(data: Buffer, offset: number, wantedBytes: number): void {
-    this.#parts = [data.subarray(offset)];
-    this.#partsBytes = data.length - offset;
-    this.#wantedBytes = wantedBytes;
-  }
-
-  /**
-   * Leaves in `#bodyStart` where the fixed header ends; no object is made for it, for every packet passes here.
-   *
-   * @returns the bytes of the whole packet, or `unknownLength` or `malformedLength`
-   */
-  #readLength(data: Buffer, start: number): number {
-    let length = 0;
-    for (let index = 0, unit = 1; index < 4; index++, unit *= 128) {
-      const byte = data[start + 1 + index];
-      if (byte === undefined) return unknownLength;
-      length += (byte & 0x7f) * unit;
-      if ((byte & 0x80) !== 0) continue;
-      if (byte === 0 && index > 0 && this.#version === 5) return malformedLength; // longer than it has to be
-      this.#bodyStart = start + 2 + index;
-      return 2 + index + length;
-    }
-    return malformedLength;
-  }
-
-  #decode(data: Buffer, start: number, bodyStart: number, end: number): Decoded {
-    const first = data.readUInt8(start);
+  #decode(first: number, data: Buffer, bodyStart: number, end: number): Decoded {
     const type = first >> 4;
     const version = this.#version ?? 4;
     if (type === packetType.publish) return decodePublish(first, data, bodyStart, end, version);
@@ -165,6 +111,7 @@ export class PacketReader {
     // Whoever has said it once has said its version; a second one is refused by whoever handles packets.
     const { packet, version } = decodeConnect(frame);
     this.#version ??= version;
+    this.#frames.areLengthsMinimal = this.#version === 5;
     return packet;
   }
 }

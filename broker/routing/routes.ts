@@ -2,7 +2,7 @@
 import { filterCovers } from '../../domain/topic.ts';
 import type { Qos, Terms } from './message.ts';
 import { noBytes } from './message.ts';
-import { subscriptionIdentifierProperties } from '../packets/property-writer.ts';
+import { subscriptionIdentifierProperties } from '../../mqtt/packets/property-writer.ts';
 import type { Session, Subscription } from './session.ts';
 
 /** What the subscriptions of one session that match a topic grant together. */

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import mqttPacket from 'mqtt-packet';
 import type { Packet } from 'mqtt-packet';
-import type { WireFault } from '../../../broker/packets/packet-body.ts';
+import type { WireFault } from '../../../mqtt/packets/packet-body.ts';
 import type { IncomingPacket } from '../../../broker/packets/packets.ts';
 import { PacketReader } from '../../../broker/packets/wire.ts';
 

@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import mqttPacket from 'mqtt-packet';
 import type { Packet } from 'mqtt-packet';
-import { encodePublishHeader } from '../../../broker/packets/encode.ts';
+import { encodePublishHeader } from '../../../mqtt/packets/encode.ts';
 import { PacketReader } from '../../../broker/packets/wire.ts';
-import type { WireFault } from '../../../broker/packets/packet-body.ts';
+import type { WireFault } from '../../../mqtt/packets/packet-body.ts';
 import type { IncomingPacket } from '../../../broker/packets/packets.ts';
 import { noBytes } from '../../../broker/routing/message.ts';
-import { noProperties } from '../../../broker/packets/properties.ts';
+import { noProperties } from '../../../mqtt/packets/properties.ts';
 
 function read(
   chunks: readonly Buffer[],

@@ -1,4 +1,4 @@
-/** Writes the properties that a broker sends (MQTT 5 §2.2.2). */
+/** Writes properties (MQTT 5 §2.2.2). */
 import { variableInteger } from './encode.ts';
 
 /** Identifiers of table 2-4. */

@@ -1,6 +1,5 @@
-/** Writes the packets that a broker sends (MQTT 3.1.1 §3, MQTT 5 §3). */
-import type { AcknowledgementType } from './packets.ts';
-import type { Qos } from '../routing/message.ts';
+/** Writes packets, whichever side sends them (MQTT 3.1.1 §3, MQTT 5 §3). */
+import type { Qos } from './qos.ts';
 
 /**
  * Everything of a PUBLISH but its payload, which is written after it and never copied here. Plain arguments, for it
@@ -35,6 +34,8 @@ export function encodePublishHeader(
   if (properties.length > 0) header.set(properties, offset);
   return header;
 }
+
+type AcknowledgementType = keyof typeof firstBytes;
 
 const firstBytes = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
 

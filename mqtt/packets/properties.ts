@@ -2,11 +2,23 @@
 import type { PacketBody, WireFault } from './packet-body.ts';
 import { malformed, protocolError } from './packet-body.ts';
 
-/** Packets of a client that carry properties; a will has its own within CONNECT. */
+/**
+ * Packets that carry properties; a will has its own within CONNECT, SUBACK and UNSUBACK have those of an
+ * acknowledgement, and a DISCONNECT says other things if a server sends it.
+ */
 export type PropertyCarrier =
-  'connect' | 'will' | 'publish' | 'acknowledgement' | 'subscribe' | 'unsubscribe' | 'disconnect' | 'auth';
+  | 'connect'
+  | 'connack'
+  | 'will'
+  | 'publish'
+  | 'acknowledgement'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'disconnect'
+  | 'serverDisconnect'
+  | 'auth';
 
-/** What a client may say; `forwarded` are the bytes of a message's own properties, as every receiver gets them. */
+/** What a peer may say; `forwarded` are the bytes of a message's own properties, as every receiver gets them. */
 export interface Properties {
   readonly payloadFormat?: number;
   readonly messageExpirySeconds?: number;
@@ -25,6 +37,15 @@ export interface Properties {
   readonly topicAliasMaximum?: number;
   readonly topicAlias?: number;
   readonly maximumPacketSize?: number;
+  readonly assignedClientIdentifier?: string;
+  readonly serverKeepAlive?: number;
+  readonly responseInformation?: string;
+  readonly serverReference?: string;
+  readonly maximumQos?: number;
+  readonly retainAvailable?: number;
+  readonly wildcardSubscriptionAvailable?: number;
+  readonly subscriptionIdentifierAvailable?: number;
+  readonly sharedSubscriptionAvailable?: number;
   readonly forwarded: Buffer;
 }
 
@@ -45,15 +66,21 @@ const message: readonly PropertyCarrier[] = ['will', 'publish'];
 const everything: readonly PropertyCarrier[] = [
   ...message,
   'connect',
+  'connack',
   'acknowledgement',
   'subscribe',
   'unsubscribe',
   'disconnect',
+  'serverDisconnect',
   'auth',
 ];
+const connack: readonly PropertyCarrier[] = ['connack'];
 const flag = [0, 1] as const;
 
-/** Table 2-4 of §2.2.2.2, without what only a server sends. */
+/** DISCONNECT of a server carries it; a client that sends one makes a Protocol Error (§3.14.2.2.5). */
+const serverReference = 0x1c;
+
+/** Table 2-4 of §2.2.2.2. */
 const rows: ReadonlyMap<number, Row> = new Map<number, Row>([
   [0x01, { name: 'payloadFormat', kind: 'byte', carriers: message, range: flag, isForwarded: true }],
   [0x02, { name: 'messageExpirySeconds', kind: 'uint32', carriers: message }],
@@ -69,22 +96,43 @@ const rows: ReadonlyMap<number, Row> = new Map<number, Row>([
       range: [1, 268_435_455],
     },
   ],
-  [0x11, { name: 'sessionExpirySeconds', kind: 'uint32', carriers: ['connect', 'disconnect'] }],
-  [0x15, { name: 'authenticationMethod', kind: 'text', carriers: ['connect', 'auth'] }],
-  [0x16, { name: 'authenticationData', kind: 'binary', carriers: ['connect', 'auth'] }],
+  [0x11, { name: 'sessionExpirySeconds', kind: 'uint32', carriers: ['connect', 'connack', 'disconnect'] }],
+  [0x12, { name: 'assignedClientIdentifier', kind: 'text', carriers: connack }],
+  [0x13, { name: 'serverKeepAlive', kind: 'uint16', carriers: connack }],
+  [0x15, { name: 'authenticationMethod', kind: 'text', carriers: ['connect', 'connack', 'auth'] }],
+  [0x16, { name: 'authenticationData', kind: 'binary', carriers: ['connect', 'connack', 'auth'] }],
   [0x17, { name: 'requestProblemInformation', kind: 'byte', carriers: ['connect'], range: flag }],
   [0x18, { name: 'willDelaySeconds', kind: 'uint32', carriers: ['will'] }],
   [0x19, { name: 'requestResponseInformation', kind: 'byte', carriers: ['connect'], range: flag }],
-  [0x1f, { name: 'reasonString', kind: 'text', carriers: ['acknowledgement', 'disconnect', 'auth'] }],
-  [0x21, { name: 'receiveMaximum', kind: 'uint16', carriers: ['connect'], range: [1, 65_535] }],
-  [0x22, { name: 'topicAliasMaximum', kind: 'uint16', carriers: ['connect'] }],
+  [0x1a, { name: 'responseInformation', kind: 'text', carriers: connack }],
+  [serverReference, { name: 'serverReference', kind: 'text', carriers: ['connack', 'serverDisconnect'] }],
+  [
+    0x1f,
+    {
+      name: 'reasonString',
+      kind: 'text',
+      carriers: ['connack', 'acknowledgement', 'disconnect', 'serverDisconnect', 'auth'],
+    },
+  ],
+  [0x21, { name: 'receiveMaximum', kind: 'uint16', carriers: ['connect', 'connack'], range: [1, 65_535] }],
+  [0x22, { name: 'topicAliasMaximum', kind: 'uint16', carriers: ['connect', 'connack'] }],
   [0x23, { name: 'topicAlias', kind: 'uint16', carriers: ['publish'] }],
+  [0x24, { name: 'maximumQos', kind: 'byte', carriers: connack, range: flag }],
+  [0x25, { name: 'retainAvailable', kind: 'byte', carriers: connack, range: flag }],
   [0x26, { name: 'userProperty', kind: 'pair', carriers: everything, isForwarded: true }],
-  [0x27, { name: 'maximumPacketSize', kind: 'uint32', carriers: ['connect'], range: [1, 4_294_967_295] }],
+  [
+    0x27,
+    {
+      name: 'maximumPacketSize',
+      kind: 'uint32',
+      carriers: ['connect', 'connack'],
+      range: [1, 4_294_967_295],
+    },
+  ],
+  [0x28, { name: 'wildcardSubscriptionAvailable', kind: 'byte', carriers: connack, range: flag }],
+  [0x29, { name: 'subscriptionIdentifierAvailable', kind: 'byte', carriers: connack, range: flag }],
+  [0x2a, { name: 'sharedSubscriptionAvailable', kind: 'byte', carriers: connack, range: flag }],
 ]);
-
-/** DISCONNECT of a server carries it; a client that sends one makes a Protocol Error (§3.14.2.2.5). */
-const serverReference = 0x1c;
 
 export const noProperties: Properties = { forwarded: Buffer.alloc(0) };
 
