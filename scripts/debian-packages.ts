@@ -15,6 +15,8 @@ const requirements: readonly Requirement[] = [
   { file: '/usr/sbin/mosquitto', package: 'mosquitto', why: 'a broker not of our making' },
   { file: '/usr/bin/chromium', package: 'chromium', why: 'a browser for the dashboard' },
   { file: '/usr/bin/openssl', package: 'openssl', why: 'certificates and envelopes not of our making' },
+  { file: '/usr/bin/gcc', package: 'gcc', why: 'disks that fail when told to' },
+  { file: '/usr/include/stdlib.h', package: 'libc6-dev', why: 'what gcc compiles against' },
   { file: '/usr/bin/javac', package: 'default-jdk-headless', why: 'Java for BouncyCastle' },
   { file: '/usr/share/java/bcprov.jar', package: 'libbcprov-java', why: 'envelopes not of our making' },
   { file: '/usr/share/java/bcpkix.jar', package: 'libbcpkix-java', why: 'their CMS' },

@@ -1,11 +1,13 @@
-/** The real program in a process of its own, so that a test can take its life. */
+/** The real program in a process of its own, so that a test can take its life, its disk or its room. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
+import type { Site } from './fixture.ts';
+import { Journal } from './fixture.ts';
 
 const cli = path.resolve(import.meta.dirname, '../../cli/main.ts');
 
@@ -13,25 +15,35 @@ const running = new Set<BrokerProcess>();
 
 export class BrokerProcess {
   readonly port: number;
+  /** 0 without `observe`. */
+  readonly observePort: number;
+  /** What it logs. */
+  readonly journal: Journal;
   readonly #child: ChildProcess;
 
-  constructor(port: number, child: ChildProcess) {
-    this.port = port;
+  constructor(child: ChildProcess, journal: Journal, ports: { port: number; observePort?: number }) {
+    this.port = ports.port;
+    this.observePort = ports.observePort ?? 0;
+    this.journal = journal;
     this.#child = child;
     running.add(this);
   }
 
-  get pid(): number | undefined {
-    return this.#child.pid;
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** SIGKILL: nothing of the program runs any more. */
   async kill(): Promise<void> {
-    running.delete(this);
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = once(this.#child, 'exit');
+    const died = this.died();
     this.#child.kill('SIGKILL');
-    await exited;
+    await died;
+  }
+
+  /** Resolves when it has ended, whoever ended it. */
+  async died(): Promise<void> {
+    running.delete(this);
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
   }
 }
 
@@ -40,26 +52,49 @@ export async function killBrokerProcesses(): Promise<void> {
   await Promise.all([...running].map((broker) => broker.kill()));
 }
 
-/** Starts `plombe broker` and waits until it listens; with `listen` on the port of a killed one, clients find it again. */
+export interface ProcessOptions {
+  /** On the port of a killed one, clients find it again. */
+  readonly port?: number;
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Run by a shell that then becomes the broker, for example `ulimit -S -f 1000`. */
+  readonly prologue?: string;
+}
+
+/**
+ * Starts `plombe broker` and waits until it listens.
+ *
+ * @param name - of its folder below the site's: started again, it finds what it left there
+ * @throws Error with its exit status if it ends before
+ */
 export async function startBrokerProcess(
-  configFile: string,
-  settings: Readonly<Record<string, unknown>>,
+  site: Site,
+  name: string,
+  { port = 0, settings = {}, environment = {}, prologue = ':' }: ProcessOptions = {},
 ): Promise<BrokerProcess> {
-  writeFileSync(configFile, stringify(settings));
-  const child = spawn(process.execPath, [cli, 'broker', '--config', configFile], {
+  const directory = path.join(site.directory, name);
+  mkdirSync(directory, { recursive: true });
+  const configFile = path.join(directory, 'broker.yaml');
+  const config = {
+    name,
+    listen: `127.0.0.1:${port}`,
+    identity: await site.identity('vendor-broker', ['127.0.0.1']),
+    data: path.join(directory, 'data'),
+    ...settings,
+  };
+  writeFileSync(configFile, stringify(config));
+  const command = [process.execPath, cli, 'broker', '--config', configFile];
+  const child = spawn('/bin/sh', ['-c', `${prologue}; exec "$@"`, 'sh', ...command], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...environment },
   });
   const exited = once(child, 'exit').then(([status]: unknown[]) => {
     throw new Error(`the broker ended with ${String(status)}`);
   });
+  const journal = new Journal();
   // Read to the end, or the pipe fills up and the broker waits for its log.
-  const listening = new Promise<number>((resolve) => {
-    createInterface(child.stdout).on('line', (line) => {
-      const { event, port } = JSON.parse(line) as { event: string; port?: number };
-      if (event === 'broker.listening' && port !== undefined) resolve(port);
-    });
-  });
-  const port = await Promise.race([listening, exited]);
+  createInterface(child.stdout).on('line', (line) => journal.add(line));
+  const listening = await Promise.race([journal.until('broker.listening'), exited]);
   exited.catch(() => undefined);
-  return new BrokerProcess(port, child);
+  return new BrokerProcess(child, journal, listening as unknown as { port: number; observePort?: number });
 }

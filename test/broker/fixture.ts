@@ -38,12 +38,13 @@ export interface LogLine {
 export class Journal {
   readonly lines: LogLine[] = [];
   readonly #waiting = new Set<() => void>();
-  readonly log: Log = createLog('broker', 'debug', {
-    write: (line) => {
-      this.lines.push(JSON.parse(line) as LogLine);
-      for (const wake of this.#waiting) wake();
-    },
-  });
+  readonly log: Log = createLog('broker', 'debug', { write: (line) => this.add(line) });
+
+  /** @param line - JSON, as a program writes it */
+  add(line: string): void {
+    this.lines.push(JSON.parse(line) as LogLine);
+    for (const wake of this.#waiting) wake();
+  }
 
   find(event: string, fields: Readonly<Record<string, unknown>> = {}): LogLine | undefined {
     return this.lines.find(
@@ -59,7 +60,7 @@ export class Journal {
         const timer = setTimeout(
           () => reject(new Error(`no ${event} in ${JSON.stringify(this.lines)}`)),
           patienceMs,
-        );
+        ).unref();
         const wake = (): void => {
           clearTimeout(timer);
           this.#waiting.delete(wake);

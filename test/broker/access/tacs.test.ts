@@ -123,7 +123,7 @@ for (const [action, table] of [
 }
 
 test('isAllowed: malformed filters and topics are denied, whoever asks', () => {
-  for (const filter of ['', 'a\0', '#/a', 'a#', 'a+/b', 'a/#/b', '\ud800', 'a/'.repeat(8), 'x'.repeat(257)]) {
+  for (const filter of ['', 'a\0', '#/a', 'a#', 'a+/b', 'a/#/b', '\ud800', 'x'.repeat(65_536)]) {
     assert.deepEqual(decide('MRO-Admin', 'subscribe', filter, defaultRoles), {
       allowed: false,
       reason: 'malformed',

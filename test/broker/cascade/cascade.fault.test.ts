@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { BrokerProcess } from '../broker-process.ts';
 import { killBrokerProcesses, startBrokerProcess } from '../broker-process.ts';
 import type { Site } from '../fixture.ts';
-import { Progress, openSite } from '../fixture.ts';
+import { openSite } from '../fixture.ts';
+import { publishStubbornly } from '../stubborn-publisher.ts';
 
 let site: Site;
 before(() => void (site = openSite()));
@@ -17,18 +16,18 @@ after(async () => {
 const device = 'ms-acc-1/acc-1/dev-1';
 const topics = [`${device}/snapshots`, `${device}/status`];
 
-async function start(name: 'vendor' | 'customer', port: number, vendorPort = 0): Promise<BrokerProcess> {
-  const directory = path.join(site.directory, name);
-  mkdirSync(directory, { recursive: true });
-  return startBrokerProcess(path.join(directory, 'broker.yaml'), {
-    name,
-    listen: `127.0.0.1:${port}`,
-    identity: await site.identity(name === 'vendor' ? 'vendor-broker' : 'ms-acc-1', ['127.0.0.1']),
-    data: path.join(directory, 'data'),
-    ...(name === 'vendor'
-      ? {}
-      : { cascade: { upstream: `127.0.0.1:${vendorPort}`, brokerName: 'vendor-broker' } }),
-  });
+function start(name: 'vendor' | 'customer', port: number, vendorPort = 0): Promise<BrokerProcess> {
+  return name === 'vendor'
+    ? startBrokerProcess(site, name, { port })
+    : startCustomer(port, { upstream: `127.0.0.1:${vendorPort}`, brokerName: 'vendor-broker' });
+}
+
+async function startCustomer(
+  port: number,
+  cascade: Readonly<Record<string, unknown>>,
+): Promise<BrokerProcess> {
+  const identity = await site.identity('ms-acc-1', ['127.0.0.1']);
+  return startBrokerProcess(site, 'customer', { port, settings: { identity, cascade } });
 }
 
 test('kill -9 of either broker during traffic: all that a device was acknowledged reaches the vendor, in order per topic', async () => {
@@ -42,36 +41,13 @@ test('kill -9 of either broker during traffic: all that a device was acknowledge
   await service.endAsync();
 
   const wanted = 600;
-  const acknowledged = new Progress();
-  const publishing = (async () => {
-    while (acknowledged.value < wanted) {
-      const publisher = await site.connect(customer, device, { clientId: 'p' }).catch(() => undefined);
-      if (publisher === undefined) continue;
-      const lost = new Promise<never>((_, reject) =>
-        publisher.once('close', () => reject(new Error('lost'))),
-      );
-      lost.catch(() => undefined);
-      try {
-        while (acknowledged.value < wanted) {
-          const batch = Array.from({ length: 10 }, (_, index) =>
-            topics.map((topic) =>
-              publisher.publishAsync(topic, String(acknowledged.value + index), { qos: 1 }),
-            ),
-          );
-          await Promise.race([Promise.all(batch.flat()), lost]);
-          acknowledged.add(10);
-        }
-      } catch {
-        publisher.end(true);
-      }
-    }
-  })();
+  const { acknowledged, done } = publishStubbornly(site, customer, device, { topics, wanted, batch: 10 });
   for (const victim of ['vendor', 'customer', 'vendor', 'customer'] as const) {
     await acknowledged.until(Math.min(wanted, acknowledged.value + 60));
     await brokers[victim]?.kill();
     brokers[victim] = await start(victim, victim === 'vendor' ? vendorPort : customer.port, vendorPort);
   }
-  await publishing;
+  await done;
   const reader = await site.connect(brokers.vendor, 'vendor-snapshot-service', session);
   const received = site.received(reader);
   const seen = (topic: string): number[] => [

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { BrokerProcess } from '../broker-process.ts';
 import { killBrokerProcesses, startBrokerProcess } from '../broker-process.ts';
 import type { RawClient, Site } from '../fixture.ts';
-import { Progress, openSite } from '../fixture.ts';
+import { openSite } from '../fixture.ts';
+import { publishStubbornly } from '../stubborn-publisher.ts';
 
 let site: Site;
 before(() => void (site = openSite()));
@@ -18,16 +17,7 @@ after(async () => {
 const device = 'ms-acc-1/acc-1/dev-1';
 const snapshots = `${device}/snapshots`;
 
-async function start(name: string, port = 0): Promise<BrokerProcess> {
-  const directory = path.join(site.directory, name);
-  mkdirSync(directory, { recursive: true });
-  return startBrokerProcess(path.join(directory, 'broker.yaml'), {
-    name,
-    listen: `127.0.0.1:${port}`,
-    identity: await site.identity('vendor-broker', ['127.0.0.1']),
-    data: path.join(directory, 'data'),
-  });
-}
+const start = (name: string, port = 0): Promise<BrokerProcess> => startBrokerProcess(site, name, { port });
 
 async function open(
   to: BrokerProcess,
@@ -153,29 +143,9 @@ test('kill -9 during traffic to a shared subscription: every acknowledged messag
     return client;
   };
   const wanted = 600;
-  const acknowledged = new Progress();
   for (const clientId of clientIds) await work(clientId);
-  const publishing = (async () => {
-    while (acknowledged.value < wanted) {
-      const publisher = await site.connect({ port }, device, { clientId: 'p' }).catch(() => undefined);
-      if (publisher === undefined) continue;
-      const lost = new Promise<never>((_, reject) =>
-        publisher.once('close', () => reject(new Error('lost'))),
-      );
-      lost.catch(() => undefined);
-      try {
-        while (acknowledged.value < wanted) {
-          const batch = Array.from({ length: 20 }, (_, index) =>
-            publisher.publishAsync(snapshots, String(acknowledged.value + index), { qos: 1 }),
-          );
-          await Promise.race([Promise.all(batch), lost]);
-          acknowledged.add(20);
-        }
-      } catch {
-        publisher.end(true);
-      }
-    }
-  })();
+  const numbers = { topics: [snapshots], wanted, batch: 20 };
+  const { acknowledged, done } = publishStubbornly(site, broker, device, numbers);
   for (let kills = 0; kills < 4; kills++) {
     await acknowledged.until(Math.min(wanted, acknowledged.value + 60));
     await broker.kill();
@@ -183,7 +153,7 @@ test('kill -9 during traffic to a shared subscription: every acknowledged messag
     // One of them stays away until the end, with what it was given.
     for (const clientId of clientIds.slice(1)) await work(clientId);
   }
-  await publishing;
+  await done;
   const last = await work('w-1');
   assert(last !== undefined);
   while (seen.size < wanted) await last.settled();
