@@ -10,6 +10,10 @@ const filterType = z
   .string()
   .refine(isTopicFilter, { error: (issue) => `not a topic filter: ${JSON.stringify(issue.input)}` });
 
+const originType = z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+  error: (issue) => `not an origin such as https://fleet.example: ${JSON.stringify(issue.input)}`,
+});
+
 export const rolesType = z
   .record(
     z.string().min(1).max(64),
@@ -72,6 +76,14 @@ export function brokerConfigType(types: ConfigTypes) {
   return z.strictObject({
     name: z.string().min(1).max(64).describe('for the log and $SYS'),
     listen: endpointType.describe('host:port for MQTT over TLS'),
+    listenWebSocket: endpointType
+      .optional()
+      .describe('host:port for MQTT over WebSocket over TLS, with the same certificates and rights'),
+    webSocketOrigins: z
+      .array(originType)
+      .max(100)
+      .default([])
+      .describe('pages of these origins may connect, such as https://fleet.example; none unless given'),
     identity: types.existingPath.describe('directory with tls.key.pem, tls.chain.pem and tls-root.crt.pem'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
     data: types.path.describe('directory of the durable state'),

@@ -22,6 +22,7 @@ import { BrokerError } from './errors.ts';
 import { PeerVerifier } from './access/identity.ts';
 import { startListener } from './connection/listener.ts';
 import { tlsTransport } from './connection/transport.ts';
+import { startWebSocketListener } from './connection/websocket-listener.ts';
 import type { Measures } from './measures.ts';
 import { createMeasures } from './measures.ts';
 import { rolesWith } from './access/roles.ts';
@@ -41,6 +42,8 @@ export interface BrokerSurroundings {
 
 export interface RunningBroker {
   readonly port: number;
+  /** Undefined without `listenWebSocket`. */
+  readonly webSocketPort: number | undefined;
   /** Undefined without `observe`. */
   readonly observePort: number | undefined;
   state(): BrokerState;
@@ -62,15 +65,20 @@ export async function startBroker(
   const { measures, verifier, identity } = options;
   const supervisor = new Supervisor(options);
   try {
+    const shared = { limits: config.limits, identity, verifier, measures, log };
     const listener = await startListener({
+      ...shared,
       endpoint: config.listen,
-      limits: config.limits,
       onPeer: (socket, peer) => supervisor.admit(tlsTransport(socket), peer),
-      identity,
-      verifier,
-      measures,
-      log,
     });
+    const webSocketListener =
+      config.listenWebSocket &&
+      (await startWebSocketListener({
+        ...shared,
+        endpoint: config.listenWebSocket,
+        origins: config.webSocketOrigins,
+        onPeer: (transport, peer) => supervisor.admit(transport, peer),
+      }));
     const observation =
       config.observe && (await startObservation(config.observe, observed(supervisor, measures)));
     const timers = [
@@ -81,14 +89,18 @@ export async function startBroker(
       setInterval(() => supervisor.core?.publishSystemTopics(), systemTopicsMs),
       setInterval(() => supervisor.core?.tidy(), tidyMs),
     ];
-    log.info({ name: config.name, port: listener.port, observePort: observation?.port }, 'broker.listening');
-    return {
+    const ports = {
       port: listener.port,
+      webSocketPort: webSocketListener?.port,
       observePort: observation?.port,
+    };
+    log.info({ name: config.name, ...ports }, 'broker.listening');
+    return {
+      ...ports,
       state: () => supervisor.state,
       stop: async () => {
         timers.forEach(clearInterval);
-        const closed = listener.close();
+        const closed = Promise.all([listener.close(), webSocketListener?.close()]);
         await supervisor.stop();
         await closed;
         await observation?.close();
