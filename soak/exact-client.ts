@@ -4,6 +4,7 @@
  */
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
 import mqttPacket from 'mqtt-packet';
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 
@@ -40,6 +41,7 @@ interface Sent extends Outgoing {
 }
 
 const packetIdMax = 65_535;
+const retryMs = 50;
 
 export class ExactClient {
   readonly #options: ExactClientOptions;
@@ -49,6 +51,7 @@ export class ExactClient {
   readonly #incoming = new Set<number>();
   #socket: TLSSocket | undefined;
   #onPong: (() => void) | undefined;
+  #isStaying = false;
   #isOpen = false;
   #isMute = false;
   #lastPacketId = 0;
@@ -100,6 +103,15 @@ export class ExactClient {
     });
   }
 
+  /** Connects again whenever the connection has ended, until `drop`. */
+  async stay(): Promise<void> {
+    this.#isStaying = true;
+    while (this.#isStaying) {
+      await this.open().catch(() => sleep(retryMs));
+      await this.lost();
+    }
+  }
+
   /** Resolves when the broker has answered all that was sent. */
   async settled(): Promise<void> {
     await new Promise<void>((resolve) => {
@@ -117,6 +129,7 @@ export class ExactClient {
 
   /** Ends the connection without a goodbye. */
   drop(): void {
+    this.#isStaying = false;
     this.#isOpen = false;
     this.#socket?.destroy();
   }
