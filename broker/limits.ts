@@ -1,6 +1,6 @@
 /** Every bound of the broker, with its default; `limits:` in the configuration overrides each. */
 import { z } from 'zod';
-import { envelopeBytesMax } from '../domain/limits.ts';
+import { envelopeBytesMax, topicBytesMax, topicLevelsMax } from '../domain/limits.ts';
 
 const count = (value: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).default(value).describe(description);
@@ -15,6 +15,8 @@ export const limitsType = z.strictObject({
     3600,
     'a client that asks for none, or for more, is closed after 1.5 times this',
   ),
+  topicBytesMax: count(topicBytesMax, 'of a topic name or filter, in UTF-8; MQTT allows 65,535'),
+  topicLevelsMax: count(topicLevelsMax, 'levels of a topic name or filter, which `/` separates'),
   clientIdLengthMax: count(128, 'in characters'),
   sessionsPerIdentityMax: count(16, 'sessions, live and stored, of one certificate name'),
   sessionsMax: count(100_000, 'sessions of all identities'),

@@ -23,22 +23,35 @@ export const deviceTopics = [
 ] as const;
 export type DeviceTopic = (typeof deviceTopics)[number];
 
-function isWellFormed(text: string): boolean {
-  if (text.length === 0) return false; // [MQTT-4.7.3-1]
-  if (text.includes('\0')) return false; // [MQTT-4.7.3-2]
-  if (!text.isWellFormed()) return false; // [MQTT-1.5.3-1]: no lone surrogates
-  if (Buffer.byteLength(text) > topicBytesMax) return false; // [MQTT-4.7.3-3]
-  return text.split('/').length <= topicLevelsMax;
+/** How long and how deep a topic may be. */
+export interface TopicBounds {
+  /** Of UTF-8. */
+  readonly topicBytesMax: number;
+  readonly topicLevelsMax: number;
 }
 
-/** @returns whether `text` is a topic name: no wildcard [MQTT-4.7.1-1], no NUL, within the limits */
+const ownBounds: TopicBounds = { topicBytesMax, topicLevelsMax };
+/** What the standard bounds, and no more [MQTT-4.7.3-3]. */
+export const mqttBounds: TopicBounds = { topicBytesMax: 65_535, topicLevelsMax: 65_536 };
+
+/** @returns whether `text` is a topic name: no wildcard [MQTT-4.7.1-1], no NUL, within the bounds of our own topics */
 export function isTopic(text: string): text is Topic {
-  return isWellFormed(text) && !/[+#]/.test(text);
+  return isTopicWithin(text, ownBounds);
 }
 
 /** @returns whether `text` is a topic filter: `#` alone in the last level [MQTT-4.7.1-2], `+` alone in a level [MQTT-4.7.1-3] */
 export function isTopicFilter(text: string): text is TopicFilter {
-  if (!isWellFormed(text)) return false;
+  return isTopicFilterWithin(text, ownBounds);
+}
+
+/** Like `isTopic`, for topics that are not ours. */
+export function isTopicWithin(text: string, bounds: TopicBounds): boolean {
+  return isWellFormed(text, bounds) && !/[+#]/.test(text);
+}
+
+/** Like `isTopicFilter`, for topics that are not ours. */
+export function isTopicFilterWithin(text: string, bounds: TopicBounds): boolean {
+  if (!isWellFormed(text, bounds)) return false;
   const levels = text.split('/');
   return levels.every((level, index) => {
     if (level === '#') return index === levels.length - 1;
@@ -79,4 +92,12 @@ export function parseDeviceTopic(topic: string): { device: NamespacePath; name: 
   const rest = levels.slice(3).join('/');
   const name = deviceTopics.find((known) => known === rest);
   return device !== undefined && name !== undefined ? { device, name } : undefined;
+}
+
+function isWellFormed(text: string, bounds: TopicBounds): boolean {
+  if (text.length === 0) return false; // [MQTT-4.7.3-1]
+  if (text.includes('\0')) return false; // [MQTT-4.7.3-2]
+  if (!text.isWellFormed()) return false; // [MQTT-1.5.3-1]: no lone surrogates
+  if (Buffer.byteLength(text) > bounds.topicBytesMax) return false; // [MQTT-4.7.3-3]
+  return text.split('/').length <= bounds.topicLevelsMax;
 }

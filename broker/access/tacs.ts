@@ -1,6 +1,6 @@
 /** The topic access control system (DESIGN §4): who may publish to and subscribe to what. Pure. */
 import { isServiceName, parseNamespacePath } from '../../domain/namespace.ts';
-import { filterCovers, isTopic, isTopicFilter } from '../../domain/topic.ts';
+import { filterCovers, isTopicFilterWithin, isTopicWithin, mqttBounds } from '../../domain/topic.ts';
 import type { RoleTable } from './roles.ts';
 import { everyoneReads } from './roles.ts';
 
@@ -33,8 +33,9 @@ export function isAllowed(
 
 /** Like `isAllowed`, with the reason of a denial. */
 export function decide(identity: string, action: Action, topicOrFilter: string, roles: RoleTable): Decision {
-  const isWellFormed = action === 'publish' ? isTopic(topicOrFilter) : isTopicFilter(topicOrFilter);
-  if (!isWellFormed) return { allowed: false, reason: 'malformed' };
+  // How long and how deep is no question of rights: the connection asks that first, with its configured bounds.
+  const isWithin = action === 'publish' ? isTopicWithin : isTopicFilterWithin;
+  if (!isWithin(topicOrFilter, mqttBounds)) return { allowed: false, reason: 'malformed' };
   // MQTT 3.1.1 §4.7.2: such topics are the server's own.
   if (action === 'publish' && topicOrFilter.startsWith('$')) return { allowed: false, reason: 'reserved' };
   const rights = rightsOf(identity, action, roles);

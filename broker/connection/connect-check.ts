@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import type { BrokerLimits } from '../limits.ts';
 import type { ConnectPacket } from '../packets/packets.ts';
+import { boundsFault } from '../packets/topic-form.ts';
 import { reasonCode } from '../packets/reason-codes.ts';
 import type { ReasonCode } from '../packets/reason-codes.ts';
 import type { RoleTable } from '../access/roles.ts';
@@ -53,15 +54,17 @@ export function checkConnect(
   const { clean, version, properties } = connect;
   // [MQTT-4.12.0-1]: who a client is, its certificate says, and nothing else.
   if (properties.authenticationMethod !== undefined) return { refusal: 'authentication_method' };
-  if (connect.clientId === '' && !clean && version !== 5) return { refusal: 'client_id_missing' }; // [MQTT-3.1.3-8]
+  // [MQTT-3.1.3-8]; MQTT 3.1 §3.1: at least one character.
+  if (connect.clientId === '' && (version === 3 || (!clean && version !== 5)))
+    return { refusal: 'client_id_missing' };
   // [MQTT-3.1.3-6]: the server names a client that does not name itself.
   const clientId = connect.clientId === '' ? `auto-${randomUUID()}` : connect.clientId;
   if (clientId.length > limits.clientIdLengthMax) return { refusal: 'client_id_too_long' };
   const { will } = connect;
+  if (will !== undefined && boundsFault(will.topic, limits) !== undefined)
+    return { refusal: 'will_topic_invalid' };
   const right = will === undefined ? undefined : decide(identity, 'publish', will.topic, roles);
-  if (right?.allowed === false) {
-    return { refusal: right.reason === 'malformed' ? 'will_topic_invalid' : 'will_denied' };
-  }
+  if (right?.allowed === false) return { refusal: 'will_denied' };
   if (will?.properties.payloadFormat === 1 && !isUtf8(will.payload)) return { refusal: 'will_malformed' };
   const refusal = sessions.refusal(identity, clientId);
   if (refusal !== undefined) return { refusal };

@@ -16,6 +16,7 @@ import type {
   DisconnectPacket,
   IncomingPacket,
   SubscribePacket,
+  UnsubscribePacket,
 } from '../packets/packets.ts';
 import { Publisher } from './publisher.ts';
 import type { PublisherAnswers, PublisherContext } from './publisher.ts';
@@ -40,6 +41,12 @@ export interface ConnectionContext extends PublisherContext, SubscriberContext {
 
 /** A client that does not read its last packets is not waited for. */
 const lingerMs = 2000;
+
+/** [MQTT-3.1.2-24]: nothing of it is done, for the client could not be told. */
+const answerTooLarge: WireFault = {
+  reason: 'packet_too_large',
+  detail: 'the answer would be larger than the client takes',
+};
 
 /** What there is once a CONNECT was accepted. */
 interface Conversation {
@@ -230,7 +237,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       else this.refuse({ reason: 'unexpected_packet', detail: `${packet.type} before CONNECT` }); // [MQTT-3.1.0-1]
       return;
     }
-    const { session, publisher, dialect } = conversation;
+    const { session, publisher } = conversation;
     switch (packet.type) {
       case 'publish':
         return publisher.publish(packet);
@@ -243,9 +250,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       case 'subscribe':
         return this.#subscribe(conversation, packet);
       case 'unsubscribe':
-        return this.#write(
-          dialect.unsuback(packet.packetId, unsubscribe(session, packet.filters, this.#context)),
-        );
+        return this.#unsubscribe(conversation, packet);
       case 'pingreq':
         return this.#write(pingresp);
       case 'disconnect':
@@ -311,10 +316,16 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   }
 
   #subscribe({ session, dialect }: Conversation, packet: SubscribePacket): void {
+    if (packet.subscriptions.length > dialect.filtersMax) return this.refuse(answerTooLarge);
     const outcome = subscribe(session, packet, this.#context);
     if ('reason' in outcome) return this.refuse(outcome);
     this.#write(dialect.suback(packet.packetId, outcome.codes)); // [MQTT-3.8.4-5], [MQTT-3.8.4-6]
     return outcome.replay();
+  }
+
+  #unsubscribe({ session, dialect }: Conversation, { packetId, filters }: UnsubscribePacket): void {
+    if (filters.length > dialect.filtersMax) return this.refuse(answerTooLarge);
+    return this.#write(dialect.unsuback(packetId, unsubscribe(session, filters, this.#context)));
   }
 
   #disconnected(session: Session, { reasonCode: code, properties }: DisconnectPacket): void {

@@ -12,10 +12,11 @@ import { malformed, protocolError } from '../../mqtt/packets/packet-body.ts';
 import type { AcknowledgementType, ProtocolVersion, PublishPacket } from '../packets/packets.ts';
 import { failureFrom, reasonCode } from '../packets/reason-codes.ts';
 import type { ReasonCode } from '../packets/reason-codes.ts';
+import { boundsFault, isTopicName } from '../packets/topic-form.ts';
 import type { RoleTable } from '../access/roles.ts';
 import type { Session } from '../routing/session.ts';
 import type { Store } from '../store/store.ts';
-import { decide } from '../access/tacs.ts';
+import { decide, isAllowed } from '../access/tacs.ts';
 
 export interface PublisherContext {
   readonly store: Store;
@@ -44,6 +45,8 @@ export class Publisher {
   readonly #context: PublisherContext;
   readonly #answers: PublisherAnswers;
   readonly #rights = new Map<string, boolean>();
+  /** What `#rights` follow from. */
+  #roles: RoleTable | undefined;
   /** They last as long as the connection [MQTT-3.3.2-7]. */
   readonly #aliases = new Map<number, string>();
   readonly #receiveMaximum: number;
@@ -179,19 +182,20 @@ export class Publisher {
    * connection. One of MQTT 5 says what it thinks.
    */
   #deny(packet: PublishPacket, topic: string): void {
-    const { roles, measures, log, deniedPublish } = this.#context;
+    const { roles, limits, measures, log, deniedPublish } = this.#context;
     const { identity, clientId } = this.#session;
-    // What is no topic name at all is never granted, so it need not be looked for on the way of every message.
-    if (topic.includes('\0')) return this.#answers.refuse(malformed('a topic name with NUL')); // [MQTT-1.5.3-2]
+    // [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-1.5.3-2]: whatever the rights, and whatever becomes of what is denied.
+    if (!isTopicName(topic)) return this.#answers.refuse(malformed('a topic name that is none'));
+    const fault = boundsFault(topic, limits);
+    if (fault !== undefined) {
+      if (this.#version !== 5) return this.#overflow(fault, topic);
+      return this.#refuse(packet, topic, fault, reasonCode.topicNameInvalid); // §3.4.2.1
+    }
     const decision = decide(identity, 'publish', topic, roles);
     const reason = decision.allowed ? undefined : decision.reason;
     measures.denials.inc({ action: 'publish' });
     log.warn({ identity, clientId, topic, reason }, 'publish.denied');
-    if (this.#version === 5) {
-      if (/[+#]/.test(topic)) return this.#answers.refuse(malformed('a topic name with a wildcard')); // [MQTT-3.3.2-2]
-      const code = reason === 'malformed' ? reasonCode.topicNameInvalid : reasonCode.notAuthorized;
-      return this.#answer(packet, code, reason);
-    }
+    if (this.#version === 5) return this.#answer(packet, reasonCode.notAuthorized, reason);
     if (deniedPublish === 'close') return this.#answers.close('publish_denied');
     return this.#answer(packet, reasonCode.success);
   }
@@ -205,9 +209,15 @@ export class Publisher {
   }
 
   #mayPublish(topic: string): boolean {
+    const { roles, limits } = this.#context;
+    if (roles !== this.#roles) {
+      this.#roles = roles;
+      this.#rights.clear();
+    }
     const known = this.#rights.get(topic);
     if (known !== undefined) return known;
-    const { allowed } = decide(this.#session.identity, 'publish', topic, this.#context.roles);
+    const isTaken = isTopicName(topic) && boundsFault(topic, limits) === undefined;
+    const allowed = isTaken && isAllowed(this.#session.identity, 'publish', topic, roles);
     if (this.#rights.size >= knownTopicsMax) this.#rights.clear();
     this.#rights.set(topic, allowed);
     return allowed;

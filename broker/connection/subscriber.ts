@@ -9,6 +9,8 @@ import type { SubscribePacket, SubscriptionRequest } from '../packets/packets.ts
 import { failureFrom, reasonCode } from '../packets/reason-codes.ts';
 import type { ReasonCode } from '../packets/reason-codes.ts';
 import type { RoleTable } from '../access/roles.ts';
+import { boundsFault } from '../packets/topic-form.ts';
+import type { BoundsFault } from '../packets/topic-form.ts';
 import type { Session } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
 import type { DenialReason } from '../access/tacs.ts';
@@ -23,10 +25,12 @@ export interface SubscriberContext {
   readonly log: Log;
 }
 
-type SubscriptionDenial = DenialReason | 'subscriptions_max';
+type SubscriptionDenial = DenialReason | BoundsFault | 'subscriptions_max';
 
 const denialCodes: Readonly<Record<SubscriptionDenial, ReasonCode>> = {
   malformed: reasonCode.topicFilterInvalid,
+  topic_too_long: reasonCode.topicFilterInvalid,
+  topic_too_deep: reasonCode.topicFilterInvalid,
   unknown_identity: reasonCode.notAuthorized,
   reserved: reasonCode.notAuthorized,
   no_right: reasonCode.notAuthorized,
@@ -90,11 +94,22 @@ function grant(
   { roles, limits, measures, log }: SubscriberContext,
 ): number {
   const { identity, clientId } = session;
-  const decision = decideFilter(identity, filter, roles);
-  const isFull = isNew && session.subscriptions.size >= limits.subscriptionsPerSessionMax;
-  if (decision.allowed && !isFull) return qos;
-  const reason = decision.allowed ? 'subscriptions_max' : decision.reason;
+  const reason = denialOf(session, filter, isNew, { roles, limits });
+  if (reason === undefined) return qos;
   measures.denials.inc({ action: 'subscribe' });
   log.warn({ identity, clientId, filter, reason }, 'subscription.denied');
   return denialCodes[reason];
+}
+
+function denialOf(
+  { identity, subscriptions }: Session,
+  filter: string,
+  isNew: boolean,
+  { roles, limits }: Pick<SubscriberContext, 'roles' | 'limits'>,
+): SubscriptionDenial | undefined {
+  const fault = boundsFault(filter, limits);
+  if (fault !== undefined) return fault;
+  const decision = decideFilter(identity, filter, roles);
+  if (!decision.allowed) return decision.reason;
+  return isNew && subscriptions.size >= limits.subscriptionsPerSessionMax ? 'subscriptions_max' : undefined;
 }

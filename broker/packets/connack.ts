@@ -26,7 +26,8 @@ export function acceptance(
   session: { readonly present: boolean; readonly identity: string },
   limits: BrokerLimits,
 ): Buffer | undefined {
-  const fields = [session.present ? 1 : 0, reasonCode.success]; // [MQTT-3.2.2-2], [MQTT-3.2.2-3]
+  // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 §3.2 has no such flag.
+  const fields = [session.present && connect.version !== 3 ? 1 : 0, reasonCode.success];
   if (connect.version !== 5) return encodePacket(connackType, fields);
   const said = [...differences(connect, accepted), ...bounds(limits)];
   const full = encodePacket(connackType, fields, propertySection([...said, ...offers(connect, session)]));

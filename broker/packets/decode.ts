@@ -14,6 +14,7 @@ import type {
   SubscriptionRequest,
   WillPacket,
 } from './packets.ts';
+import { isFilter, isTopicName } from './topic-form.ts';
 import { noProperties, readProperties } from '../../mqtt/packets/properties.ts';
 
 /** Offsets of one packet in the bytes that were read. */
@@ -107,7 +108,10 @@ export function decodeAcknowledgement(
 }
 
 /** @returns also the version, for the answer to a CONNECT that is malformed after it */
-export function decodeConnect({ data, bodyStart, end }: Frame): {
+export function decodeConnect(
+  { data, bodyStart, end }: Frame,
+  fixedFlags: number,
+): {
   readonly packet: ConnectPacket | WireFault;
   readonly version: ProtocolVersion | undefined;
 } {
@@ -115,24 +119,31 @@ export function decodeConnect({ data, bodyStart, end }: Frame): {
   const name = body.text('the protocol name');
   const level = body.byte('the protocol level');
   if (body.fault !== undefined) return { packet: body.fault, version: undefined };
+  const detail = `${JSON.stringify(name.slice(0, 16))} ${level}`;
+  // [MQTT-3.1.2-1]: without an answer.
+  if (!protocolNames.has(name)) return { packet: { reason: 'unknown_protocol', detail }, version: undefined };
   const version = versionOf(name, level);
+  // [MQTT-2.2.2-2], [MQTT-2.1.3-1]; MQTT 3.1 §2.1 leaves them unused.
+  if (fixedFlags !== 0 && version !== 3) return { packet: malformed('flags of CONNECT'), version };
   if (version === undefined) {
     // The highest bit is Mosquitto's mark of a bridge that wants private behaviour; refused, it falls back to a client.
-    const detail = `${JSON.stringify(name.slice(0, 16))} ${level}`;
     return { packet: { reason: 'unsupported_version', detail }, version };
   }
   return { packet: connectAfterVersion(body, version), version };
 }
 
+/** Of MQTT 3.1.1 and 5, and of MQTT 3.1. */
+const protocolNames: ReadonlySet<string> = new Set(['MQTT', 'MQIsdp']);
+
 function versionOf(name: string, level: number): ProtocolVersion | undefined {
   if (name === 'MQTT') return level === 4 || level === 5 ? level : undefined;
-  return name === 'MQIsdp' && level === 3 ? 3 : undefined;
+  return level === 3 ? 3 : undefined;
 }
 
 function connectAfterVersion(body: PacketBody, version: ProtocolVersion): ConnectPacket | WireFault {
   const flags = body.byte('the connect flags');
   const keepAliveSeconds = body.uint16('the keep-alive');
-  if ((flags & 1) !== 0) return malformed('the reserved connect flag'); // [MQTT-3.1.2-3]
+  if ((flags & 1) !== 0 && version !== 3) return malformed('the reserved connect flag'); // [MQTT-3.1.2-3]
   const hasWill = (flags & 0x04) !== 0;
   if (!hasWill && (flags & 0x38) !== 0) return malformed('flags of a will without one'); // [MQTT-3.1.2-11] to -15
   if ((flags & 0x18) === 0x18) return malformed('a will with QoS 3'); // [MQTT-3.1.2-14], [MQTT-3.1.2-12]
@@ -140,10 +151,10 @@ function connectAfterVersion(body: PacketBody, version: ProtocolVersion): Connec
   const hasPassword = (flags & 0x40) !== 0;
   if (version !== 5 && hasPassword && !hasUserName) return malformed('a password without a user name'); // [MQTT-3.1.2-22]
   const properties = version === 5 ? readProperties(body, 'connect') : noProperties;
-  const clientId = body.text('the client identifier');
+  const clientId = body.name('the client identifier');
   const will = hasWill ? readWill(body, flags, version) : undefined;
   // Both are read for their form alone: who a client is, its certificate says.
-  if (hasUserName) body.text('the user name');
+  if (hasUserName) body.name('the user name');
   if (hasPassword) body.binary('the password');
   if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined) {
     body.fail(protocolError('authentication data without a method')); // §3.1.2.11.10
@@ -154,7 +165,8 @@ function connectAfterVersion(body: PacketBody, version: ProtocolVersion): Connec
 
 function readWill(body: PacketBody, flags: number, version: ProtocolVersion): WillPacket {
   const properties = version === 5 ? readProperties(body, 'will') : noProperties;
-  const topic = body.text('the topic of the will');
+  const topic = body.name('the topic of the will');
+  if (!isTopicName(topic)) body.fail(malformed('the topic of the will is no topic name')); // [MQTT-4.7.1-1], [MQTT-4.7.3-1]
   const payload = body.binary('the will');
   const qos = (flags >> 3) & 3;
   return { topic, payload, qos: qos === 2 ? 2 : qos === 1 ? 1 : 0, retain: (flags & 0x20) !== 0, properties };
@@ -240,8 +252,8 @@ function empty(what: string, version: ProtocolVersion): WireFault {
 export type Decoded = IncomingPacket | WireFault;
 
 function readFilter(body: PacketBody): string {
-  const filter = body.text('a topic filter');
-  if (filter === '') body.fail(malformed('an empty topic filter')); // [MQTT-4.7.3-1]
+  const filter = body.name('a topic filter');
+  if (!isFilter(filter)) body.fail(malformed('a topic filter that is none')); // [MQTT-4.8.0-1]
   return filter;
 }
 

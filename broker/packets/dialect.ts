@@ -1,5 +1,10 @@
 /** How the broker speaks to one client: MQTT 3.1.1 or MQTT 5, chosen by its CONNECT, so that nothing else asks which. */
-import { encodeAcknowledgement, encodePacket, encodePublishHeader, firstByteOf } from '../../mqtt/packets/encode.ts';
+import {
+  encodeAcknowledgement,
+  encodePacket,
+  encodePublishHeader,
+  firstByteOf,
+} from '../../mqtt/packets/encode.ts';
 import type { Content, Terms } from '../routing/message.ts';
 import { noBytes } from '../routing/message.ts';
 import type { AcknowledgementType, ConnectPacket, ProtocolVersion } from './packets.ts';
@@ -17,6 +22,8 @@ export interface Dialect {
   readonly version: ProtocolVersion;
   /** How many QoS 1 and 2 messages the client takes unacknowledged (MQTT 5 §4.9). */
   readonly receiveMaximum: number;
+  /** How many filters may be answered in one packet, for the client takes none that is larger [MQTT-3.1.2-24]. */
+  readonly filtersMax: number;
   /**
    * @param packetId - ignored for QoS 0
    * @param nowMs - used if the message expires
@@ -44,6 +51,7 @@ const subscriptionFailure = 0x80;
 export const mqtt3: Dialect = {
   version: 4,
   receiveMaximum: Infinity,
+  filtersMax: Infinity,
   publishHeader: ({ topic, payload }, { qos, retain }, packetId, duplicate) =>
     encodePublishHeader(topic, payload.length, qos, retain, duplicate, packetId, noBytes),
   acknowledgement: encodeAcknowledgement,
@@ -57,12 +65,19 @@ export const mqtt3: Dialect = {
   disconnect: () => undefined,
 };
 
+/**
+ * Of SUBACK and UNSUBACK: type, length, identifier and an empty property section. Every other answer is shorter than
+ * the CONNACK, which the client took.
+ */
+const answerOverheadBytes = 1 + 4 + 2 + 1;
+
 /** Topics that get an alias on one connection, first come first served; what comes later is sent in full. */
 const outgoingAliasesMax = 64;
 
 export class Mqtt5 implements Dialect {
   readonly version = 5;
   readonly receiveMaximum: number;
+  readonly filtersMax: number;
   readonly #packetBytesMax: number;
   readonly #isProblemInformationWanted: boolean;
   readonly #aliasesMax: number;
@@ -71,6 +86,7 @@ export class Mqtt5 implements Dialect {
   constructor({ properties }: Pick<ConnectPacket, 'properties'>) {
     this.receiveMaximum = properties.receiveMaximum ?? 65_535;
     this.#packetBytesMax = properties.maximumPacketSize ?? Infinity;
+    this.filtersMax = this.#packetBytesMax - answerOverheadBytes;
     this.#isProblemInformationWanted = properties.requestProblemInformation !== 0;
     this.#aliasesMax = Math.min(properties.topicAliasMaximum ?? 0, outgoingAliasesMax);
   }

@@ -78,7 +78,9 @@ export class PacketReader {
     const type = first >> 4;
     const version = this.#version ?? 4;
     if (type === packetType.publish) return decodePublish(first, data, bodyStart, end, version);
-    if ((first & 0x0f) !== (packetsWithFlagsTwo.has(type) ? 2 : 0)) {
+    if (type === packetType.connect) return this.#decodeConnect({ data, bodyStart, end }, first & 0x0f);
+    // MQTT 3.1 §2.1 leaves them unused, or calls them DUP.
+    if ((first & 0x0f) !== (packetsWithFlagsTwo.has(type) ? 2 : 0) && version !== 3) {
       return malformed(`flags ${first & 0x0f} of packet type ${type}`);
     }
     const acknowledgement = acknowledgements.get(type);
@@ -90,8 +92,6 @@ export class PacketReader {
 
   #decodeRare(type: number, frame: Frame, version: ProtocolVersion): Decoded {
     switch (type) {
-      case packetType.connect:
-        return this.#decodeConnect(frame);
       case packetType.subscribe:
         return decodeSubscribe(frame, version);
       case packetType.unsubscribe:
@@ -107,9 +107,9 @@ export class PacketReader {
     }
   }
 
-  #decodeConnect(frame: Frame): Decoded {
+  #decodeConnect(frame: Frame, fixedFlags: number): Decoded {
     // Whoever has said it once has said its version; a second one is refused by whoever handles packets.
-    const { packet, version } = decodeConnect(frame);
+    const { packet, version } = decodeConnect(frame, fixedFlags);
     this.#version ??= version;
     this.#frames.areLengthsMinimal = this.#version === 5;
     return packet;

@@ -6,6 +6,7 @@ export type WireFaultReason =
   | 'protocol_error' // well-formed, but MQTT 5 does not allow it here or twice
   | 'packet_too_large'
   | 'subscriptions_max' // more filters in one packet than a session may have
+  | 'unknown_protocol' // a CONNECT of another protocol's name
   | 'unsupported_version' // a CONNECT of another protocol level
   | 'unexpected_packet'; // one that only a server sends, or not now
 
@@ -21,6 +22,11 @@ export function malformed(detail: string): WireFault {
 
 export function protocolError(detail: string): WireFault {
   return { reason: 'protocol_error', detail };
+}
+
+/** @returns whether U+0001 to U+001F or U+007F to U+009F is in it, or NUL */
+export function hasControlCharacter(text: string): boolean {
+  return /\p{Cc}/u.test(text);
 }
 
 const nothing = Buffer.alloc(0);
@@ -88,6 +94,14 @@ export class PacketBody {
     const bytes = this.binary(what);
     if (isUtf8(bytes) && !bytes.includes(0)) return bytes.toString('utf8');
     this.fail(malformed(`${what} is not UTF-8, or has a NUL`));
+    return '';
+  }
+
+  /** A text that ends up in logs and in rules of access: without control characters, which a receiver may refuse (§1.5.4). */
+  name(what: string): string {
+    const text = this.text(what);
+    if (!hasControlCharacter(text)) return text;
+    this.fail(malformed(`${what} has a control character`));
     return '';
   }
 

@@ -8,6 +8,8 @@ import {
   filterCovers,
   isTopic,
   isTopicFilter,
+  isTopicWithin,
+  mqttBounds,
   parseDeviceTopic,
 } from '../../domain/topic.ts';
 
@@ -94,9 +96,11 @@ test('isTopic: a filter without wildcards', () => {
   );
 });
 
-test('isTopic: the bound is on bytes, not on characters', () => {
+test('isTopic: the bound is on bytes, not on characters; another one can be given', () => {
   assert.ok(isTopic('é'.repeat(128)));
   assert.ok(!isTopic('é'.repeat(129)));
+  assert.ok(isTopicWithin('é'.repeat(129), mqttBounds));
+  assert.ok(!isTopicWithin('a/b', { topicBytesMax: 3, topicLevelsMax: 1 }));
 });
 
 test('parseDeviceTopic: reads what deviceTopic writes, for every name', () => {

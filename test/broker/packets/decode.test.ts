@@ -212,6 +212,7 @@ interface Seed {
 const fromServer = new Set([0x0, 0x2, 0x9, 0xb, 0xd]);
 
 function reasonsFor({ error, hex: bytes }: Seed): readonly WireFault['reason'][] {
+  if (error === 'Invalid protocolId') return ['unknown_protocol'];
   if (error.startsWith('Invalid protocol')) return ['unsupported_version'];
   // It takes the name of one version with the level of another.
   if (bytes.startsWith('100a00044d51545403')) return ['unsupported_version'];
@@ -266,7 +267,7 @@ test('PacketReader: every packet that real clients sent is read, whole and cut a
       if ((bytes[0] ?? 0) >> 4 !== 1) reader.push(connects[4]);
       const fault = reader.push(bytes.subarray(0, cut)) ?? reader.push(bytes.subarray(cut));
       // One of them names a protocol "hj".
-      const expected = bytes.includes('hj') && bytes[0] === 0x10 ? 'unsupported_version' : undefined;
+      const expected = bytes.includes('hj') && bytes[0] === 0x10 ? 'unknown_protocol' : undefined;
       assert.equal(fault?.reason, expected, `${file.name}: ${fault?.detail}`);
     }
     read++;

@@ -145,7 +145,7 @@ const refused: readonly (readonly [why: string, bytes: string, reason: WireFault
     '10 10 00 04 4d 51 54 54 04 42 00 00 00 01 61 00 01 70',
     'malformed_packet',
   ],
-  ['CONNECT of another protocol', '10 0d 00 04 4d 51 54 58 04 02 00 00 00 01 61', 'unsupported_version'],
+  ['CONNECT of another protocol', '10 0d 00 04 4d 51 54 58 04 02 00 00 00 01 61', 'unknown_protocol'],
   ['CONNECT of level 6', '10 0d 00 04 4d 51 54 54 06 02 00 00 00 01 61', 'unsupported_version'],
   ['CONNECT with the bridge bit', '10 0d 00 04 4d 51 54 54 84 02 00 00 00 01 61', 'unsupported_version'],
 ];
