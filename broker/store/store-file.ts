@@ -5,6 +5,8 @@ import type { SqliteFileErrorCode } from '../../runtime/sqlite-file.ts';
 import { openSqliteFile, SqliteFileError } from '../../runtime/sqlite-file.ts';
 import type { BrokerErrorCode } from '../errors.ts';
 import { BrokerError } from '../errors.ts';
+import type { Recovery } from './recovery.ts';
+import { foldLog, writtenFrames } from './recovery.ts';
 import { migrations, schema, schemaVersion } from './store-schema.ts';
 
 export interface StoreFileOptions {
@@ -23,8 +25,13 @@ const errorCodes: Readonly<Record<SqliteFileErrorCode, BrokerErrorCode>> = {
   'sqlite.failed': 'broker.store_failed',
 };
 
+export interface OpenedStoreFile {
+  readonly database: DatabaseSync;
+  readonly recovery: Recovery;
+}
+
 /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
-export function openStoreFile(file: string, { durability, bytesMax }: StoreFileOptions): DatabaseSync {
+export function openStoreFile(file: string, { durability, bytesMax }: StoreFileOptions): OpenedStoreFile {
   const pragmas = [
     `page_size = ${pageBytes}`,
     'locking_mode = EXCLUSIVE', // two brokers on one directory would each believe in their own copy of the queues
@@ -36,12 +43,24 @@ export function openStoreFile(file: string, { durability, bytesMax }: StoreFileO
     ...(bytesMax === undefined ? [] : [`max_page_count = ${Math.ceil(bytesMax / pageBytes)}`]),
   ];
   try {
+    const frames = writtenFrames(`${file}-wal`);
     const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
+    const recoveredPages = Math.min(frames, recover(database));
     migrate(database);
-    return database;
+    return { database, recovery: { recoveredPages, discardedPages: frames - recoveredPages } };
   } catch (cause) {
-    if (!(cause instanceof SqliteFileError)) throw cause;
+    if (cause instanceof BrokerError) throw cause;
+    if (!(cause instanceof SqliteFileError)) throw storeError(cause);
     throw new BrokerError(errorCodes[cause.code], cause.message, { cause });
+  }
+}
+
+function recover(database: DatabaseSync): number {
+  try {
+    return foldLog(database);
+  } catch (cause) {
+    database.close();
+    throw storeError(cause);
   }
 }
 

@@ -5,6 +5,7 @@ import { bytesOf } from '../../runtime/sqlite-file.ts';
 import type { Content, Origin, Qos, Terms } from '../routing/message.ts';
 import { noBytes } from '../routing/message.ts';
 import type { Subscription } from '../routing/session.ts';
+import type { Recovery } from './recovery.ts';
 import type { StoreFileOptions } from './store-file.ts';
 import { openStoreFile, storeError } from './store-file.ts';
 import { sql } from './store-statements.ts';
@@ -74,6 +75,8 @@ export interface QueueSize {
  * disk the next group gathers in the kernel (docs/decisions/0002-broker-core.md).
  */
 export class Store {
+  /** What the opening found. */
+  readonly recovery: Recovery;
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #onFirstWrite: () => void;
@@ -83,7 +86,9 @@ export class Store {
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
     this.#onFirstWrite = options.onFirstWrite;
-    this.#database = openStoreFile(path.join(options.directory, 'broker.sqlite'), options);
+    const { database, recovery } = openStoreFile(path.join(options.directory, 'broker.sqlite'), options);
+    this.#database = database;
+    this.recovery = recovery;
     this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
   }
 
