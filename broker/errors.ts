@@ -6,6 +6,10 @@ export type BrokerErrorCode =
   | 'broker.store_too_new' // written by a later version
   | 'broker.cascade_denied' // the configuration asks the cascade to carry what its certificate may not
   | 'broker.expected_session' // the configuration expects a session to read what its identity may not
+  | 'broker.front_failed' // a process that was to serve connections ended or cannot listen
+  | 'broker.cluster_refused' // Redis, or what it or the data directory holds, is not what a cluster needs
+  | 'broker.cluster_fenced' // another node is active by now
+  | 'broker.needs_restart' // a reload wants to change what only a start can
   | 'broker.wrong_identity'; // the broker's own certificate is of no use for a listener
 
 export class BrokerError extends Error {

@@ -24,6 +24,16 @@ function parseAuthority(der: Buffer): Certificate {
 }
 
 /**
+ * @param ders - leaf first, as another process of ours read them off a handshake
+ * @throws PkiError `pki.untrusted` if there is none, `pki.path_length` if too many, or of a malformed one
+ */
+export function parsePeerChain(ders: readonly Buffer[]): Certificate[] {
+  if (ders.length === 0) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
+  requireChainLength(ders.length);
+  return ders.map((der, index) => (index === 0 ? parseCertificate(der) : parseAuthority(der)));
+}
+
+/**
  * @param socket - after its handshake
  * @returns leaf first; OpenSSL completes the chain with the pinned root where it has one
  * @throws PkiError `pki.untrusted` if the peer sent no certificate, `pki.path_length` if too many, or of a malformed one
@@ -33,9 +43,7 @@ export function peerChain(socket: TLSSocket): Certificate[] {
   let next = socket.getPeerX509Certificate();
   if (!next) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
   while (next) {
-    if (chain.length === chainLengthMax) {
-      throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
-    }
+    requireChainLength(chain.length + 1);
     chain.push(chain.length === 0 ? parseCertificate(next.raw) : parseAuthority(next.raw));
     const issuer: X509Certificate | undefined = next.issuerCertificate;
     // A root is its own issuer, so following it would not end. The names alone do not tell: a customer's own
@@ -43,4 +51,10 @@ export function peerChain(socket: TLSSocket): Certificate[] {
     next = issuer?.raw.equals(next.raw) === true ? undefined : issuer;
   }
   return chain;
+}
+
+function requireChainLength(certificates: number): void {
+  if (certificates > chainLengthMax) {
+    throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
+  }
 }
