@@ -8,6 +8,31 @@ export interface Traffic {
   sent: number;
 }
 
+/** The same with a label: to be counted for every message, too, and copied into a counter now and then. */
+export class Tally<L extends string> {
+  readonly #counts = new Map<string, number>();
+  readonly #label: L;
+  readonly #counter: Counter<L>;
+
+  constructor(label: L, counter: Counter<L>) {
+    this.#label = label;
+    this.#counter = counter;
+  }
+
+  inc(labels: Readonly<Record<L, string>>, by = 1): void {
+    const value = labels[this.#label];
+    this.#counts.set(value, (this.#counts.get(value) ?? 0) + by);
+  }
+
+  /** Hands the counter what was counted since the last time. Called every second. */
+  flush(): void {
+    for (const [value, count] of this.#counts) {
+      this.#counter.inc({ [this.#label]: value } as Record<L, string>, count);
+    }
+    this.#counts.clear();
+  }
+}
+
 export interface Measures {
   readonly metrics: Metrics;
   readonly traffic: Traffic;
@@ -21,7 +46,7 @@ export interface Measures {
   readonly refusals: Counter<'reason'>;
   readonly denials: Counter<'action'>;
   readonly disconnects: Counter<'reason'>;
-  readonly dropped: Counter<'reason'>;
+  readonly dropped: Tally<'reason'>;
   readonly cascadeConnected: Gauge;
   readonly cascadeQueued: Gauge;
   readonly cascadeForwarded: Counter<'direction'>;
@@ -57,9 +82,10 @@ export function createMeasures(): Measures {
       ['action'],
     ),
     disconnects: metrics.counter('plombe_broker_disconnects_total', 'Ends of connections.', ['reason']),
-    dropped: metrics.counter('plombe_broker_dropped_total', 'Messages that one receiver did not get.', [
+    dropped: new Tally(
       'reason',
-    ]),
+      metrics.counter('plombe_broker_dropped_total', 'Messages that one receiver did not get.', ['reason']),
+    ),
     cascadeConnected: metrics.gauge(
       'plombe_broker_cascade_connected',
       '1 while the upstream broker is connected.',

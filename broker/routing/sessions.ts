@@ -12,7 +12,7 @@ import type { Store } from '../store/store.ts';
 import { ShareGroups } from './share-groups.ts';
 import { decideFilter, isShared } from '../access/shared-filter.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
-import { isAllowed } from '../access/tacs.ts';
+import { KnownReaders } from '../access/known-readers.ts';
 
 export interface SessionsOptions {
   readonly store: Store;
@@ -50,6 +50,7 @@ export class Sessions {
   readonly #byKey = new Map<string, Session>();
   readonly #countByIdentity = new Map<string, number>();
   readonly #tree = new SubscriptionTree<Session>();
+  readonly #readers = new KnownReaders();
   readonly #endListeners: ((session: Session) => void)[] = [];
   #version = 0;
   /** No session expires before; 0: not known. */
@@ -217,6 +218,21 @@ export class Sessions {
     return true;
   }
 
+  /** The roles are others now: what they no longer grant is removed from every session, whether its client is there or not. */
+  rightsChanged(): void {
+    const { roles, log } = this.#options;
+    this.#version++; // also where nothing is removed: what `matching` finds may be no longer, or again, allowed
+    for (const session of this.#byKey.values()) {
+      if (session.isCascade) continue;
+      const { identity, clientId } = session;
+      for (const filter of session.subscriptions.keys()) {
+        if (decideFilter(identity, filter, roles).allowed) continue;
+        this.unsubscribe(session, filter);
+        log.warn({ identity, clientId, filter, reason: 'no_longer_allowed' }, 'subscription.removed');
+      }
+    }
+  }
+
   /** @returns each session once that has a filter which matches the topic */
   matching(topic: string): Set<Session> {
     return new Set(this.#tree.match(topic));
@@ -224,7 +240,7 @@ export class Sessions {
 
   /** Whether a session may read a topic now, whatever it could when it subscribed. */
   mayReceive(session: Pick<Session, 'identity' | 'isCascade'>, topic: string): boolean {
-    return session.isCascade || isAllowed(session.identity, 'subscribe', topic, this.#options.roles);
+    return session.isCascade || this.#readers.mayRead(session.identity, topic, this.#options.roles);
   }
 
   #restore(): void {
@@ -245,7 +261,8 @@ export class Sessions {
       const session = byId.get(id);
       if (session === undefined) continue;
       if (!session.isCascade && !decideFilter(session.identity, filter, roles).allowed) {
-        log.warn({ identity: session.identity, filter, reason: 'no_longer_allowed' }, 'subscription.removed');
+        const { identity, clientId } = session;
+        log.warn({ identity, clientId, filter, reason: 'no_longer_allowed' }, 'subscription.removed');
         this.#store.deleteSubscription(id, filter);
         continue;
       }
@@ -271,14 +288,14 @@ export class Sessions {
   }
 
   #add(identity: string, clientId: string, storedId: number | undefined, size?: ExistingQueue): Session {
-    const { limits, cascadeInFlightMax, measures, log, clock } = this.#options;
+    const { limits, measures, log, clock } = this.#options;
     const isCascade = identity === cascadeIdentity;
     const queue = new DeliveryQueue(
       {
         stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
-        limits: isCascade ? { ...limits, inFlightMax: cascadeInFlightMax ?? limits.inFlightMax } : limits,
+        limits: isCascade ? this.#cascadeLimits() : limits,
         clock,
-        mayReceive: (topic) => this.mayReceive({ identity, isCascade }, topic),
+        mayReceive: (topic) => this.mayReceive(session, topic),
         onDropped: (reason, dropped) => {
           measures.dropped.inc({ reason });
           // A queue that overflows for hours must not fill the log as well.
@@ -303,6 +320,17 @@ export class Sessions {
     this.#byKey.set(sessionKey(identity, clientId), session);
     this.#countByIdentity.set(identity, (this.#countByIdentity.get(identity) ?? 0) + 1);
     return session;
+  }
+
+  /** The window changes with a reload, when the cascade attaches again. */
+  #cascadeLimits(): BrokerLimits {
+    const options = this.#options;
+    return {
+      ...options.limits,
+      get inFlightMax() {
+        return options.cascadeInFlightMax ?? options.limits.inFlightMax;
+      },
+    };
   }
 
   #drop(session: Session): void {
@@ -350,7 +378,7 @@ export function sessionExpirySecondsMax({
   return Math.min(sessionExpiryDays * 86_400, neverExpires - 1);
 }
 
-/** The first, the tenth, the hundredth, and every thousandth. */
+/** The first, the tenth, the hundredth, and so on. */
 function isWorthALine(count: number): boolean {
-  return count === 1 || count === 10 || count === 100 || count % 1000 === 0;
+  return count === 1 || (count % 10 === 0 && Number.isInteger(Math.log10(count)));
 }

@@ -221,3 +221,65 @@ test('DeliveryQueue: what has expired in a queue whose client is away is let go,
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+test('DeliveryQueue: a slow client of a clean session gets the newest messages, one that reads nothing those from before', () => {
+  const dropped: number[] = [];
+  const queue = new DeliveryQueue({
+    stored: undefined,
+    limits: { ...limits, inFlightMax: 2, memoryQueuedMessagesMax: 6 },
+    clock: () => 0,
+    mayReceive: () => true,
+    onDropped: (_reason, count) => dropped.push(count),
+  });
+  const seen: { text: string; duplicate: boolean }[] = [];
+  const subscriber = new Subscriber(seen, new Set());
+  queue.attach(subscriber);
+  let enqueued = 0;
+  const enqueue = (count: number, bytes = 1): void => {
+    for (let index = 0; index < count; index++) {
+      const payload = Buffer.from(String(enqueued++).padStart(bytes));
+      queue.enqueue(
+        { id: 0, storedTargets: 0, topic: 't', payload, properties: noBytes, expiresMs: undefined },
+        1,
+        terms,
+      );
+      queue.pump();
+    }
+  };
+  const texts = (): string[] => seen.splice(0).map(({ text }) => text.trim());
+  // Two are in flight, four wait, and of those the oldest gives way.
+  enqueue(7);
+  assert.deepEqual(texts(), ['0', '1']);
+  subscriber.answer(queue, 0);
+  assert.deepEqual(texts(), ['3']);
+  // As many as it holds were replaced, and it has taken nothing: from now on it stays as it is.
+  enqueue(100);
+  assert.equal(queue.messages, 6);
+  drain(subscriber, queue);
+  assert.deepEqual(texts(), ['10', '11', '12', '13']);
+  enqueue(2);
+  drain(subscriber, queue);
+  assert.deepEqual(texts(), ['107', '108']);
+  assert.equal(dropped.at(-1), enqueued - 9);
+  // What is in flight alone fills it: nothing waits then that could show that it moves again.
+  const full = new DeliveryQueue({
+    stored: undefined,
+    limits: { ...limits, inFlightMax: 1, memoryQueuedBytesMax: 1000 },
+    clock: () => 0,
+    mayReceive: () => true,
+    onDropped: () => undefined,
+  });
+  const client = new Subscriber(seen, new Set());
+  full.attach(client);
+  for (const bytes of [600, 10, 10, 800, 800]) {
+    const content = { topic: 't', payload: Buffer.alloc(bytes), properties: noBytes, expiresMs: undefined };
+    full.enqueue({ id: 0, storedTargets: 0, ...content }, 1, terms);
+    full.pump();
+  }
+  assert.equal(full.messages, 1);
+  drain(client, full);
+  const content = { topic: 't', payload: Buffer.from('last'), properties: noBytes, expiresMs: undefined };
+  full.enqueue({ id: 0, storedTargets: 0, ...content }, 1, terms);
+  full.pump();
+  assert.equal(seen.at(-1)?.text, 'last');
+});
