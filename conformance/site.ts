@@ -46,6 +46,8 @@ export function identityOf(directory: string, visitor: Visitor): TlsIdentity {
 const wideLimits = {
   sessionsPerIdentityMax: 10_000,
   clientIdLengthMax: 65_535,
+  topicBytesMax: 65_535,
+  topicLevelsMax: 200, // Mosquitto's own bound
   connectBytesMax: 1024 ** 2,
   packetBytesMax: 268_435_460,
   keepAliveSecondsMax: 65_535,

@@ -73,12 +73,10 @@ export class Hub {
     const { alone, groups } = this.#routesOf(topic);
     const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication.qos, bytes);
     if (routes === undefined) return 'queue_full';
-    let targets = 0;
     let storedTargets = 0;
     for (const route of routes) {
       const grant = grantFor(route, publisher, origin);
       if (grant === undefined) continue;
-      targets++;
       const { session } = route;
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       if (this.#options.queueFull === 'refuse' && session.queue.isFullFor(bytes)) return 'queue_full';
@@ -95,7 +93,8 @@ export class Hub {
     }
     this.#options.measures.traffic.received++;
     this.#observers.get(topic)?.(payload);
-    return targets === 0 ? 'no_subscribers' : 'routed';
+    // One that wants nothing of its own (no local) matches all the same.
+    return routes.length === 0 ? 'no_subscribers' : 'routed';
   }
 
   /** Sends what is retained under a filter, with the retain flag set [MQTT-3.3.1-8], and what `$SYS` says now. */

@@ -51,7 +51,7 @@ export class RetainedMessages {
     return dropped;
   }
 
-  /** @returns every retained message whose topic the filter matches */
+  /** @returns every retained message whose topic the filter matches, in the order of the topics: a parent before its children */
   matching(filter: string): StoredRetained[] {
     if (!/[+#]/.test(filter)) {
       const message = this.#byTopic.get(filter);
@@ -63,6 +63,6 @@ export class RetainedMessages {
     for (const [topic, message] of this.#byTopic) {
       if (topic.startsWith(prefix) && filterCovers(filter, topic)) found.push(message);
     }
-    return found;
+    return found.sort((a, b) => (a.topic < b.topic ? -1 : 1));
   }
 }

@@ -20,7 +20,8 @@ export class ShareGroup {
   /** With `$share` and the name. */
   readonly filter: string;
   readonly #members: Session[] = [];
-  #turn = 0;
+  /** The first to come is the first to be served. */
+  #turn = -1;
 
   constructor(identity: string, filter: string) {
     this.identity = identity;

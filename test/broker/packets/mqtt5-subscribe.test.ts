@@ -72,6 +72,8 @@ test('UNSUBACK: says whether there was a subscription', async () => {
 test('no local: a client does not get its own, others with the filter do, and a second filter without it counts', async () => {
   const client = await open('ms-acc-1', 'own');
   await subscribe(client, [{ topic: 'ms-acc-1/#', qos: 1, nl: true }], 7);
+  client.send(publish());
+  assert.equal((await client.next('puback')).reasonCode ?? 0, 0, 'its own subscription matches');
   const other = await open('ms-acc-1', 'other');
   await subscribe(other, [{ topic: 'ms-acc-1/#', qos: 1, nl: true }]);
   client.send(publish({ payload: 'own' }));

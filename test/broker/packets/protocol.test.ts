@@ -68,6 +68,20 @@ test('retained: the last one is replayed with the flag, an empty one deletes it'
   assert.deepEqual(await received.count(1), [`${topic}=live`]);
 });
 
+test('retained: come in the order of their topics, a parent before its children', async () => {
+  const publisher = await site.connect(broker, 'ms-acc-7');
+  for (const name of ['b/c', 'a', 'b', 'a/c/d']) {
+    await publisher.publishAsync(`ms-acc-7/${name}`, 'x', { qos: 1, retain: true });
+  }
+  const reader = await site.connect(broker, 'ms-acc-7');
+  const received = site.received(reader);
+  await reader.subscribeAsync('ms-acc-7/#', { qos: 0 });
+  assert.deepEqual(
+    await received.count(4),
+    ['a', 'a/c/d', 'b', 'b/c'].map((name) => `ms-acc-7/${name}=x`),
+  );
+});
+
 test('will: published when the connection is lost, not after DISCONNECT', async () => {
   const watcher = await site.connect(broker, 'ms-acc-1');
   const received = site.received(watcher);
