@@ -66,6 +66,9 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   #heardMs: number;
   #out: Buffer[] = [];
   #outBytes = 0;
+  /** Turns whose answers wait until they may be promised. */
+  #apart = 0;
+  #apartBytes = 0;
   #isPausedForOutput = false;
   #isClosed = false;
 
@@ -128,23 +131,19 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
 
   /** Writes all that this turn answered, once, after its commit. */
   flush(): void {
-    if (this.#outBytes > 0 && !this.#transport.isDestroyed) {
-      const bytes =
-        this.#out.length === 1 ? (this.#out[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#out, this.#outBytes);
-      this.#out = [];
-      this.#outBytes = 0;
-      this.#conversation?.publisher.flushed();
-      const isTaken = this.#transport.write(bytes);
-      // One that does not read its acknowledgements is not read from either.
-      if (this.#transport.pendingBytes >= this.#context.limits.outputBytesMax) {
-        this.#isPausedForOutput = true;
-        this.#transport.pause();
-      } else if (isTaken) {
-        // The turn's output alone may have stopped the delivery; no drain event follows then.
-        this.#context.turn.guard(() => this.#conversation?.session.queue.pump());
-      }
-    }
-    if (this.#isClosed) this.#transport.end();
+    this.#leave(this.#takeOut());
+  }
+
+  setApart(): () => void {
+    const bytes = this.#takeOut();
+    const length = bytes?.length ?? 0;
+    this.#apart++;
+    this.#apartBytes += length;
+    return () => {
+      this.#apart--;
+      this.#apartBytes -= length;
+      this.#leave(bytes);
+    };
   }
 
   /** Ends the connection after what was already answered; publishes the will unless the client said goodbye. */
@@ -355,8 +354,33 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.#conversation?.session.queue.pump();
   }
 
+  #takeOut(): Buffer | undefined {
+    if (this.#outBytes === 0) return undefined;
+    const bytes = this.#out.length === 1 ? this.#out[0] : Buffer.concat(this.#out, this.#outBytes);
+    this.#out = [];
+    this.#outBytes = 0;
+    return bytes;
+  }
+
+  #leave(bytes: Buffer | undefined): void {
+    if (bytes !== undefined && !this.#transport.isDestroyed) {
+      this.#conversation?.publisher.flushed();
+      const isTaken = this.#transport.write(bytes);
+      // One that does not read its acknowledgements is not read from either.
+      if (this.#transport.pendingBytes >= this.#context.limits.outputBytesMax) {
+        this.#isPausedForOutput = true;
+        this.#transport.pause();
+      } else if (isTaken) {
+        // The turn's output alone may have stopped the delivery; no drain event follows then.
+        this.#context.turn.guard(() => this.#conversation?.session.queue.pump());
+      }
+    }
+    // Not before the last turn that had something to say.
+    if (this.#isClosed && this.#apart === 0) this.#transport.end();
+  }
+
   #pendingBytes(): number {
-    return this.#outBytes + this.#transport.pendingBytes;
+    return this.#outBytes + this.#apartBytes + this.#transport.pendingBytes;
   }
 
   #write(bytes: Buffer): void {

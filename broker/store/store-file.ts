@@ -13,6 +13,8 @@ export interface StoreFileOptions {
   readonly durability: 'disk' | 'os';
   /** The file grows to this and then refuses writes, as a full disk does. */
   readonly bytesMax?: number;
+  /** Shared: another connection of this process may read the file; whoever opens it has locked the directory. */
+  readonly locking?: 'exclusive' | 'shared';
 }
 
 const pageBytes = 8192;
@@ -31,10 +33,13 @@ export interface OpenedStoreFile {
 }
 
 /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
-export function openStoreFile(file: string, { durability, bytesMax }: StoreFileOptions): OpenedStoreFile {
+export function openStoreFile(
+  file: string,
+  { durability, bytesMax, locking = 'exclusive' }: StoreFileOptions,
+): OpenedStoreFile {
   const pragmas = [
     `page_size = ${pageBytes}`,
-    'locking_mode = EXCLUSIVE', // two brokers on one directory would each believe in their own copy of the queues
+    `locking_mode = ${locking === 'shared' ? 'NORMAL' : 'EXCLUSIVE'}`, // two brokers on one directory would each believe in their own copy of the queues
     'journal_mode = WAL',
     // FULL syncs the log at every commit. NORMAL leaves that to the system: the end of the process loses nothing.
     `synchronous = ${durability === 'disk' ? 'FULL' : 'NORMAL'}`,

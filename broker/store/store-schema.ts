@@ -1,7 +1,7 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 3;
+export const schemaVersion = 4;
 
 /** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
 const willTable = `
@@ -19,6 +19,16 @@ CREATE TABLE will (
   chain TEXT NOT NULL,
   connected_ms INTEGER NOT NULL,
   PRIMARY KEY (identity, client_id)
+) STRICT;
+`;
+
+/** How far this copy has followed the log that several nodes share; no row on a node that is alone. */
+const placeTable = `
+CREATE TABLE place (
+  id INTEGER PRIMARY KEY,
+  lineage TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  epoch INTEGER NOT NULL
 ) STRICT;
 `;
 
@@ -81,7 +91,7 @@ CREATE TABLE retained (
   properties BLOB,
   expires_ms INTEGER
 ) STRICT;
-${willTable}`;
+${willTable}${placeTable}`;
 
 /** Forward only: by the version that a file has, what makes the next one of it. Nothing that was there is rewritten. */
 export const migrations: ReadonlyMap<number, string> = new Map([
@@ -102,4 +112,5 @@ ALTER TABLE retained ADD COLUMN expires_ms INTEGER;
 ${willTable}`,
   ],
   [2, 'ALTER TABLE session ADD COLUMN last_sent INTEGER;'],
+  [3, placeTable],
 ]);

@@ -49,4 +49,8 @@ export const sql = {
   putWill: `INSERT OR REPLACE INTO will (identity, client_id, topic, payload, qos, retain, properties, expiry_seconds,
       delay_seconds, due_ms, chain, connected_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   deleteWill: 'DELETE FROM will WHERE identity = ? AND client_id = ?',
+  place: 'SELECT lineage, position, epoch FROM place',
+  putPlace: 'INSERT OR REPLACE INTO place (id, lineage, position, epoch) VALUES (1, ?, ?, ?)',
+  forgetPlace: 'DELETE FROM place',
+  movePlace: 'UPDATE place SET position = ?, epoch = ?',
 } as const;

@@ -8,12 +8,15 @@ import type { Subscription } from '../routing/session.ts';
 import type { Recovery } from './recovery.ts';
 import type { StoreFileOptions } from './store-file.ts';
 import { openStoreFile, storeError } from './store-file.ts';
+import type { Journal, Mark, StoredValue } from './journal.ts';
 import { sql } from './store-statements.ts';
 
 export interface StoreOptions extends StoreFileOptions {
   readonly directory: string;
   /** Called at the first write after a commit: the caller promises to call `commit` soon. */
   readonly onFirstWrite: () => void;
+  /** Follows what is written; undefined on a node that is alone. */
+  readonly journal?: Journal | undefined;
 }
 
 export interface StoredSession {
@@ -80,16 +83,20 @@ export class Store {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #onFirstWrite: () => void;
+  readonly #journal: Journal | undefined;
   #isOpenTransaction = false;
   #lastMessageId: number;
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
     this.#onFirstWrite = options.onFirstWrite;
+    this.#journal = options.journal;
     const { database, recovery } = openStoreFile(path.join(options.directory, 'broker.sqlite'), options);
     this.#database = database;
     this.recovery = recovery;
     this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
+    // What is written from now on is in no log, so this is no copy of anything any more.
+    if (this.#journal === undefined && this.#all(sql.place).length > 0) this.#write(sql.forgetPlace);
   }
 
   sessions(): StoredSession[] {
@@ -195,6 +202,7 @@ export class Store {
   releaseMessage(id: number, storedTargets: number): void {
     if (storedTargets > 1) {
       this.#begin();
+      this.#journal?.record(sql.releaseMessage, [id]);
       const row = this.#statement(sql.releaseMessage).get(id);
       if (row !== undefined && Number(row['pending']) > 0) return;
     }
@@ -320,8 +328,10 @@ export class Store {
   /** @throws BrokerError `broker.store_failed`: then nothing since the last commit is there, and the store is of no use */
   commit(): void {
     if (!this.#isOpenTransaction) return;
+    if (this.#journal !== undefined) this.#movePlace(this.#journal.mark());
     this.#run(() => this.#database.exec('COMMIT'));
     this.#isOpenTransaction = false;
+    this.#journal?.committed();
   }
 
   /** Commits what is open. */
@@ -333,6 +343,11 @@ export class Store {
   /** Closes without a commit, after a failure. */
   abandon(): void {
     if (this.#database.isOpen) this.#database.close();
+  }
+
+  #movePlace({ position, epoch }: Mark): void {
+    const statement = this.#statement(sql.movePlace);
+    this.#run(() => statement.run(position, epoch));
   }
 
   #begin(): void {
@@ -351,11 +366,9 @@ export class Store {
     return statement;
   }
 
-  #write(
-    text: string,
-    ...values: readonly (string | number | null | Buffer)[]
-  ): { lastInsertRowid: number | bigint } {
+  #write(text: string, ...values: readonly StoredValue[]): { lastInsertRowid: number | bigint } {
     this.#begin();
+    this.#journal?.record(text, values);
     const statement = this.#statement(text);
     return this.#run(() => statement.run(...values));
   }

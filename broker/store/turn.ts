@@ -4,20 +4,34 @@ import type { Store } from './store.ts';
 
 /** Whatever holds packets back until the commit. */
 export interface Flushable {
+  /** Sends them. */
   flush(): void;
+  /** Sets them apart from those of the turns that follow. @returns what sends them */
+  setApart(): () => void;
 }
+
+/**
+ * Calls back once all that was committed until now may be promised, in the order of the calls; never, if it never may.
+ * Where several nodes share the state, a commit on this one's disk alone is no promise.
+ */
+export type Confirm = (release: () => void) => void;
 
 export class Turn {
   #store: Store | undefined;
+  readonly #confirm: Confirm | undefined;
   readonly #onFailure: (error: BrokerError) => void;
   #isScheduled = false;
   #isFailed = false;
   #flushables = new Set<Flushable>();
   #afterCommit: (() => void)[] = [];
 
-  /** @param onFailure - the commit failed: nothing of the turn may leave, and nothing more will be committed */
-  constructor(onFailure: (error: BrokerError) => void) {
+  /**
+   * @param onFailure - the commit failed: nothing of the turn may leave, and nothing more will be committed
+   * @param confirm - what a promise waits for beside the commit
+   */
+  constructor(onFailure: (error: BrokerError) => void, confirm?: Confirm) {
     this.#onFailure = onFailure;
+    this.#confirm = confirm;
   }
 
   begin(store: Store): void {
@@ -43,9 +57,13 @@ export class Turn {
     this.schedule();
   }
 
-  /** Ends the turn now; for stopping. */
-  finish(): void {
+  /** Ends the turn now, for stopping; resolves when its answers have left. */
+  finish(): Promise<void> {
     this.#end();
+    return new Promise((resolve) => {
+      if (this.#confirm === undefined || this.#isFailed) resolve();
+      else this.#confirm(resolve);
+    });
   }
 
   /** Runs what may write to the store: if a write fails, so does the turn, and not the process. */
@@ -76,7 +94,15 @@ export class Turn {
     const works = this.#afterCommit;
     this.#flushables = new Set();
     this.#afterCommit = [];
-    for (const flushable of flushables) flushable.flush();
-    for (const work of works) this.guard(work);
+    if (this.#confirm === undefined) {
+      for (const flushable of flushables) flushable.flush();
+      for (const work of works) this.guard(work);
+      return;
+    }
+    const sendings = Array.from(flushables, (flushable) => flushable.setApart());
+    this.#confirm(() => {
+      for (const send of sendings) send();
+      for (const work of works) this.guard(work);
+    });
   }
 }
