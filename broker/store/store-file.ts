@@ -50,27 +50,27 @@ export function openStoreFile(
   try {
     const frames = writtenFrames(`${file}-wal`);
     const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
-    const recoveredPages = Math.min(frames, recover(database));
-    migrate(database);
+    const recoveredPages = Math.min(frames, recover(file, database));
+    migrate(file, database);
     return { database, recovery: { recoveredPages, discardedPages: frames - recoveredPages } };
   } catch (cause) {
     if (cause instanceof BrokerError) throw cause;
-    if (!(cause instanceof SqliteFileError)) throw storeError(cause);
+    if (!(cause instanceof SqliteFileError)) throw storeError(file, cause);
     throw new BrokerError(errorCodes[cause.code], cause.message, { cause });
   }
 }
 
-function recover(database: DatabaseSync): number {
+function recover(file: string, database: DatabaseSync): number {
   try {
     return foldLog(database);
   } catch (cause) {
     database.close();
-    throw storeError(cause);
+    throw storeError(file, cause);
   }
 }
 
 /** Brings the tables of an older version to this one, all or nothing. */
-function migrate(database: DatabaseSync): void {
+function migrate(file: string, database: DatabaseSync): void {
   try {
     for (;;) {
       const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
@@ -80,16 +80,12 @@ function migrate(database: DatabaseSync): void {
     }
   } catch (cause) {
     database.close(); // what was not committed is undone
-    throw storeError(cause);
+    throw storeError(file, cause);
   }
 }
 
-export function storeError(cause: unknown): BrokerError {
-  return new BrokerError(
-    'broker.store_failed',
-    `cannot write the durable state: ${describeSystemError(cause)}`,
-    {
-      cause,
-    },
-  );
+export function storeError(file: string, cause: unknown): BrokerError {
+  return new BrokerError('broker.store_failed', `cannot use ${file}: ${describeSystemError(cause)}`, {
+    cause,
+  });
 }

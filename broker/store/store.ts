@@ -80,6 +80,7 @@ export interface QueueSize {
 export class Store {
   /** What the opening found. */
   readonly recovery: Recovery;
+  readonly #file: string;
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #onFirstWrite: () => void;
@@ -91,7 +92,8 @@ export class Store {
   constructor(options: StoreOptions) {
     this.#onFirstWrite = options.onFirstWrite;
     this.#journal = options.journal;
-    const { database, recovery } = openStoreFile(path.join(options.directory, 'broker.sqlite'), options);
+    this.#file = path.join(options.directory, 'broker.sqlite');
+    const { database, recovery } = openStoreFile(this.#file, options);
     this.#database = database;
     this.recovery = recovery;
     this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
@@ -386,7 +388,7 @@ export class Store {
     try {
       return work();
     } catch (cause) {
-      throw storeError(cause);
+      throw storeError(this.#file, cause);
     }
   }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -68,4 +68,37 @@ test('Store: a file of the first version is brought forward, with all that was i
     assert.deepEqual(store.wills(), []);
     store.close();
   }
+});
+
+test('Store: what was delivered long ago leaves no rows and no room', () => {
+  const data = path.join(directory, 'delivered');
+  const store = new Store({ directory: data, durability: 'os', onFirstWrite: () => undefined });
+  const session = store.createSession('ms-acc-1', 's', neverExpires);
+  const content = {
+    topic: 't',
+    payload: Buffer.alloc(200),
+    properties: Buffer.alloc(0),
+    expiresMs: undefined,
+  };
+  const terms = { qos: 1, retain: false, identifiers: Buffer.alloc(0), share: undefined } as const;
+  const waiting: number[] = [];
+  const deliverOldest = (sequence: number): void => {
+    store.deleteDelivery(session, sequence - waiting.length);
+    store.releaseMessage(waiting.shift() ?? 0, 1);
+  };
+  // A thousand of them wait at any time.
+  for (let sequence = 1; sequence <= 1_000_000; sequence++) {
+    if (waiting.length === 1000) deliverOldest(sequence);
+    waiting.push(store.insertMessage(content, 1));
+    store.enqueue(session, { sequence, bytes: 200, ...terms }, waiting.at(-1) ?? 0);
+    if (sequence % 500 === 0) store.commit();
+  }
+  store.close();
+  const file = path.join(data, 'broker.sqlite');
+  assert.ok(statSync(file).size < 2_000_000, `${statSync(file).size}`);
+  const database = new DatabaseSync(file);
+  for (const table of ['message', 'delivery']) {
+    assert.deepEqual({ ...database.prepare(`SELECT count(*) AS rows FROM ${table}`).get() }, { rows: 1000 });
+  }
+  database.close();
 });
