@@ -182,8 +182,13 @@ function readSame(der: Buffer): X509Certificate {
   return x509;
 }
 
-/** `SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }` */
-function readSubjectPublicKeyInfo(content: Buffer): Pick<Certificate, 'curve' | 'publicPoint'> {
+/**
+ * `SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }`
+ *
+ * @param content - of the SEQUENCE
+ * @throws DerFault
+ */
+export function readSubjectPublicKeyInfo(content: Buffer): Pick<Certificate, 'curve' | 'publicPoint'> {
   const keyInfo = new DerReader(content);
   const algorithm = keyInfo.take(derTag.sequence, 'key algorithm').inside();
   const key = readBitString(keyInfo.take(derTag.bitString, 'public key'), 'public key');

@@ -67,8 +67,8 @@ export function derUtf8String(text: string): Buffer {
 
 /** @param oid - dotted decimal */
 export function derObjectIdentifier(oid: string): Buffer {
-  const [first = 0, second = 0, ...rest] = oid.split('.').map(Number);
-  const octets = [first * 40 + second, ...rest].flatMap(arcOctets);
+  const [first = 0n, second = 0n, ...rest] = oid.split('.').map(BigInt);
+  const octets = [first * 40n + second, ...rest].flatMap(arcOctets);
   return derElement(derTag.objectIdentifier, Buffer.from(octets));
 }
 
@@ -100,9 +100,8 @@ export function derTime(atMs: number): Buffer {
 const asciiZero = 0x30;
 const asciiZulu = 0x5a;
 
-function arcOctets(arc: number): number[] {
-  const octets = [arc % 128];
-  for (let rest = Math.floor(arc / 128); rest > 0; rest = Math.floor(rest / 128))
-    octets.unshift(0x80 | (rest % 128));
+function arcOctets(arc: bigint): number[] {
+  const octets = [Number(arc & 0x7fn)];
+  for (let rest = arc >> 7n; rest > 0n; rest >>= 7n) octets.unshift(0x80 | Number(rest & 0x7fn));
   return octets;
 }

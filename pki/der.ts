@@ -198,29 +198,39 @@ export function readBitStringOctets(element: DerElement, what: string): Buffer {
   return octets;
 }
 
+/** A UUID under 2.25 (ITU-T X.667 §7) takes 19. */
+const arcOctetsMax = 19;
+
 /** @returns dotted decimal */
 export function readObjectIdentifier(element: DerElement, what: string): string {
   const { content } = element;
   const last = content.at(-1);
   if (last === undefined || last >= 0x80) throw new DerFault(`${what}: an object identifier`);
-  const arcs: number[] = [];
+  const arcs: (number | bigint)[] = [];
   let arc = 0;
-  let fresh = true;
-  for (const octet of content) {
-    if (fresh && octet === 0x80) throw new DerFault(`${what}: a padded arc`);
+  let start = 0;
+  for (let index = 0; index < content.length; index++) {
+    const octet = content.readUInt8(index);
+    if (index === start && octet === 0x80) throw new DerFault(`${what}: a padded arc`);
+    if (index - start === arcOctetsMax) throw new DerFault(`${what}: too large an arc`);
     arc = arc * 128 + (octet & 0x7f);
-    if (arc > Number.MAX_SAFE_INTEGER / 128) throw new DerFault(`${what}: too large an arc`);
-    fresh = octet < 0x80;
-    if (!fresh) continue;
-    if (arcs.length === 0) {
+    if (octet >= 0x80) continue;
+    const isExact = arc <= Number.MAX_SAFE_INTEGER;
+    if (start === 0) {
+      if (!isExact) throw new DerFault(`${what}: too large an arc`);
       const top = Math.min(2, Math.floor(arc / 40));
       arcs.push(top, arc - 40 * top);
     } else {
-      arcs.push(arc);
+      arcs.push(isExact ? arc : exactArc(content.subarray(start, index + 1)));
     }
     arc = 0;
+    start = index + 1;
   }
   return arcs.join('.');
+}
+
+function exactArc(octets: Buffer): bigint {
+  return octets.reduce((arc, octet) => (arc << 7n) | BigInt(octet & 0x7f), 0n);
 }
 
 /** @returns milliseconds since 1970; RFC 5280 §4.1.2.5: seconds, Z, and no fraction */

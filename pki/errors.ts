@@ -5,7 +5,7 @@ export type PkiErrorCode =
   | 'pki.malformed_crl' // not the DER of an X.509 version 2 CRL, or not PEM
   | 'pki.malformed_key' // not a private key in PEM, or not that of the certificate beside it
   | 'pki.missing_file' // a key or a certificate file that cannot be read
-  | 'pki.malformed_request' // the caller asks for a certificate that makes no sense
+  | 'pki.malformed_request' // somebody asks for a certificate that makes no sense, or not in PKCS #10
   | 'pki.wrong_passphrase' // the private key is encrypted and the passphrase does not open it
   | 'pki.unsupported_algorithm' // not ECDSA with SHA-2 on a curve that DESIGN §3 names
   | 'pki.untrusted' // the chain does not end at a pinned root

@@ -64,7 +64,7 @@ export const ecdsaSignatures: SignatureRules = {
  *
  * @returns false also for an algorithm or a key that is not ours
  */
-export function isSignedBy(signed: Signed, issuer: Certificate): boolean {
+export function isSignedBy(signed: Signed, issuer: Pick<Certificate, 'curve' | 'publicKey'>): boolean {
   const algorithm = byOid.get(signed.signatureAlgorithm);
   if (algorithm === undefined || issuer.curve === undefined) return false;
   return verify(algorithm.hash, signed.toBeSigned, issuer.publicKey, signed.signature);
