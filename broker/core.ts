@@ -1,35 +1,30 @@
 /** One life of the broker's state: from opening the store until it is closed or fails. */
 import type { Clock } from '../domain/clock.ts';
-import type { TlsIdentity } from '../pki/identity.ts';
 import type { RevocationIndex } from '../pki/revocation.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { packageVersion } from '../runtime/version.ts';
 import { Cascade } from './cascade/cascade.ts';
-import type { CascadeFilters, CascadeState } from './cascade/cascade.ts';
-import type { BrokerConfig } from './config.ts';
+import type { CascadeState } from './cascade/cascade.ts';
 import { Connection } from './connection/connection.ts';
+import type { ConnectionContext } from './connection/connection.ts';
 import type { Transport } from './connection/transport.ts';
 import { closeRevoked, watchCrls } from './access/crl-watch.ts';
 import { BrokerError } from './errors.ts';
 import { Hub } from './routing/hub.ts';
 import type { Peer, PeerVerifier } from './access/identity.ts';
 import type { Measures } from './measures.ts';
-import type { RoleTable } from './access/roles.ts';
 import { Sessions } from './routing/sessions.ts';
+import type { LiveSettings } from './settings.ts';
 import { Store } from './store/store.ts';
 import { declareSystemTopics } from './system-topics.ts';
 import { Turn } from './store/turn.ts';
 import { Wills } from './routing/wills.ts';
 
 export interface CoreOptions {
-  readonly config: BrokerConfig;
-  readonly roles: RoleTable;
-  readonly identity: TlsIdentity;
+  readonly settings: LiveSettings;
   readonly verifier: PeerVerifier;
   readonly revocation: RevocationIndex;
-  /** Undefined without a cascade. */
-  readonly cascade: { readonly identity: TlsIdentity; readonly filters: CascadeFilters } | undefined;
   readonly measures: Measures;
   readonly log: Log;
   readonly clock: Clock;
@@ -55,7 +50,9 @@ export class Core {
   readonly #sessions: Sessions;
   readonly #hub: Hub;
   readonly #wills: Wills;
-  readonly #cascade: Cascade | undefined;
+  readonly #context: ConnectionContext;
+  #cascade: Cascade | undefined;
+  #cascadeReopening: Promise<void> | undefined;
   readonly #connections = new Set<Connection>();
   readonly #startedMs: number;
   #isOver = false;
@@ -64,8 +61,9 @@ export class Core {
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#startedMs = options.monotonicMs();
-    const { config, roles, measures, log, clock } = options;
-    const { limits, queueFull } = config;
+    const { settings, verifier, measures, log, clock } = options;
+    const { config } = settings;
+    const { limits } = config;
     this.#turn = new Turn((error) => this.#fail(error));
     this.#store = new Store({
       directory: config.data,
@@ -75,35 +73,54 @@ export class Core {
     });
     this.#turn.begin(this.#store);
     const store = this.#store;
+    const { recoveredPages, discardedPages } = store.recovery;
+    if (discardedPages > 0) log.warn({ recoveredPages, discardedPages }, 'store.torn_write_discarded');
+    else if (recoveredPages > 0) log.info({ recoveredPages }, 'store.recovered');
     this.#sessions = new Sessions({
       store,
-      roles,
+      get roles() {
+        return settings.roles;
+      },
       limits,
       measures,
       log,
       clock,
-      cascadeInFlightMax: config.cascade?.inFlightMax,
+      get cascadeInFlightMax() {
+        return config.cascade?.inFlightMax;
+      },
     });
     for (const expected of config.expectedSessions) this.#sessions.expect(expected);
-    this.#hub = new Hub({ store, sessions: this.#sessions, limits, queueFull, measures, clock });
+    this.#hub = new Hub({
+      store,
+      sessions: this.#sessions,
+      limits,
+      get queueFull() {
+        return config.queueFull;
+      },
+      measures,
+      clock,
+    });
     this.#cascade = this.#openCascade();
     watchCrls({
       ...this.#revocable(),
       hub: this.#hub,
       index: options.revocation,
-      roots: options.identity.roots,
+      roots: () => settings.identity.roots,
     });
     // After the lists, for a will of a revoked certificate is not published.
     this.#wills = new Wills({
       store,
       sessions: this.#sessions,
       hub: this.#hub,
-      roles,
-      verifier: options.verifier,
+      get roles() {
+        return settings.roles;
+      },
+      verifier,
       measures,
       log,
       clock,
     });
+    this.#context = this.#connectionContext();
     declareSystemTopics({
       hub: this.#hub,
       name: config.name,
@@ -112,7 +129,7 @@ export class Core {
       connected: () => this.#connections.size,
       sessions: () => this.#sessions.size,
       traffic: measures.traffic,
-      cascade: this.#cascade,
+      cascade: config.cascade === undefined ? undefined : () => this.#cascade?.state,
     });
   }
 
@@ -135,24 +152,26 @@ export class Core {
 
   /** Serves a connection whose certificate was verified. */
   admit(transport: Transport, peer: Peer): void {
-    const { config, roles, measures, log, clock, monotonicMs } = this.#options;
-    this.#connections.add(
-      new Connection(transport, peer, {
-        store: this.#store,
-        turn: this.#turn,
-        sessions: this.#sessions,
-        hub: this.#hub,
-        wills: this.#wills,
-        roles,
-        limits: config.limits,
-        deniedPublish: config.deniedPublish,
-        measures,
-        log,
-        clock,
-        monotonicMs,
-        onClosed: (connection) => this.#connections.delete(connection),
-      }),
-    );
+    this.#connections.add(new Connection(transport, peer, this.#context));
+  }
+
+  /**
+   * The settings were replaced: what followed from the old ones is worked out anew, and what they granted and the new
+   * ones do not ends now.
+   */
+  settingsChanged({ isCascadeChanged }: { readonly isCascadeChanged: boolean }): void {
+    const { identity, config } = this.#options.settings;
+    const roots = new Set(identity.roots.map(({ sha256 }) => sha256.toString('hex')));
+    this.#turn.guard(() => {
+      this.#sessions.rightsChanged();
+      for (const expected of config.expectedSessions) this.#sessions.expect(expected);
+      for (const connection of this.#connections) {
+        if (!roots.has(connection.peer.verified.root.sha256.toString('hex')))
+          connection.close('pki.untrusted');
+      }
+      closeRevoked(this.#revocable());
+    });
+    if (isCascadeChanged) this.#cascadeReopening = this.#reopenCascade(this.#cascadeReopening);
   }
 
   /** Every second: closes whoever was silent too long or whose certificate has expired, and ends what was to end by now. */
@@ -193,8 +212,9 @@ export class Core {
     this.#turn.guard(() => {
       for (const connection of this.#connections) connection.close('broker_stopping');
     });
+    await this.#cascadeReopening;
     await this.#cascade?.stop();
-    this.#turn.finish();
+    await this.#turn.finish();
     try {
       this.#store.close();
     } catch (error) {
@@ -206,7 +226,8 @@ export class Core {
   }
 
   #openCascade(): Cascade | undefined {
-    const { config, cascade, measures, log, reconnect } = this.#options;
+    const { settings, measures, log, reconnect } = this.#options;
+    const { config, cascade } = settings;
     if (config.cascade === undefined || cascade === undefined) return undefined;
     return new Cascade({
       ...config.cascade,
@@ -218,6 +239,40 @@ export class Core {
       log: log.child({ part: 'cascade' }),
       ...(reconnect === undefined ? {} : { reconnect }),
     });
+  }
+
+  /** What arrives in between waits in the queue; two links with one client id would end each other. */
+  async #reopenCascade(earlier: Promise<void> | undefined): Promise<void> {
+    await earlier;
+    await this.#cascade?.stop();
+    if (this.#isOver) return;
+    this.#turn.guard(() => {
+      this.#cascade = this.#openCascade();
+    });
+  }
+
+  #connectionContext(): ConnectionContext {
+    const { settings, measures, log, clock, monotonicMs } = this.#options;
+    const { config } = settings;
+    return {
+      store: this.#store,
+      turn: this.#turn,
+      sessions: this.#sessions,
+      hub: this.#hub,
+      wills: this.#wills,
+      get roles() {
+        return settings.roles;
+      },
+      limits: config.limits,
+      get deniedPublish() {
+        return config.deniedPublish;
+      },
+      measures,
+      log,
+      clock,
+      monotonicMs,
+      onClosed: (connection) => this.#connections.delete(connection),
+    };
   }
 
   #revocable(): Parameters<typeof closeRevoked>[0] {

@@ -1,11 +1,6 @@
 /** The broker program: carries sealed messages and cannot read them. */
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
-import { loadTlsIdentity } from '../pki/identity.ts';
-import type { TlsIdentity } from '../pki/identity.ts';
-import { verifyPath } from '../pki/path.ts';
-import { certificatesFromPem } from '../pki/certificate.ts';
-import { PkiError } from '../pki/errors.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { createLog } from '../runtime/log.ts';
@@ -13,22 +8,21 @@ import type { Log } from '../runtime/log.ts';
 import { startObservation } from '../runtime/observe.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
-import { cascadeFilters } from './cascade/cascade.ts';
+import { watchFiles } from '../runtime/watch-files.ts';
+import { loadCrlFiles } from './access/crl-watch.ts';
+import { PeerVerifier } from './access/identity.ts';
 import { brokerConfigType } from './config.ts';
 import type { BrokerConfig } from './config.ts';
-import type { CoreOptions } from './core.ts';
-import { loadCrlFiles } from './access/crl-watch.ts';
-import { BrokerError } from './errors.ts';
-import { PeerVerifier } from './access/identity.ts';
 import { startListener } from './connection/listener.ts';
+import type { Listener } from './connection/listener.ts';
 import { tlsTransport } from './connection/transport.ts';
 import { startWebSocketListener } from './connection/websocket-listener.ts';
-import type { Measures } from './measures.ts';
+import type { CoreOptions } from './core.ts';
 import { createMeasures } from './measures.ts';
-import { rolesWith } from './access/roles.ts';
-import type { RoleTable } from './access/roles.ts';
+import type { Measures } from './measures.ts';
+import { reload } from './reload.ts';
+import { LiveSettings, readSettings, watchedFiles } from './settings.ts';
 import { Supervisor } from './supervisor.ts';
-import { decideFilter } from './access/shared-filter.ts';
 import type { BrokerState } from './supervisor.ts';
 
 export interface BrokerSurroundings {
@@ -38,6 +32,8 @@ export interface BrokerSurroundings {
   readonly monotonicMs?: () => number;
   /** Of the cascade's link. */
   readonly reconnect?: BackoffLimits;
+  /** How often it looks whether keys, certificates or CRLs have changed. */
+  readonly watchMs?: number;
 }
 
 export interface RunningBroker {
@@ -47,40 +43,44 @@ export interface RunningBroker {
   /** Undefined without `observe`. */
   readonly observePort: number | undefined;
   state(): BrokerState;
+  /**
+   * Takes over another configuration, and what is in the files that it names, without an end of any connection that it
+   * still grants; or changes nothing and logs why.
+   *
+   * @param read - reads the configuration, or throws what is wrong with it
+   * @returns whether it is in force now
+   */
+  reload(read: () => BrokerConfig): boolean;
   /** Answers what was read, commits, and closes everything. */
   stop(): Promise<void>;
 }
 
 const sweepMs = 1000;
+const watchMsDefault = 5000;
 const systemTopicsMs = 10_000;
 const tidyMs = 60_000;
 
 /** @throws ConfigError, PkiError, BrokerError or the system's error, each in one clear line */
 export async function startBroker(
-  config: BrokerConfig,
+  given: BrokerConfig,
   surroundings: BrokerSurroundings,
 ): Promise<RunningBroker> {
   const { log } = surroundings;
-  const options = coreOptions(config, surroundings);
-  const { measures, verifier, identity } = options;
+  const options = coreOptions(given, surroundings);
+  const { settings, measures } = options;
+  const { config } = settings;
   const supervisor = new Supervisor(options);
+  const listeners: Listener[] = [];
   try {
-    const shared = { limits: config.limits, identity, verifier, measures, log };
-    const listener = await startListener({
-      ...shared,
-      endpoint: config.listen,
-      onPeer: (socket, peer) => supervisor.admit(tlsTransport(socket), peer),
-    });
-    const webSocketListener =
-      config.listenWebSocket &&
-      (await startWebSocketListener({
-        ...shared,
-        endpoint: config.listenWebSocket,
-        origins: config.webSocketOrigins,
-        onPeer: (transport, peer) => supervisor.admit(transport, peer),
-      }));
+    const ports = await listen(supervisor, options, listeners);
     const observation =
       config.observe && (await startObservation(config.observe, observed(supervisor, measures)));
+    const reloadable = { ...options, supervisor, listeners };
+    const endWatch = watchFiles(
+      () => watchedFiles(config),
+      () => reload(() => ({ ...config, limits: { ...config.limits } }), reloadable),
+      surroundings.watchMs ?? watchMsDefault,
+    );
     const timers = [
       setInterval(() => {
         supervisor.core?.sweep();
@@ -89,18 +89,16 @@ export async function startBroker(
       setInterval(() => supervisor.core?.publishSystemTopics(), systemTopicsMs),
       setInterval(() => supervisor.core?.tidy(), tidyMs),
     ];
-    const ports = {
-      port: listener.port,
-      webSocketPort: webSocketListener?.port,
-      observePort: observation?.port,
-    };
-    log.info({ name: config.name, ...ports }, 'broker.listening');
+    const places = { ...ports, observePort: observation?.port };
+    log.info({ name: config.name, ...places }, 'broker.listening');
     return {
-      ...ports,
+      ...places,
       state: () => supervisor.state,
+      reload: (read) => reload(read, reloadable),
       stop: async () => {
+        endWatch();
         timers.forEach(clearInterval);
-        const closed = Promise.all([listener.close(), webSocketListener?.close()]);
+        const closed = Promise.all(listeners.map((listener) => listener.close()));
         await supervisor.stop();
         await closed;
         await observation?.close();
@@ -108,94 +106,73 @@ export async function startBroker(
     };
   } catch (error) {
     await supervisor.stop();
+    await Promise.all(listeners.map((listener) => listener.close()));
     throw error;
   }
 }
 
 /** Runs until a signal; exits with 1 and one line if it cannot start. */
 export async function runBroker(configFile: string): Promise<never> {
-  let log = createLog('broker');
+  const log = createLog('broker');
+  const read = (): BrokerConfig => loadConfig(configFile, brokerConfigType);
   return runUntilSignal('broker', log, async () => {
-    const config = loadConfig(configFile, brokerConfigType);
-    log = createLog('broker', config.log.level);
-    return startBroker(config, { log });
+    const config = read();
+    log.level = config.log.level;
+    const broker = await startBroker(config, { log });
+    return { stop: () => broker.stop(), reload: () => void broker.reload(read) };
   });
+}
+
+/** @param listeners - those that listen already are added, whatever becomes of the others */
+async function listen(
+  supervisor: Supervisor,
+  { settings, verifier, measures, log }: Omit<CoreOptions, 'onFailure'>,
+  listeners: Listener[],
+): Promise<Pick<RunningBroker, 'port' | 'webSocketPort'>> {
+  const { config, identity } = settings;
+  const shared = { limits: config.limits, identity, verifier, measures, log };
+  const listener = await startListener({
+    ...shared,
+    endpoint: config.listen,
+    onPeer: (socket, peer) => supervisor.admit(tlsTransport(socket), peer),
+  });
+  listeners.push(listener);
+  if (config.listenWebSocket === undefined) return { port: listener.port, webSocketPort: undefined };
+  const webSocketListener = await startWebSocketListener({
+    ...shared,
+    endpoint: config.listenWebSocket,
+    origins: () => config.webSocketOrigins,
+    onPeer: (transport, peer) => supervisor.admit(transport, peer),
+  });
+  listeners.push(webSocketListener);
+  return { port: listener.port, webSocketPort: webSocketListener.port };
 }
 
 function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Omit<CoreOptions, 'onFailure'> {
   const clock = surroundings.clock ?? systemClock;
-  const nowMs = clock();
-  const identity = loadIdentity(config, nowMs);
-  const roles = rolesWith(config.roles ?? {});
-  requireExpectedRights(config, roles);
+  const settings = new LiveSettings(readSettings(config, clock()));
   const revocation = new RevocationIndex();
-  loadCrlFiles(revocation, config.crls ?? [], identity.roots);
-  const { action, afterHours } = config.staleCrl;
-  const stalePolicy = {
-    action,
-    ...(afterHours === undefined ? {} : { staleAfterMs: afterHours * 3_600_000 }),
-  };
-  return {
-    config,
-    roles,
-    identity,
+  loadCrlFiles(revocation, config.crls ?? [], settings.identity.roots);
+  const verifier = new PeerVerifier({
+    get roots() {
+      return settings.identity.roots;
+    },
+    get stalePolicy() {
+      return settings.stalePolicy;
+    },
     revocation,
     clock,
-    verifier: new PeerVerifier({ roots: identity.roots, revocation, stalePolicy, clock }),
-    cascade: cascadeOf(config, identity, roles, nowMs),
+  });
+  return {
+    settings,
+    verifier,
+    revocation,
+    clock,
     measures: createMeasures(),
     log: surroundings.log,
     monotonicMs: surroundings.monotonicMs ?? (() => performance.now()),
     reconnect: surroundings.reconnect,
   };
-}
-
-function requireExpectedRights({ expectedSessions }: BrokerConfig, roles: RoleTable): void {
-  for (const { identity, subscriptions } of expectedSessions) {
-    const denied = subscriptions.find((filter) => !decideFilter(identity, filter, roles).allowed);
-    if (denied === undefined) continue;
-    throw new BrokerError(
-      'broker.expected_session',
-      `expectedSessions: ${identity} may not subscribe ${denied}`,
-    );
-  }
-}
-
-function loadIdentity(
-  { identity: directory, passphraseFile }: Pick<BrokerConfig, 'identity' | 'passphraseFile'>,
-  nowMs: number,
-): TlsIdentity {
-  const identity = loadTlsIdentity(directory, { nowMs, passphraseFile });
-  try {
-    verifyPath({
-      chain: certificatesFromPem(identity.chainPem),
-      roots: identity.roots,
-      atMs: nowMs,
-      purpose: 'tls-server',
-    });
-  } catch (cause) {
-    if (!(cause instanceof PkiError)) throw cause;
-    throw new BrokerError(
-      'broker.wrong_identity',
-      `${directory}: no broker's certificate: ${cause.message}`,
-      { cause },
-    );
-  }
-  return identity;
-}
-
-function cascadeOf(
-  { cascade }: BrokerConfig,
-  own: TlsIdentity,
-  roles: CoreOptions['roles'],
-  nowMs: number,
-): CoreOptions['cascade'] {
-  if (cascade === undefined) return undefined;
-  const identity =
-    cascade.identity === undefined
-      ? own
-      : loadTlsIdentity(cascade.identity, { nowMs, passphraseFile: cascade.passphraseFile });
-  return { identity, filters: cascadeFilters(identity.commonName, cascade, roles) };
 }
 
 function observed(supervisor: Supervisor, measures: Measures): Parameters<typeof startObservation>[1] {

@@ -51,6 +51,7 @@ export interface Measures {
   readonly cascadeQueued: Gauge;
   readonly cascadeForwarded: Counter<'direction'>;
   readonly storeFailures: Counter;
+  readonly reloads: Counter<'outcome'>;
 }
 
 export function createMeasures(): Measures {
@@ -100,5 +101,8 @@ export function createMeasures(): Measures {
       ['direction'],
     ),
     storeFailures: metrics.counter('plombe_broker_store_failures_total', 'Commits and reads that failed.'),
+    reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [
+      'outcome',
+    ]),
   };
 }

@@ -38,7 +38,7 @@ export class Supervisor {
 
   get state(): BrokerState {
     const { received, sent } = this.#options.measures.traffic;
-    return { name: this.#options.config.name, ...this.health, received, sent, ...this.#core?.state };
+    return { name: this.#options.settings.config.name, ...this.health, received, sent, ...this.#core?.state };
   }
 
   /** @returns false while there is no store to keep promises in */

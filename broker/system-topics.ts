@@ -1,5 +1,5 @@
 /** The `$SYS` topics, which the administrator alone may read. */
-import type { Cascade } from './cascade/cascade.ts';
+import type { CascadeState } from './cascade/cascade.ts';
 import type { Hub } from './routing/hub.ts';
 import type { Traffic } from './measures.ts';
 
@@ -11,7 +11,8 @@ export interface SystemFacts {
   readonly connected: () => number;
   readonly sessions: () => number;
   readonly traffic: Traffic;
-  readonly cascade: Cascade | undefined;
+  /** Undefined without a cascade. */
+  readonly cascade: (() => CascadeState | undefined) | undefined;
 }
 
 /** Declares what monitoring tools expect below `$SYS/broker`, and the cascade's state as JSON. */
@@ -27,5 +28,6 @@ export function declareSystemTopics(facts: SystemFacts): void {
   declare('messages/received', () => traffic.received);
   declare('messages/sent', () => traffic.sent);
   declare('retained messages/count', () => hub.retainedCount);
-  if (cascade !== undefined) declare('cascade/state', () => JSON.stringify(cascade.state));
+  if (cascade !== undefined)
+    declare('cascade/state', () => JSON.stringify(cascade() ?? { connected: false }));
 }

@@ -3,6 +3,8 @@ import { pino } from 'pino';
 
 /** Fields first, then the event: `log.info({ account, reason: 'revoked' }, 'session.refused')`. Never keys, plaintext or payload. */
 export interface Log {
+  /** A `LogLevel`; changing it changes the children too. */
+  level: string;
   debug(fields: object, event: string): void;
   info(fields: object, event: string): void;
   warn(fields: object, event: string): void;
@@ -22,9 +24,11 @@ export interface LogDestination {
  * @param destination - stdout unless given; synchronous, so that the last line before a crash is there
  */
 export function createLog(program: string, level: LogLevel = 'info', destination?: LogDestination): Log {
-  return pino(
+  const children: Log[] = []; // one for each part of a program that has its own fields
+  const log = pino(
     {
       level,
+      onChild: (child) => children.push(child),
       base: { program },
       messageKey: 'event',
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
@@ -32,4 +36,8 @@ export function createLog(program: string, level: LogLevel = 'info', destination
     },
     destination ?? pino.destination({ fd: 1, sync: true }),
   );
+  log.on('level-change', (next) => {
+    for (const child of children) child.level = next;
+  });
+  return log;
 }

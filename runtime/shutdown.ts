@@ -5,6 +5,8 @@ import type { Log } from './log.ts';
 export interface RunningProgram {
   /** Drains and closes everything; called once. */
   stop(): Promise<void>;
+  /** On SIGHUP, which ends a program without it. */
+  reload?(): void;
 }
 
 const stopDeadlineMsDefault = 20_000;
@@ -12,7 +14,7 @@ const stopDeadlineMsDefault = 20_000;
 const abandonedDeadlineMs = 3_000;
 
 /**
- * Runs a program until SIGINT or SIGTERM, then stops it and exits 0.
+ * Runs a program until SIGINT or SIGTERM, then stops it and exits 0; the same signal again ends it at once, with 1.
  * A failure to start prints one line (or one a fault) on stderr and exits 1.
  *
  * @param name - for messages, for example `broker`
@@ -34,6 +36,12 @@ export async function runUntilSignal(
     log.error({ error: startErrorText(error) }, 'program.start_failed');
     process.exit(1);
   }
+  let isStopping = false;
+  if (program.reload !== undefined) {
+    process.on('SIGHUP', () => {
+      if (!isStopping) program.reload?.();
+    });
+  }
   const signal = await new Promise<string>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
@@ -42,7 +50,9 @@ export async function runUntilSignal(
     process.channel?.unref();
     if (hasSupervisor && !process.connected) resolve('disconnect'); // it was gone before we had started
   });
+  isStopping = true;
   log.info({ signal }, 'program.stopping');
+  endOnRepetition(signal, log);
   const deadlineMs = signal === 'disconnect' ? Math.min(abandonedDeadlineMs, stopDeadlineMs) : stopDeadlineMs;
   const deadline = setTimeout(() => {
     log.error({ stopDeadlineMs: deadlineMs }, 'program.stop_timed_out');
@@ -52,6 +62,23 @@ export async function runUntilSignal(
   await program.stop();
   log.info({}, 'program.stopped');
   process.exit(0);
+}
+
+/**
+ * Whoever asks twice does not want to wait, and nothing that was promised depends on the rest of the way. The other signal
+ * is no repetition: a terminal sends SIGINT to every process of a group, and whoever supervises them SIGTERM after it.
+ */
+function endOnRepetition(first: string, log: Log): void {
+  const seen = new Set([first]);
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.on(signal, () => {
+      if (seen.has(signal)) {
+        log.warn({ signal }, 'program.stop_forced');
+        process.exit(1);
+      }
+      seen.add(signal);
+    });
+  }
 }
 
 /** @returns one line that states the action and the reason, without a stack */

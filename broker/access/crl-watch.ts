@@ -1,10 +1,10 @@
 /** Revocation while the broker runs: lists from files and from `vendor/crl/tls`, applied to connections that stand. */
-import { readFileSync } from 'node:fs';
 import type { Certificate } from '../../pki/certificate.ts';
 import { updateFromBundle } from '../../pki/crl-bundle.ts';
 import { PkiError } from '../../pki/errors.ts';
 import type { RevocationIndex } from '../../pki/revocation.ts';
 import type { Log } from '../../runtime/log.ts';
+import { inFile, readTextFile } from '../../pki/pem-file.ts';
 import type { Hub } from '../routing/hub.ts';
 import type { PeerVerifier } from './identity.ts';
 
@@ -17,21 +17,43 @@ export function loadCrlFiles(
   files: readonly string[],
   roots: readonly Certificate[],
 ): void {
+  for (const file of files) loadCrlFile(index, file, roots);
+}
+
+/**
+ * Takes over what is newer in the files than what is held; a file that is older than what came by MQTT in the meantime
+ * is said to be so.
+ *
+ * @throws PkiError naming the file, for any other fault in a list
+ */
+export function refreshCrlFiles(
+  index: RevocationIndex,
+  files: readonly string[],
+  roots: readonly Certificate[],
+  log: Log,
+): { readonly updated: number } {
+  let updated = 0;
   for (const file of files) {
     try {
-      updateFromBundle(index, readFileSync(file), roots);
+      updated += loadCrlFile(index, file, roots);
     } catch (error) {
-      if (!(error instanceof PkiError)) throw error;
-      throw new PkiError(error.code, `${file}: ${error.message}`, { cause: error });
+      if (!(error instanceof PkiError) || error.code !== 'pki.crl_rollback') throw error;
+      log.warn({ reason: error.code, detail: error.message }, 'crl.refused');
     }
   }
+  return { updated };
+}
+
+/** @returns how many lists were newer */
+function loadCrlFile(index: RevocationIndex, file: string, roots: readonly Certificate[]): number {
+  return inFile(file, () => updateFromBundle(index, readTextFile(file), roots).updated);
 }
 
 export interface CrlWatchOptions {
   readonly hub: Hub;
   readonly index: RevocationIndex;
   readonly verifier: PeerVerifier;
-  readonly roots: readonly Certificate[];
+  readonly roots: () => readonly Certificate[];
   readonly connections: Iterable<RevocableConnection>;
   readonly log: Log;
 }
@@ -47,7 +69,7 @@ export function watchCrls(options: CrlWatchOptions): void {
   const apply = (payload: Buffer): void => {
     if (payload.length === 0) return; // the retained message was deleted; what is revoked stays revoked
     try {
-      const { updated } = updateFromBundle(index, payload, roots);
+      const { updated } = updateFromBundle(index, payload, roots());
       if (updated > 0) log.info({ updated }, 'crl.applied');
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;

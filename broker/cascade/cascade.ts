@@ -193,6 +193,7 @@ export class Cascade implements Client, Outlet {
   async stop(): Promise<void> {
     this.close();
     await this.#link.close();
+    this.#options.turn.guard(() => this.#options.sessions.close(this.#session));
   }
 
   close(): void {

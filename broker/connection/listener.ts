@@ -1,7 +1,7 @@
 /** The TLS listener: mutual TLS 1.2 or 1.3 against pinned roots, bounded before anybody has shown who it is. */
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer } from 'node:tls';
-import type { Server, TLSSocket } from 'node:tls';
+import type { SecureContextOptions, Server, TLSSocket } from 'node:tls';
 import type { TlsIdentity } from '../../pki/identity.ts';
 import { PkiError } from '../../pki/errors.ts';
 import type { Endpoint } from '../../runtime/config.ts';
@@ -24,6 +24,8 @@ export interface ListenerOptions {
 
 export interface Listener {
   readonly port: number;
+  /** Shows another certificate, and asks for one below other roots, from the next handshake on. Takes the limits anew. */
+  reload(identity: TlsIdentity): void;
   /** Takes no more connections; those that stand are the caller's. */
   close(): Promise<void>;
 }
@@ -51,16 +53,10 @@ const groups = [
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const { endpoint, identity, limits, measures, log } = options;
   const server = createServer({
-    key: identity.privateKeyPem,
-    cert: identity.chainPem,
-    ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
+    ...contextOf(identity),
     requestCert: true,
     // `admit` refuses instead: Node would destroy the socket without saying whose it was and why.
     rejectUnauthorized: false,
-    minVersion: 'TLSv1.2',
-    ciphers,
-    honorCipherOrder: true,
-    ecdhCurve: groups,
     handshakeTimeout: limits.handshakeSeconds * 1000,
     noDelay: true, // an acknowledgement must not wait for the next one
   });
@@ -91,11 +87,28 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   await listen(server, endpoint);
   return {
     port: (server.address() as AddressInfo).port,
+    reload: (renewed) => {
+      // With it go the keys of the session tickets: nobody resumes what the old roots let in.
+      server.setSecureContext(contextOf(renewed));
+      server.maxConnections = limits.connectionsMax;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         for (const socket of handshaking.values()) socket.destroy();
       }),
+  };
+}
+
+function contextOf(identity: TlsIdentity): SecureContextOptions {
+  return {
+    key: identity.privateKeyPem,
+    cert: identity.chainPem,
+    ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
+    minVersion: 'TLSv1.2',
+    ciphers,
+    honorCipherOrder: true,
+    ecdhCurve: groups,
   };
 }
 

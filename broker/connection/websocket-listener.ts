@@ -13,7 +13,7 @@ import { webSocketTransport } from './websocket-transport.ts';
 
 export interface WebSocketListenerOptions extends Omit<ListenerOptions, 'onPeer' | 'limits'> {
   /** Pages of these origins may connect, as browsers name them; whoever is no browser names none. */
-  readonly origins: readonly string[];
+  readonly origins: () => readonly string[];
   readonly limits: ListenerOptions['limits'] & Pick<BrokerLimits, 'connectSeconds' | 'packetBytesMax'>;
   /** A client that may say CONNECT; false if it cannot be served now. */
   readonly onPeer: (transport: Transport, peer: Peer) => boolean;
@@ -42,6 +42,10 @@ export async function startWebSocketListener(options: WebSocketListenerOptions):
   });
   return {
     port: listener.port,
+    reload: (identity) => {
+      listener.reload(identity);
+      handshakes.reload();
+    },
     close: () => {
       const closed = listener.close();
       handshakes.close();
@@ -90,13 +94,17 @@ class Handshakes {
     this.#http.emit('connection', socket);
   }
 
+  reload(): void {
+    this.#webSockets.options.maxPayload = this.#options.limits.packetBytesMax;
+  }
+
   close(): void {
     for (const socket of this.#waiting.keys()) socket.destroy();
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const peer = this.#waiting.get(socket);
-    const refusal = refusalOf(request, this.#options.origins);
+    const refusal = refusalOf(request, this.#options.origins());
     if (refusal !== undefined) return this.#refuse(socket, refusal);
     return this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.#waiting.delete(socket);

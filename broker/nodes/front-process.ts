@@ -77,7 +77,7 @@ async function open({ config, connectionsMax }: Extract<FrontOrder, { kind: 'ope
     (await startWebSocketListener({
       ...shared,
       endpoint: config.listenWebSocket,
-      origins: config.webSocketOrigins,
+      origins: () => config.webSocketOrigins,
       onPeer: pass,
     }));
   doors = { close: () => Promise.all([listener.close(), webSocketListener?.close()]) };
