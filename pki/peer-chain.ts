@@ -24,37 +24,39 @@ function parseAuthority(der: Buffer): Certificate {
 }
 
 /**
- * @param ders - leaf first, as another process of ours read them off a handshake
+ * Parses what `presentedCertificates` read, here or in another process of ours.
+ *
+ * @param ders - leaf first
  * @throws PkiError `pki.untrusted` if there is none, `pki.path_length` if too many, or of a malformed one
  */
 export function parsePeerChain(ders: readonly Buffer[]): Certificate[] {
   if (ders.length === 0) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
-  requireChainLength(ders.length);
+  if (ders.length > chainLengthMax) {
+    throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
+  }
   return ders.map((der, index) => (index === 0 ? parseCertificate(der) : parseAuthority(der)));
+}
+
+/** @returns the parsed certificates, leaf first @throws PkiError as `parsePeerChain` */
+export function peerChain(socket: TLSSocket): Certificate[] {
+  return parsePeerChain(presentedCertificates(socket));
 }
 
 /**
  * @param socket - after its handshake
- * @returns leaf first; OpenSSL completes the chain with the pinned root where it has one
- * @throws PkiError `pki.untrusted` if the peer sent no certificate, `pki.path_length` if too many, or of a malformed one
+ * @returns DER, leaf first; OpenSSL completes the chain with the pinned root where it has one. One more than a chain
+ *   may have at most, so that who counts them sees that they are too many
  */
-export function peerChain(socket: TLSSocket): Certificate[] {
-  const chain: Certificate[] = [];
+export function presentedCertificates(socket: TLSSocket): Buffer[] {
+  const ders: Buffer[] = [];
   let next = socket.getPeerX509Certificate();
-  if (!next) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
-  while (next) {
-    requireChainLength(chain.length + 1);
-    chain.push(chain.length === 0 ? parseCertificate(next.raw) : parseAuthority(next.raw));
+  while (next && ders.length <= chainLengthMax) {
+    const der = next.raw;
+    ders.push(der);
     const issuer: X509Certificate | undefined = next.issuerCertificate;
     // A root is its own issuer, so following it would not end. The names alone do not tell: a customer's own
     // client has the name of the CA that issued it (DESIGN §3).
-    next = issuer?.raw.equals(next.raw) === true ? undefined : issuer;
+    next = issuer?.raw.equals(der) === true ? undefined : issuer;
   }
-  return chain;
-}
-
-function requireChainLength(certificates: number): void {
-  if (certificates > chainLengthMax) {
-    throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
-  }
+  return ders;
 }

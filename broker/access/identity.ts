@@ -1,10 +1,11 @@
 /** Who a connection is: the verified common name of its certificate, and for how long. */
+import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../domain/clock.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import type { VerifiedIdentity } from '../../pki/path.ts';
 import { requireUnrevoked, verifyPath } from '../../pki/path.ts';
-import { peerChain } from '../../pki/peer-chain.ts';
+import { parsePeerChain, peerChain, presentedCertificates } from '../../pki/peer-chain.ts';
 import type { RevocationIndex, StalePolicy } from '../../pki/revocation.ts';
 
 export interface PeerVerifierOptions {
@@ -22,12 +23,26 @@ export interface Peer {
   readonly verified: VerifiedIdentity;
 }
 
-/** Chains of certificates seen in full handshakes; a resumed TLS session brings the leaf alone. */
-const rememberedChainsMax = 20_000;
+/** A chain that was verified, and what of that does not change. */
+interface KnownChain {
+  /** Digests of the certificates that were presented; all of them must be the same again. */
+  readonly digests: string;
+  readonly validFromMs: number;
+  readonly peer: Peer;
+}
 
+/** Leaves whose chain is known; a few KiB each. */
+const knownChainsMax = 20_000;
+
+/**
+ * Verifies each chain once. OpenSSL has proven in every handshake that the peer has the leaf's key; what our verifier adds
+ * (path discipline, purpose, and the signatures a second time) depends on the certificates and the roots alone, and costs
+ * a third of a handshake. Time and revocation do change, so they are looked at every time.
+ */
 export class PeerVerifier {
   readonly #options: PeerVerifierOptions;
-  readonly #chains = new Map<string, readonly Certificate[]>();
+  /** By the leaf's digest, the longest unused first. Only what was verified gets in. */
+  readonly #known = new Map<string, KnownChain>();
 
   constructor(options: PeerVerifierOptions) {
     this.#options = options;
@@ -35,8 +50,26 @@ export class PeerVerifier {
 
   /** @throws PkiError with the reason why the peer is nobody */
   verify(socket: TLSSocket): Peer {
-    const peer = this.verifyChain(this.#chainOf(socket), this.#options.clock());
-    this.#requireUnrevoked(peer.verified);
+    return this.verifyPresented(presentedCertificates(socket), socket.isSessionReused());
+  }
+
+  /**
+   * @param ders - what the peer presented, leaf first; all of it, so that nobody lends another chain's result
+   * @param isResumed - a resumed TLS session brings the leaf alone, in what we sealed ourselves (RFC 8446 §4.6.1)
+   * @throws PkiError with the reason why the peer is nobody
+   */
+  verifyPresented(ders: readonly Buffer[], isResumed: boolean): Peer {
+    const nowMs = this.#options.clock();
+    const [leafDigest = '', ...others] = ders.map((der) => hash('sha256', der, 'base64'));
+    const digests = [leafDigest, ...others].join(' ');
+    const known = this.#knownChain(leafDigest, nowMs);
+    if (known !== undefined && (known.digests === digests || (isResumed && ders.length === 1))) {
+      this.recheck(known.peer);
+      return known.peer;
+    }
+    const { peer, validFromMs } = this.#verify(parsePeerChain(ders), nowMs);
+    this.#remember(leafDigest, { digests, validFromMs, peer });
+    this.recheck(peer);
     return peer;
   }
 
@@ -46,36 +79,46 @@ export class PeerVerifier {
    * @throws PkiError with the reason why it was nobody
    */
   verifyChain(chain: readonly Certificate[], atMs: number): Peer {
-    const verified = verifyPath({ chain, roots: this.#options.roots, atMs, purpose: 'tls-client' });
-    return {
-      identity: verified.commonName,
-      validUntilMs: Math.min(...verified.chain.map(({ notAfterMs }) => notAfterMs)),
-      verified,
-    };
+    return this.#verify(chain, atMs).peer;
   }
 
   /** @throws PkiError `pki.revoked` or `pki.stale_crl`, for a peer that was connected before a list came */
-  recheck(peer: Peer): void {
-    this.#requireUnrevoked(peer.verified);
-  }
-
-  #requireUnrevoked(verified: VerifiedIdentity): void {
+  recheck({ verified }: Peer): void {
     const { revocation, stalePolicy, clock } = this.#options;
     // Without any list the policy says nothing either: a broker that has no CRL yet must be reachable to get one.
     if (revocation.size > 0) requireUnrevoked(verified, revocation, clock(), stalePolicy);
   }
 
-  #chainOf(socket: TLSSocket): readonly Certificate[] {
-    const chain = peerChain(socket);
-    const key = chain[0]?.sha256.toString('base64') ?? '';
-    if (chain.length === 1 && socket.isSessionReused()) return this.#chains.get(key) ?? chain;
-    this.#chains.delete(key);
-    this.#chains.set(key, chain);
-    if (this.#chains.size > rememberedChainsMax) {
-      const [oldest] = this.#chains.keys();
-      if (oldest !== undefined) this.#chains.delete(oldest);
-    }
-    return chain;
+  #verify(chain: readonly Certificate[], atMs: number): Omit<KnownChain, 'digests'> {
+    const verified = verifyPath({ chain, roots: this.#options.roots, atMs, purpose: 'tls-client' });
+    const all = [...verified.chain, verified.root];
+    return {
+      validFromMs: Math.max(...all.map(({ notBeforeMs }) => notBeforeMs)),
+      peer: {
+        identity: verified.commonName,
+        validUntilMs: Math.min(...all.map(({ notAfterMs }) => notAfterMs)),
+        verified,
+      },
+    };
+  }
+
+  /** @returns undefined for one that has to be verified, or to be refused with a reason */
+  #knownChain(leafDigest: string, nowMs: number): KnownChain | undefined {
+    const known = this.#known.get(leafDigest);
+    if (known === undefined) return undefined;
+    const { validFromMs, peer } = known;
+    const isValid = nowMs >= validFromMs && nowMs <= peer.validUntilMs;
+    if (!isValid || !this.#options.roots.includes(peer.verified.root)) return undefined;
+    this.#remember(leafDigest, known);
+    return known;
+  }
+
+  #remember(leafDigest: string, chain: KnownChain): void {
+    this.#known.delete(leafDigest);
+    this.#known.set(leafDigest, chain);
+    if (this.#known.size <= knownChainsMax) return;
+    const [longestUnused] = this.#known.keys();
+    if (longestUnused !== undefined) this.#known.delete(longestUnused);
   }
 }
 
