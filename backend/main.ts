@@ -1,20 +1,23 @@
 /** The backend program: takes sealed snapshots from the broker, opens and stores them, and serves the dashboard. */
 import { createOpener } from '../cms/open.ts';
 import type { Opener } from '../cms/open.ts';
+import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import { readChains } from '../database/certificates.ts';
 import { connectDatabase, withoutPassword } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
-import { readWaitingPaths } from '../database/dead-letters.ts';
 import { isUnavailable } from '../database/errors.ts';
 import { migrate } from '../database/migrate.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import { openLink } from '../mqtt/link.ts';
-import type { Link, LinkSubscription } from '../mqtt/link.ts';
-import type { Certificate } from '../pki/certificate.ts';
+import type { Link } from '../mqtt/link.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import type { E2eIdentity, Identity, TlsIdentity } from '../pki/identity.ts';
-import { loadTrustedCertificate } from '../pki/trusted-file.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
+import { RevocationLists } from '../pki/revocation-lists.ts';
+import { stalePolicyOf } from '../pki/stale-crl-type.ts';
+import { loadTrustedIdentity } from '../pki/trusted-file.ts';
 import { createLog } from '../runtime/log.ts';
 import type { Log } from '../runtime/log.ts';
 import { createMetrics, startObservation } from '../runtime/observe.ts';
@@ -26,12 +29,12 @@ import { startApi } from './api/server.ts';
 import { CommandService } from './commands.ts';
 import { loadBackendConfig } from './config.ts';
 import type { BackendConfig } from './config.ts';
-import { createDecryptor, unknownOriginator } from './decryptor.ts';
-import { DeviceDirectory } from './directory.ts';
+import { createDecryptor } from './decryptor.ts';
 import { Feed } from './feed.ts';
 import { Ingest } from './ingest.ts';
 import { createMeasures } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
+import { restoreOriginators } from './published-chains.ts';
 import { commandSubscriptions, snapshotSubscriptions, Subscriber } from './subscriber.ts';
 
 export interface BackendSurroundings {
@@ -71,7 +74,8 @@ const expireMs = 5000;
 interface Parts {
   readonly config: BackendConfig;
   readonly database: Database;
-  readonly directory: DeviceDirectory;
+  readonly directory: OriginatorDirectory;
+  readonly lists: RevocationLists;
   readonly ingest: Ingest;
   readonly subscriber: Subscriber;
   readonly measures: BackendMeasures;
@@ -96,16 +100,23 @@ export async function startBackend(
           nowMs: clock(),
         });
   const readers = config.commandReaders.map((file) =>
-    loadTrustedCertificate(file, { roots: own.e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
+    loadTrustedIdentity(file, { roots: own.e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
   );
   const metrics = createMetrics();
   const measures = createMeasures(metrics);
+  const lists = new RevocationLists({
+    directory: config.data,
+    roots: own.e2e.roots,
+    stalePolicy: stalePolicyOf(config.staleCrl),
+    metrics,
+    log,
+  });
   const database = await openDatabase(config.database, clock, log);
   const parts = await assemble(
     config,
     own,
     commanding,
-    { database, measures, clock, log },
+    { database, lists, measures, clock, log },
     surroundings.reconnect,
   );
   const link = connect(parts, own.tls, snapshotSubscriptions);
@@ -135,8 +146,7 @@ export async function startBackend(
       'backend.listening',
     );
     await commands?.service.resume();
-    for (const path of await readWaitingPaths(database, unknownOriginator))
-      await parts.subscriber.retry(path);
+    await parts.subscriber.retryAll();
     return { port: api.port, observePort: observation?.port, state: () => stateOf(parts, link), stop };
   } catch (error) {
     await stop();
@@ -152,12 +162,12 @@ async function assemble(
   config: BackendConfig,
   own: Identity,
   commanding: Identity | undefined,
-  given: Pick<Parts, 'database' | 'measures' | 'clock' | 'log'>,
+  given: Pick<Parts, 'database' | 'lists' | 'measures' | 'clock' | 'log'>,
   reconnect: BackoffLimits | undefined,
 ): Promise<Parts> {
-  const { database, measures, clock, log } = given;
-  const directory = new DeviceDirectory(own.e2e.roots);
-  directory.restore(await readChains(database), clock(), log);
+  const { database, lists, measures, clock, log } = given;
+  const directory = new OriginatorDirectory(own.e2e.roots);
+  restoreOriginators(directory, await readChains(database), clock(), log);
   const feed = new Feed();
   const openerOf = ({ e2e }: Identity): Opener =>
     createOpener({
@@ -168,6 +178,7 @@ async function assemble(
   const subscriber: Subscriber = new Subscriber({
     database,
     directory,
+    lists,
     ingest: () => ingest,
     measures,
     clock,
@@ -176,19 +187,19 @@ async function assemble(
   const ingest = new Ingest({
     database,
     // What answers a command is sealed for whoever issued it, and for those who read everything.
-    decrypt: createDecryptor([openerOf(own), ...(commanding ? [openerOf(commanding)] : [])]),
+    decrypt: createDecryptor([openerOf(own), ...(commanding ? [openerOf(commanding)] : [])], lists),
     measures,
     feed,
     clock,
     log,
-    certificateGeneration: () => directory.generation,
-    onMissedCertificates: (path) => {
+    trustGeneration: () => directory.generation + lists.generation,
+    onMissedTrust: (path) => {
       subscriber
         .retry(path)
         .catch((error: unknown) => log.error({ path, error: String(error) }, 'retry.failed'));
     },
   });
-  return { config, database, directory, ingest, subscriber, measures, feed, clock, log, reconnect };
+  return { config, database, directory, lists, ingest, subscriber, measures, feed, clock, log, reconnect };
 }
 
 function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly LinkSubscription[]): Link {
@@ -213,12 +224,13 @@ function startCommands(
   parts: Parts,
   identity: E2eIdentity,
   link: Link,
-  readers: readonly Certificate[],
+  readers: readonly VerifiedIdentity[],
 ): { service: CommandService; stop: () => void } {
-  const { config, directory, database, measures, feed, clock, log } = parts;
+  const { config, directory, lists, database, measures, feed, clock, log } = parts;
   const service = new CommandService({
     identity,
     directory,
+    lists,
     database,
     link,
     readers,

@@ -5,7 +5,7 @@ export type LinkErrorCode =
   | 'mqtt.backlog' // more publishes wait than `waitingMax`
   | 'mqtt.untrusted_broker' // the broker's certificate is not that of the broker named
   | 'mqtt.refused' // CONNACK with a return code other than 0
-  | 'mqtt.protocol'; // the broker sent what MQTT 3.1.1 does not allow
+  | 'mqtt.protocol'; // the broker sent what MQTT does not allow
 
 export class LinkError extends Error {
   override readonly name = 'LinkError';

@@ -1,7 +1,5 @@
-/** The one MQTT client of every program: MQTT 3.1.1 over mutual TLS, which acknowledges when it is told to. */
+/** The one MQTT client of every program: MQTT 5 or 3.1.1 over mutual TLS, which acknowledges when it is told to. */
 import type { TLSSocket } from 'node:tls';
-import mqttPacket from 'mqtt-packet';
-import type { IConnackPacket, ISubackPacket, Packet, QoS } from 'mqtt-packet';
 import { envelopeBytesMax } from '../domain/limits.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 import type { Endpoint } from '../runtime/config.ts';
@@ -9,46 +7,58 @@ import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { backoffMs } from '../runtime/retry.ts';
 import { startErrorText } from '../runtime/shutdown.ts';
+import type { LinkSubscription, Will } from './client-packets.ts';
+import { Failover } from './failover.ts';
 import { Inbox } from './inbox.ts';
 import type { MessageHandler } from './inbox.ts';
-import { KeepAlive } from './keep-alive.ts';
+import { LinkConnection } from './link-connection.ts';
 import { LinkError } from './link-error.ts';
+import type { Outbound } from './outbound.ts';
 import { PublishWindow } from './publish-window.ts';
+import type { Qos } from './packets/qos.ts';
 import { openSecureSocket } from './secure-socket.ts';
-
-export interface LinkSubscription {
-  readonly filter: string;
-  readonly qos: QoS;
-}
-export interface GrantedSubscription {
-  readonly filter: string;
-  readonly granted: QoS | 'refused';
-}
+import type { Resumption } from './secure-socket.ts';
+import type { Connack, LinkVersion } from './server-packets.ts';
+import { Subscriptions } from './subscriptions.ts';
+import type { GrantedSubscription } from './subscriptions.ts';
 
 export interface LinkOptions {
-  readonly broker: Endpoint;
+  /** Several in order of preference: the next one is taken while those before it are away. */
+  readonly broker: Endpoint | readonly Endpoint[];
   /** The common name that the broker's certificate must carry, for example `vendor-broker` or `ms-acc-1`. */
   readonly brokerName: string | readonly string[];
   readonly identity: TlsIdentity;
   readonly clientId: string;
   readonly cleanSession: boolean;
   readonly keepAliveSeconds?: number;
-  readonly will?: {
-    readonly topic: string;
-    readonly payload: string | Uint8Array;
-    readonly qos: 0 | 1;
-    readonly retain: boolean;
-  };
+  readonly will?: Will;
   /** Unacknowledged publishes on the wire. */
   readonly inFlightMax?: number;
+  /** Whoever keeps the messages itself; otherwise `publish` keeps them in memory. */
+  readonly outbound?: Outbound;
   /** Subscribed on every connect. */
   readonly subscriptions?: readonly LinkSubscription[];
   readonly onMessage?: MessageHandler;
-  readonly onConnect?: (sessionPresent: boolean) => void;
+  readonly onConnect?: (connected: Connected) => void;
   readonly onDisconnect?: (reason: string) => void;
   readonly onSubscribed?: (granted: readonly GrantedSubscription[]) => void;
+  /** The broker does not take a message of `publish`; it is offered again later. */
+  readonly onRefused?: (topic: string, reasonCode: number | undefined) => void;
+  /** Runs a function once at the end of the current turn of the event loop; all that was written leaves then. */
+  readonly schedule?: (flush: () => void) => void;
   readonly log: Log;
   readonly reconnect?: BackoffLimits;
+  /** How often the preferred brokers are looked for while another is in use. */
+  readonly probe?: BackoffLimits;
+  readonly monotonicMs?: () => number;
+}
+
+export interface Connected {
+  readonly broker: Endpoint;
+  readonly version: LinkVersion;
+  readonly sessionPresent: boolean;
+  /** Whether the TLS session was resumed. */
+  readonly isResumed: boolean;
 }
 
 export interface PublishOptions {
@@ -60,42 +70,64 @@ const defaults = {
   keepAliveSeconds: 30,
   inFlightMax: 512,
   reconnect: { firstMs: 200, maxMs: 10_000 },
-  connectTimeoutMs: 15_000,
-  closeTimeoutMs: 2_000,
+  probe: { firstMs: 30_000, maxMs: 600_000 },
 };
-/** A fixed header, a topic and an envelope. */
-const packetBytesMax = envelopeBytesMax + 1024;
-const messageIdMax = 65_535;
+const connectTimeoutMs = 15_000;
+const closeTimeoutMs = 2_000;
+/** What the broker refused is offered again. */
+const refusedRetryMs = { firstMs: 1_000, maxMs: 60_000 };
+/** The session outlives the connection until the broker's own limit (MQTT 5 §3.1.2.11.2). */
+const neverExpires = 0xffff_ffff;
+/** A fixed header, a topic, properties and an envelope. */
+const packetBytesMax = envelopeBytesMax + 4096;
+/** CONNACK: the broker knows no MQTT 5, in the words of 3.1.1 and of 5 (§3.2.2.3; MQTT 5 §3.2.2.2). */
+const unsupportedVersion = [0x01, 0x84];
 
 /** Connects and stays connected until closed: every failure on the way is logged and tried again with back-off. */
 export function openLink(options: LinkOptions): Link {
   return new Link(options);
 }
 
-interface PendingSubscribe {
-  readonly subscriptions: readonly LinkSubscription[];
-  readonly resolve: (granted: readonly GrantedSubscription[]) => void;
-}
-
 export class Link {
   readonly #options: LinkOptions;
+  readonly #brokers: readonly Endpoint[];
+  readonly #resumptions: readonly Resumption[];
+  readonly #failover: Failover;
   readonly #window: PublishWindow;
+  readonly #outbound: Outbound;
   readonly #inbox: Inbox;
-  readonly #subscriptions: Map<string, LinkSubscription>;
-  readonly #pendingSubscribes = new Map<number, PendingSubscribe>();
-  #socket: TLSSocket | undefined;
+  readonly #subscriptions: Subscriptions;
+  readonly #monotonicMs: () => number;
+  #connection: LinkConnection | undefined;
   #connected = false;
   #closed = false;
-  #attempt = 0;
-  #retryTimer: NodeJS.Timeout | undefined;
-  #lastSubscribeId = 0;
-  #keepAlive: KeepAlive | undefined;
+  #isReturning = false;
+  #isDowngrading = false;
+  /** MQTT 3.1.1 only for a broker that has just said that it knows no other. */
+  #version: LinkVersion = 5;
+  #connectTimer: NodeJS.Timeout | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #refusedTimer: NodeJS.Timeout | undefined;
+  #refusals = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
-    this.#window = new PublishWindow(options.inFlightMax ?? defaults.inFlightMax);
+    this.#brokers = [options.broker].flat();
+    this.#resumptions = this.#brokers.map(() => ({ session: undefined, chain: [] }));
+    this.#failover = new Failover({
+      brokers: this.#brokers.length,
+      reconnect: options.reconnect ?? defaults.reconnect,
+      probe: options.probe ?? defaults.probe,
+    });
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+    this.#window = new PublishWindow(options.inFlightMax ?? defaults.inFlightMax, (...refusal) =>
+      this.#refused(...refusal),
+    );
+    this.#outbound = options.outbound ?? this.#window;
     this.#inbox = new Inbox(options.onMessage ?? ((_message, acknowledge) => acknowledge()));
-    this.#subscriptions = new Map((options.subscriptions ?? []).map((one) => [one.filter, one]));
+    this.#subscriptions = new Subscriptions(options.subscriptions ?? [], (granted) =>
+      options.onSubscribed?.(granted),
+    );
     void this.#connect();
   }
 
@@ -109,7 +141,8 @@ export class Link {
   }
 
   /**
-   * Resolves when the broker has acknowledged (QoS 1) or the bytes are written (QoS 0); survives reconnects.
+   * Resolves when the broker has acknowledged (QoS 1) or the bytes are written (QoS 0); survives reconnects, and what
+   * the broker refuses is offered again.
    *
    * @throws LinkError `mqtt.closed`, `mqtt.backlog`
    */
@@ -118,219 +151,213 @@ export class Link {
       typeof payload === 'string'
         ? Buffer.from(payload)
         : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-    return this.#window.publish({ topic, payload: bytes, qos: options.qos, retain: options.retain ?? false });
+    return this.#window.publish({
+      topic,
+      payload: bytes,
+      qos: options.qos,
+      retain: options.retain ?? false,
+      properties: noBytes,
+      expirySeconds: undefined,
+    });
   }
 
   /** Subscribes now, or on the next connect, and again on every connect. Resolves with what the broker granted. */
-  subscribe(filter: string, qos: QoS): Promise<QoS | 'refused'> {
-    const subscription = { filter, qos };
-    this.#subscriptions.set(filter, subscription);
+  subscribe(filter: string, qos: Qos): Promise<Qos | 'refused'> {
     return new Promise((resolve) => {
-      this.#pendingSubscribes.set(this.#nextSubscribeId(), {
-        subscriptions: [subscription],
-        resolve: (granted) => resolve(granted[0]?.granted ?? 'refused'),
-      });
-      this.#sendPendingSubscribes();
+      this.#subscriptions.add({ filter, qos }, (granted) => resolve(granted[0]?.granted ?? 'refused'));
     });
+  }
+
+  /** Subscribes on this connection alone; `done` is not called if it ends before the answer. */
+  ask(
+    subscriptions: readonly LinkSubscription[],
+    done: (granted: readonly GrantedSubscription[]) => void,
+  ): void {
+    this.#subscriptions.ask(subscriptions, done);
+  }
+
+  /** Takes back what `ask` subscribed. */
+  unsubscribe(filters: readonly string[], done: () => void): void {
+    this.#subscriptions.remove(filters, done);
   }
 
   /** Says goodbye, so that the last will is not published, and ends. Unacknowledged publishes are rejected. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#retryTimer);
+    for (const timer of [this.#connectTimer, this.#probeTimer, this.#refusedTimer]) clearTimeout(timer);
     this.#window.close();
-    const socket = this.#socket;
-    if (!socket) return;
-    if (this.#connected) this.#write({ cmd: 'disconnect' });
-    await new Promise<void>((resolve) => {
-      socket.once('close', () => resolve());
-      setTimeout(() => socket.destroy(), defaults.closeTimeoutMs).unref();
-      socket.end();
-    });
+    await this.#connection?.end(closeTimeoutMs);
   }
 
   async #connect(): Promise<void> {
-    const { broker, brokerName, identity, log } = this.#options;
+    const index = this.#failover.next;
+    const broker = this.#brokerAt(index);
     try {
-      const socket = await openSecureSocket({
-        broker,
-        brokerName,
-        identity,
-        connectTimeoutMs: defaults.connectTimeoutMs,
-        nowMs: Date.now(),
-      });
+      const socket = await this.#open(index);
       if (this.#closed) return void socket.destroy();
-      this.#attach(socket);
+      this.#attach(socket, broker);
     } catch (error) {
-      log.warn(
-        { broker: `${broker.host}:${broker.port}`, reason: startErrorText(error) },
+      this.#options.log.warn(
+        { broker: nameOf(broker), reason: startErrorText(error) },
         'link.connect_failed',
       );
-      this.#retryLater();
+      this.#retryAfter(this.#failover.failed());
     }
   }
 
-  #retryLater(): void {
+  #open(index: number): Promise<TLSSocket> {
+    const { brokerName, identity } = this.#options;
+    const resumption = this.#resumptions[index];
+    return openSecureSocket({
+      broker: this.#brokerAt(index),
+      brokerName,
+      identity,
+      connectTimeoutMs,
+      nowMs: Date.now(),
+      ...(resumption === undefined ? {} : { resumption }),
+    });
+  }
+
+  #retryAfter(delayMs: number): void {
     if (this.#closed) return;
-    const delayMs = backoffMs(this.#attempt++, this.#options.reconnect ?? defaults.reconnect);
-    this.#retryTimer = setTimeout(() => void this.#connect(), delayMs);
+    this.#connectTimer = setTimeout(() => void this.#connect(), delayMs);
   }
 
-  #attach(socket: TLSSocket): void {
-    this.#socket = socket;
-    const parser = mqttPacket.parser({ protocolVersion: 4 });
-    let reason = 'the broker closed the connection';
-    const fail = (why: string): void => {
-      reason = why;
-      socket.destroy();
-    };
-    parser.on('packet', (packet) => {
-      try {
-        this.#receive(packet);
-      } catch (error) {
-        if (!(error instanceof LinkError)) throw error;
-        fail(error.message);
-      }
-    });
-    parser.on('error', (error: unknown) => fail(`malformed packet: ${String(error)}`));
-    socket.on('data', (bytes) => {
-      this.#keepAlive?.heard();
-      socket.cork(); // one write for all acknowledgements of what came in one piece
-      if (parser.parse(bytes) > packetBytesMax) fail(`a packet has more than ${packetBytesMax} bytes`);
-      process.nextTick(() => socket.uncork());
-    });
-    socket.on('error', (error) => (reason = startErrorText(error)));
-    socket.once('close', () => this.#detached(reason));
-    this.#sendConnect();
-  }
-
-  #sendConnect(): void {
+  #attach(socket: TLSSocket, broker: Endpoint): void {
     const { clientId, cleanSession, will } = this.#options;
-    const keepAliveSeconds = this.#options.keepAliveSeconds ?? defaults.keepAliveSeconds;
-    this.#write({
-      cmd: 'connect',
-      protocolId: 'MQTT',
-      protocolVersion: 4,
-      clean: cleanSession,
-      clientId,
-      keepalive: keepAliveSeconds,
-      ...(will ? { will: { ...will, payload: Buffer.from(will.payload) } } : {}),
+    const connection: LinkConnection = new LinkConnection(socket, {
+      version: this.#version,
+      connect: {
+        clientId,
+        clean: cleanSession,
+        keepAliveSeconds: this.#options.keepAliveSeconds ?? defaults.keepAliveSeconds,
+        sessionExpirySeconds: cleanSession ? 0 : neverExpires,
+        packetBytesMax,
+        will,
+      },
+      answerTimeoutMs: connectTimeoutMs,
+      schedule: this.#options.schedule ?? ((flush) => void setImmediate(flush)),
+      handler: {
+        connack: (connack) => this.#established(connection, connack, broker, socket.isSessionReused()),
+        publish: (packet) =>
+          this.#inbox.publish(packet, (type, packetId) => connection.acknowledge(type, packetId)),
+        released: (packetId) => this.#inbox.release(packetId, (type, id) => connection.acknowledge(type, id)),
+        acknowledged: (packetId, code, reason) => this.#outbound.acknowledged(packetId, code, reason),
+        subscribed: ({ packetId, codes }) => this.#subscribed(packetId, codes),
+        unsubscribed: ({ packetId }) => this.#subscriptions.removed(packetId),
+        drained: () => this.#outbound.pump(),
+        closed: (reason, wasSilent) => this.#detached(broker, reason, wasSilent),
+      },
     });
-    this.#keepAlive = new KeepAlive(keepAliveSeconds, {
-      ping: () => this.#write({ cmd: 'pingreq' }),
-      dead: () => this.#socket?.destroy(new Error('the broker stopped answering')),
-    });
+    this.#connection = connection;
   }
 
-  #detached(reason: string): void {
+  #established(
+    connection: LinkConnection,
+    { code, sessionPresent, properties }: Connack,
+    broker: Endpoint,
+    isResumed: boolean,
+  ): void {
+    const { version } = connection;
+    if (code !== 0) {
+      this.#isDowngrading = version === 5 && unsupportedVersion.includes(code);
+      const why = properties.reasonString === undefined ? '' : `: ${properties.reasonString}`;
+      throw new LinkError('mqtt.refused', `CONNACK with return code ${code}${why}`); // §3.2.2.3
+    }
+    if (properties.maximumQos === 0) {
+      throw new LinkError('mqtt.refused', 'the broker takes no QoS 1, so nothing would be certain');
+    }
+    this.#connected = true;
+    this.#failover.connected(this.#monotonicMs());
+    this.#probeLater();
+    const { log, onConnect } = this.#options;
+    log.info({ broker: nameOf(broker), version, sessionPresent, isResumed }, 'link.connected');
+    this.#inbox.connected(sessionPresent);
+    this.#subscriptions.connected(connection);
+    this.#outbound.connected(connection);
+    onConnect?.({ broker, version, sessionPresent, isResumed });
+  }
+
+  #detached(broker: Endpoint, reason: string, wasSilent: boolean): void {
     const wasConnected = this.#connected;
     this.#connected = false;
-    this.#socket = undefined;
-    this.#keepAlive?.stop();
-    this.#window.disconnected();
+    this.#connection = undefined;
+    clearTimeout(this.#probeTimer);
+    this.#outbound.disconnected();
     this.#inbox.disconnected();
-    const { broker, log, onDisconnect } = this.#options;
+    this.#subscriptions.disconnected();
     if (this.#closed) return;
-    log.warn({ broker: `${broker.host}:${broker.port}`, reason }, 'link.lost');
-    if (wasConnected) onDisconnect?.(reason);
-    this.#retryLater();
+    if (!this.#isReturning) this.#options.log.warn({ broker: nameOf(broker), reason }, 'link.lost');
+    if (wasConnected) this.#options.onDisconnect?.(reason);
+    // Some brokers of 3.1.1 only hang up on what they do not know; so the versions take turns until one is answered.
+    this.#version = this.#isDowngrading || (wasSilent && this.#version === 5) ? 4 : 5;
+    if (this.#isReturning) this.#failover.return();
+    else if (wasConnected) return this.#retryAfter(this.#failover.lost(this.#monotonicMs()));
+    // The same broker, in the version that it knows.
+    else if (!this.#isDowngrading) return this.#retryAfter(this.#failover.failed());
+    this.#isReturning = false;
+    this.#isDowngrading = false;
+    return this.#retryAfter(0);
   }
 
-  #receive(packet: Packet): void {
-    if (!this.#connected && packet.cmd !== 'connack') {
-      throw new LinkError('mqtt.protocol', `${packet.cmd} before CONNACK`); // [MQTT-3.2.0-1]
-    }
-    switch (packet.cmd) {
-      case 'connack':
-        return this.#established(packet);
-      case 'publish':
-        return this.#inbox.publish(packet, (answer) => this.#write(answer));
-      case 'pubrel':
-        return this.#inbox.release(packet.messageId ?? 0, (answer) => this.#write(answer));
-      case 'puback':
-        return this.#window.acknowledged(packet.messageId ?? 0);
-      case 'suback':
-        return this.#subscribed(packet);
-      case 'pingresp':
-      case 'unsuback':
-        return undefined;
-      default:
-        throw new LinkError('mqtt.protocol', `a broker does not send ${packet.cmd}`);
+  #subscribed(packetId: number, codes: readonly number[]): void {
+    for (const { filter, granted } of this.#subscriptions.answered(packetId, codes) ?? []) {
+      if (granted === 'refused') this.#options.log.warn({ filter }, 'link.subscription_refused');
     }
   }
 
-  #established(connack: IConnackPacket): void {
-    if (connack.returnCode !== 0) {
-      throw new LinkError('mqtt.refused', `CONNACK with return code ${String(connack.returnCode)}`); // §3.2.2.3
-    }
-    const { broker, log, onConnect } = this.#options;
-    this.#connected = true;
-    this.#attempt = 0;
-    log.info(
-      { broker: `${broker.host}:${broker.port}`, sessionPresent: connack.sessionPresent },
-      'link.connected',
+  #refused(topic: string, code: number | undefined, reason: string | undefined): void {
+    const { log, onRefused } = this.#options;
+    const reasonCode = code === undefined ? 'packet_too_large' : `0x${code.toString(16)}`;
+    log.error({ topic, reasonCode, reason }, 'link.publish_refused');
+    onRefused?.(topic, code);
+    this.#refusedTimer ??= setTimeout(
+      () => {
+        this.#refusedTimer = undefined;
+        this.#window.retry();
+      },
+      backoffMs(this.#refusals++, refusedRetryMs),
     );
-    this.#subscribeAll();
-    this.#window.connected((publish, messageId, duplicate) =>
-      this.#write({ cmd: 'publish', ...publish, messageId, dup: duplicate }),
-    );
-    onConnect?.(connack.sessionPresent);
   }
 
-  #subscribeAll(): void {
-    const subscriptions = [...this.#subscriptions.values()];
-    // What waited for its answer on the last connection is asked again on its own.
-    const waiting = new Set([...this.#pendingSubscribes.values()].flatMap((one) => one.subscriptions));
-    const rest = subscriptions.filter((one) => !waiting.has(one));
-    if (rest.length > 0) {
-      this.#pendingSubscribes.set(this.#nextSubscribeId(), {
-        subscriptions: rest,
-        resolve: (granted) => this.#options.onSubscribed?.(granted),
-      });
+  /** Looks for brokers that are preferred to this one. */
+  #probeLater(): void {
+    if (this.#failover.better.length === 0) return;
+    clearTimeout(this.#probeTimer);
+    this.#probeTimer = setTimeout(() => void this.#probe(), this.#failover.probeDelayMs());
+    this.#probeTimer.unref();
+  }
+
+  async #probe(): Promise<void> {
+    const connection = this.#connection;
+    let found: number | undefined;
+    for (const index of this.#failover.better) {
+      try {
+        (await this.#open(index)).destroy();
+        found = index;
+        break;
+      } catch (error) {
+        const broker = nameOf(this.#brokerAt(index));
+        this.#options.log.debug({ broker, reason: startErrorText(error) }, 'link.probe_failed');
+      }
     }
-    this.#sendPendingSubscribes();
+    if (this.#closed || connection === undefined || this.#connection !== connection) return;
+    if (!this.#failover.probed(found)) return this.#probeLater();
+    this.#options.log.info({ broker: nameOf(this.#brokerAt(found ?? 0)) }, 'link.returning');
+    this.#isReturning = true;
+    await connection.end(closeTimeoutMs);
   }
 
-  #sendPendingSubscribes(): void {
-    if (!this.#connected) return;
-    for (const [messageId, { subscriptions }] of this.#pendingSubscribes) {
-      this.#write({
-        cmd: 'subscribe',
-        messageId,
-        subscriptions: subscriptions.map(({ filter, qos }) => ({ topic: filter, qos })),
-      });
-    }
-  }
-
-  #subscribed(suback: ISubackPacket): void {
-    const messageId = suback.messageId ?? 0;
-    const pending = this.#pendingSubscribes.get(messageId);
-    if (!pending) return;
-    this.#pendingSubscribes.delete(messageId);
-    const granted = pending.subscriptions.map(({ filter }, index) => ({
-      filter,
-      granted: grantedOf(suback.granted[index]),
-    }));
-    for (const one of granted) {
-      if (one.granted === 'refused')
-        this.#options.log.warn({ filter: one.filter }, 'link.subscription_refused');
-    }
-    pending.resolve(granted);
-  }
-
-  /** Subscribe ids and publish ids share one number space [MQTT-2.3.1-4], so these count from the top. */
-  #nextSubscribeId(): number {
-    do this.#lastSubscribeId = (this.#lastSubscribeId % 255) + 1;
-    while (this.#pendingSubscribes.has(messageIdMax + 1 - this.#lastSubscribeId));
-    return messageIdMax + 1 - this.#lastSubscribeId;
-  }
-
-  #write(packet: Packet): void {
-    this.#socket?.write(mqttPacket.generate(packet));
+  #brokerAt(index: number): Endpoint {
+    const broker = this.#brokers[index] ?? this.#brokers[0];
+    if (broker === undefined) throw new Error('a link needs a broker');
+    return broker;
   }
 }
 
-function grantedOf(code: unknown): QoS | 'refused' {
-  return code === 0 || code === 1 || code === 2 ? code : 'refused'; // §3.9.3: 0x80 is a failure
+const noBytes = Buffer.alloc(0);
+
+function nameOf({ host, port }: Endpoint): string {
+  return `${host}:${port}`;
 }

@@ -1,12 +1,7 @@
 /** The publishes of a link: what waits for room, what is on the wire, and what must be sent again. */
 import { LinkError } from './link-error.ts';
-
-export interface Outgoing {
-  readonly topic: string;
-  readonly payload: Buffer;
-  readonly qos: 0 | 1;
-  readonly retain: boolean;
-}
+import type { Outbound, Outgoing, Sender } from './outbound.ts';
+import { failureFrom, publishIdMax } from './outbound.ts';
 
 interface Pending extends Outgoing {
   sent: boolean;
@@ -14,29 +9,32 @@ interface Pending extends Outgoing {
   readonly reject: (error: LinkError) => void;
 }
 
-export type SendPublish = (publish: Outgoing, messageId: number, duplicate: boolean) => void;
+/** @param code - reason code of MQTT 5; `undefined`: the packet is larger than the broker takes */
+export type RefusalHandler = (topic: string, code: number | undefined, reason: string | undefined) => void;
 
-/** Message ids are 16-bit and not zero [MQTT-2.3.1-1]; the link's subscribes use the 255 above these. */
-const messageIdMax = 65_280;
 /** Far above any window: a caller that does not wait for its promises has lost count of its own backlog. */
 export const waitingMax = 65_536;
 
 /** Keeps order: what was published first is sent first, and sent again first after a reconnect [MQTT-4.6.0-1]. */
-export class PublishWindow {
+export class PublishWindow implements Outbound {
   readonly #inFlightMax: number;
+  readonly #onRefused: RefusalHandler;
   readonly #inFlight = new Map<number, Pending>();
-  readonly #waiting: Pending[] = [];
+  /** What the broker would not take; it is offered again by `retry`, and counts as in flight until then. */
+  #refused: Pending[] = [];
+  #waiting: Pending[] = [];
   #waitingHead = 0;
   #lastMessageId = 0;
-  #send: SendPublish | undefined;
+  #sender: Sender | undefined;
   #closed = false;
 
-  constructor(inFlightMax: number) {
-    this.#inFlightMax = Math.min(inFlightMax, messageIdMax - 1);
+  constructor(inFlightMax: number, onRefused: RefusalHandler) {
+    this.#inFlightMax = Math.min(inFlightMax, publishIdMax - 1);
+    this.#onRefused = onRefused;
   }
 
   get unacknowledged(): number {
-    return this.#inFlight.size + this.#waiting.length - this.#waitingHead;
+    return this.#inFlight.size + this.#refused.length + this.#waiting.length - this.#waitingHead;
   }
 
   publish(outgoing: Outgoing): Promise<void> {
@@ -46,59 +44,109 @@ export class PublishWindow {
         return reject(new LinkError('mqtt.backlog', `cannot publish: ${waitingMax} publishes wait already`));
       }
       this.#waiting.push({ ...outgoing, sent: false, resolve, reject });
-      return this.#fill();
+      return this.pump();
     });
   }
 
-  /** The connection is up: everything unacknowledged goes out again, then what waits. */
-  connected(send: SendPublish): void {
-    this.#send = send;
-    for (const [messageId, pending] of this.#inFlight) {
-      send(pending, messageId, pending.sent); // [MQTT-4.4.0-1], [MQTT-3.3.1-1]
-      pending.sent = true;
+  /** The connection is up: everything unacknowledged goes out again, as far as the broker takes it, then what waits. */
+  connected(sender: Sender): void {
+    this.#sender = sender;
+    const again = [...this.#inFlight];
+    this.#inFlight.clear();
+    // With a smaller Receive Maximum than before, the rest waits in front of the others [MQTT-3.3.4-7].
+    const waiting = again.splice(this.#roomOf(sender)).map(([, pending]) => pending);
+    if (waiting.length > 0) {
+      this.#waiting = [...waiting, ...this.#waiting.slice(this.#waitingHead)];
+      this.#waitingHead = 0;
     }
-    this.#fill();
+    for (const [messageId, pending] of again) this.#inFlight.set(messageId, pending);
+    for (const [messageId, pending] of again) {
+      this.#send(sender, pending, messageId, pending.sent && sender.sessionPresent); // [MQTT-4.4.0-1], [MQTT-3.3.1-1]
+    }
+    this.retry();
   }
 
   disconnected(): void {
-    this.#send = undefined;
+    this.#sender = undefined;
   }
 
-  /** A PUBACK came; one for an unknown id is a repetition and means nothing. */
-  acknowledged(messageId: number): void {
+  /** One for an unknown id is a repetition and means nothing. */
+  acknowledged(messageId: number, code: number, reason: string | undefined): void {
     const pending = this.#inFlight.get(messageId);
     if (!pending) return;
     this.#inFlight.delete(messageId);
-    pending.resolve();
-    this.#fill();
+    if (code >= failureFrom) this.#refuse(pending, code, reason);
+    else pending.resolve();
+    this.pump();
+  }
+
+  /** Offers again what was refused, in front of what waits. */
+  retry(): void {
+    if (this.#refused.length > 0) {
+      this.#waiting = [...this.#refused, ...this.#waiting.slice(this.#waitingHead)];
+      this.#waitingHead = 0;
+      this.#refused = [];
+    }
+    this.pump();
   }
 
   close(): void {
     this.#closed = true;
-    this.#send = undefined;
-    const left = [...this.#inFlight.values(), ...this.#waiting.slice(this.#waitingHead)];
+    this.#sender = undefined;
+    const left = [...this.#inFlight.values(), ...this.#refused, ...this.#waiting.slice(this.#waitingHead)];
     this.#inFlight.clear();
+    this.#refused = [];
     this.#waiting.length = 0;
     this.#waitingHead = 0;
     for (const pending of left) pending.reject(closedError());
   }
 
-  #fill(): void {
-    while (this.#send && this.#inFlight.size < this.#inFlightMax) {
+  pump(): void {
+    for (;;) {
+      const sender = this.#sender;
       const pending = this.#waiting[this.#waitingHead];
-      if (!pending) break;
+      if (!pending || sender?.isReady !== true) break;
+      if (this.#inFlight.size + this.#refused.length >= this.#roomOf(sender)) break;
       this.#waitingHead++;
       if (pending.qos === 0) {
-        this.#send(pending, 0, false);
+        this.#send(sender, pending, 0, false);
         pending.resolve();
         continue;
       }
       const messageId = this.#freeMessageId();
       this.#inFlight.set(messageId, pending);
-      pending.sent = true;
-      this.#send(pending, messageId, false);
+      this.#send(sender, pending, messageId, false);
     }
     this.#compact();
+  }
+
+  #roomOf({ receiveMaximum }: Sender): number {
+    return Math.min(this.#inFlightMax, receiveMaximum);
+  }
+
+  #send(sender: Sender, pending: Pending, messageId: number, duplicate: boolean): void {
+    const { topic, payload, qos, retain, properties, expirySeconds } = pending;
+    const bytes = sender.publish(
+      topic,
+      payload,
+      qos,
+      retain,
+      duplicate,
+      messageId,
+      properties,
+      expirySeconds,
+    );
+    pending.sent = true;
+    if (bytes > 0) return;
+    this.#inFlight.delete(messageId);
+    if (qos === 1) this.#refuse(pending, undefined, undefined);
+  }
+
+  /** Nothing that was promised is given up: it is offered again, as it would be over a connection that was closed. */
+  #refuse(pending: Pending, code: number | undefined, reason: string | undefined): void {
+    pending.sent = false;
+    this.#refused.push(pending);
+    this.#onRefused(pending.topic, code, reason);
   }
 
   /** A shift() for each publish would move the whole backlog each time. */
@@ -109,7 +157,7 @@ export class PublishWindow {
   }
 
   #freeMessageId(): number {
-    do this.#lastMessageId = (this.#lastMessageId % messageIdMax) + 1;
+    do this.#lastMessageId = (this.#lastMessageId % publishIdMax) + 1;
     while (this.#inFlight.has(this.#lastMessageId));
     return this.#lastMessageId;
   }

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { isIP } from 'node:net';
 import { verifyPath } from '../pki/path.ts';
 import { peerChain } from '../pki/peer-chain.ts';
+import type { Certificate } from '../pki/certificate.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 import type { Endpoint } from '../runtime/config.ts';
 import { LinkError } from './link-error.ts';
@@ -15,6 +16,17 @@ export interface SecureSocketOptions {
   readonly identity: TlsIdentity;
   readonly connectTimeoutMs: number;
   readonly nowMs: number;
+  /** Kept by the caller for each broker; filled in here. */
+  readonly resumption?: Resumption;
+}
+
+/**
+ * What a later connection resumes: a handshake without certificates. The session is only known to the peer that had
+ * shown its chain when it was made, and that chain is verified again each time, for it may have expired.
+ */
+export interface Resumption {
+  session: Buffer | undefined;
+  chain: readonly Certificate[];
 }
 
 /**
@@ -24,7 +36,7 @@ export interface SecureSocketOptions {
  * @throws LinkError `mqtt.untrusted_broker`; PkiError; or the system's error
  */
 export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocket> {
-  const { broker, identity } = options;
+  const { broker, identity, resumption } = options;
   return new Promise((resolve, reject) => {
     const socket = connectTls({
       host: broker.host,
@@ -34,6 +46,7 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
       cert: identity.chainPem,
       ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
       minVersion: 'TLSv1.2',
+      ...(resumption?.session === undefined ? {} : { session: resumption.session }),
       checkServerIdentity: () => undefined, // checked below, by name in the namespace
     });
     const timer = setTimeout(
@@ -42,10 +55,15 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
     );
     const fail = (error: Error): void => {
       clearTimeout(timer);
+      if (resumption !== undefined) resumption.session = undefined; // the next attempt owes nothing to this one
       socket.destroy();
       reject(error);
     };
     socket.once('error', fail);
+    // With TLS 1.3 tickets come after the handshake, each for one use (RFC 8446 §C.4).
+    socket.on('session', (session) => {
+      if (resumption !== undefined) resumption.session = session;
+    });
     socket.once('secureConnect', () => {
       clearTimeout(timer);
       socket.removeListener('error', fail);
@@ -53,6 +71,7 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
         requireBroker(socket, options);
       } catch (error) {
         socket.destroy();
+        if (resumption !== undefined) resumption.session = undefined;
         return reject(error instanceof Error ? error : new Error(String(error)));
       }
       socket.setNoDelay(true);
@@ -62,8 +81,12 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
 }
 
 function requireBroker(socket: TLSSocket, options: SecureSocketOptions): void {
+  const { resumption } = options;
+  const isResumed = socket.isSessionReused();
+  const chain = isResumed && resumption !== undefined ? resumption.chain : peerChain(socket);
+  if (resumption !== undefined) resumption.chain = chain;
   const { commonName } = verifyPath({
-    chain: peerChain(socket),
+    chain,
     roots: options.identity.roots,
     atMs: options.nowMs,
     purpose: 'tls-server',

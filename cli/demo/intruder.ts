@@ -29,8 +29,8 @@ export async function intrude(options: IntruderOptions): Promise<Attempt[]> {
   const identity = loadTlsIdentity(options.identityDirectory);
   const who = identity.commonName;
   const attempts: Attempt[] = [];
-  let closedByBroker: () => void = () => undefined;
-  const closed = new Promise<true>((resolve) => (closedByBroker = () => resolve(true)));
+  let denied: () => void = () => undefined;
+  const refused = new Promise<true>((resolve) => (denied = () => resolve(true)));
   const link = openLink({
     broker: options.broker,
     brokerName: options.brokerName,
@@ -38,7 +38,8 @@ export async function intrude(options: IntruderOptions): Promise<Attempt[]> {
     clientId: 'curious',
     cleanSession: true,
     log: options.log,
-    onDisconnect: () => closedByBroker(),
+    onRefused: () => denied(),
+    onDisconnect: () => denied(),
     reconnect: { firstMs: answerTimeoutMs, maxMs: answerTimeoutMs },
   });
   try {
@@ -47,10 +48,10 @@ export async function intrude(options: IntruderOptions): Promise<Attempt[]> {
       sleep(answerTimeoutMs, 'no answer', unwatched),
     ]);
     attempts.push({ who, what: `subscribe ${options.foreignTopic}`, denied: granted === 'refused' });
-    // MQTT 3.1.1 has no negative acknowledgement of a PUBLISH: the broker closes the connection [MQTT-3.3.5-2].
+    // MQTT 5 says no; 3.1.1 has no words for it, and the broker closes the connection [MQTT-3.3.5-2].
     link.publish(options.foreignTopic, 'forged', { qos: 1 }).catch(() => undefined);
-    const denied = await Promise.race([closed, sleep(answerTimeoutMs, false, unwatched)]);
-    attempts.push({ who, what: `publish ${options.foreignTopic}`, denied });
+    const isDenied = await Promise.race([refused, sleep(answerTimeoutMs, false, unwatched)]);
+    attempts.push({ who, what: `publish ${options.foreignTopic}`, denied: isDenied });
   } finally {
     await link.close();
   }

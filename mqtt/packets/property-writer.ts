@@ -9,6 +9,7 @@ const id = {
   assignedClientIdentifier: 0x12,
   serverKeepAlive: 0x13,
   responseInformation: 0x1a,
+  serverReference: 0x1c,
   reasonString: 0x1f,
   receiveMaximum: 0x21,
   topicAliasMaximum: 0x22,

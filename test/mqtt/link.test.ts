@@ -243,10 +243,10 @@ test('openLink: CONNACK with a refusal is logged with its code and tried again',
   const { broker, events } = await scene(context);
   const conversation = await broker.accept();
   await conversation.next('connect');
-  conversation.send({ cmd: 'connack', returnCode: 5, sessionPresent: false });
+  conversation.send({ cmd: 'connack', reasonCode: 0x87, sessionPresent: false });
   await conversation.closed();
   await broker.welcome();
   assert.ok(
-    events.some((event) => event['event'] === 'link.lost' && /return code 5/.test(String(event['reason']))),
+    events.some((event) => event['event'] === 'link.lost' && /return code 135/.test(String(event['reason']))),
   );
 });

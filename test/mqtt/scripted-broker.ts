@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import mqttPacket from 'mqtt-packet';
-import type { Packet } from 'mqtt-packet';
+import type { IConnackPacket, Packet } from 'mqtt-packet';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import type { TlsIdentity } from '../../pki/identity.ts';
 import { loadTlsIdentity } from '../../pki/identity.ts';
@@ -42,12 +42,15 @@ export async function makeIdentities(): Promise<TestIdentities> {
 export class Conversation {
   readonly #socket: TLSSocket;
   readonly #received: Packet[] = [];
+  /** Of the CONNECT that came. */
+  version = 4;
   #wake: () => void = () => undefined;
 
   constructor(socket: TLSSocket) {
     this.#socket = socket;
     const parser = mqttPacket.parser({ protocolVersion: 4 });
     parser.on('packet', (packet) => {
+      if (packet.cmd === 'connect') this.version = packet.protocolVersion ?? 4;
       this.#received.push({ ...packet });
       this.#wake();
     });
@@ -73,7 +76,7 @@ export class Conversation {
   }
 
   send(packet: Packet): void {
-    this.#socket.write(mqttPacket.generate(packet));
+    this.#socket.write(mqttPacket.generate(packet, { protocolVersion: this.version }));
   }
 
   sendBytes(bytes: Uint8Array): void {
@@ -85,13 +88,17 @@ export class Conversation {
   }
 
   async closed(): Promise<void> {
-    if (!this.#socket.destroyed) await once(this.#socket, 'close');
+    // Bytes that the link never read end the connection with an error, which `once` of the events module would throw.
+    await new Promise<void>((resolve) =>
+      this.#socket.closed ? resolve() : this.#socket.once('close', resolve),
+    );
   }
 }
 
 export class ScriptedBroker {
   readonly #server: ReturnType<typeof createServer>;
   readonly #conversations: Conversation[] = [];
+  readonly #sockets = new Set<TLSSocket>();
   #wake: () => void = () => undefined;
 
   private constructor(identity: TlsIdentity) {
@@ -104,6 +111,7 @@ export class ScriptedBroker {
         rejectUnauthorized: true,
       },
       (socket) => {
+        this.#sockets.add(socket);
         this.#conversations.push(new Conversation(socket));
         this.#wake();
       },
@@ -129,14 +137,18 @@ export class ScriptedBroker {
   }
 
   /** Accepts a connection and answers its CONNECT. */
-  async welcome(sessionPresent = false): Promise<Conversation> {
+  async welcome(
+    sessionPresent = false,
+    properties: NonNullable<IConnackPacket['properties']> = {},
+  ): Promise<Conversation> {
     const conversation = await this.accept();
     await conversation.next('connect');
-    conversation.send({ cmd: 'connack', returnCode: 0, sessionPresent });
+    conversation.send({ cmd: 'connack', returnCode: 0, reasonCode: 0, sessionPresent, properties });
     return conversation;
   }
 
   async stop(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }
