@@ -132,7 +132,36 @@ export function brokerConfigType(types: ConfigTypes) {
     cascade: cascadeType(types),
     observe: endpointType
       .optional()
-      .describe('host:port for /metrics, /healthz and /state, on a private network'),
+      .describe('host:port for /metrics, /healthz, /readyz and /state, on a private network'),
+    readyNeedsCascade: z
+      .boolean()
+      .default(false)
+      .describe('not ready while the upstream is not connected; otherwise what waits for it is no obstacle'),
+    shutdown: z
+      .strictObject({
+        delaySeconds: z
+          .int()
+          .min(0)
+          .max(300)
+          .default(0)
+          .describe('how long it still serves while /readyz says no already, for a balancer to notice'),
+        cascadeSeconds: z
+          .int()
+          .min(0)
+          .max(60)
+          .default(5)
+          .describe(
+            'how long the upstream may take to acknowledge what is on its way; the rest waits on disk',
+          ),
+        serverReference: z
+          .string()
+          .min(1)
+          .max(256)
+          .optional()
+          .describe('where clients of MQTT 5 are sent, as host:port; otherwise they are told that it stops'),
+      })
+      .prefault({})
+      .describe('the way to stop'),
     log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
   });
 }

@@ -205,14 +205,19 @@ export class Core {
     });
   }
 
-  /** Closes every connection after its last answer, and the store after its last commit. */
+  /**
+   * Closes every connection after its last answer, the cascade after what is on its way was acknowledged or took too
+   * long, and the store after its last commit.
+   */
   async stop(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#turn.guard(() => {
       for (const connection of this.#connections) connection.close('broker_stopping');
     });
+    await this.#turn.finish();
     await this.#cascadeReopening;
+    await this.#cascade?.drain(this.#options.settings.config.shutdown.cascadeSeconds * 1000);
     await this.#cascade?.stop();
     await this.#turn.finish();
     try {
@@ -271,6 +276,9 @@ export class Core {
       log,
       clock,
       monotonicMs,
+      get serverReference() {
+        return config.shutdown.serverReference;
+      },
       onClosed: (connection) => this.#connections.delete(connection),
     };
   }

@@ -1,4 +1,5 @@
 /** The broker program: carries sealed messages and cannot read them. */
+import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
@@ -8,6 +9,7 @@ import type { Log } from '../runtime/log.ts';
 import { startObservation } from '../runtime/observe.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
+import type { RunningProgram } from '../runtime/shutdown.ts';
 import { watchFiles } from '../runtime/watch-files.ts';
 import { loadCrlFiles } from './access/crl-watch.ts';
 import { PeerVerifier } from './access/identity.ts';
@@ -19,7 +21,7 @@ import { tlsTransport } from './connection/transport.ts';
 import { startWebSocketListener } from './connection/websocket-listener.ts';
 import type { CoreOptions } from './core.ts';
 import { createMeasures } from './measures.ts';
-import type { Measures } from './measures.ts';
+import { readinessOf } from './readiness.ts';
 import { reload } from './reload.ts';
 import { LiveSettings, readSettings, watchedFiles } from './settings.ts';
 import { Supervisor } from './supervisor.ts';
@@ -51,14 +53,18 @@ export interface RunningBroker {
    * @returns whether it is in force now
    */
   reload(read: () => BrokerConfig): boolean;
-  /** Answers what was read, commits, and closes everything. */
+  /** Not ready from now on: takes nobody new, answers what was read, commits, and closes everything. */
   stop(): Promise<void>;
+  /** What `stop` is given before the process ends without it. */
+  stopDeadlineMs(): number;
 }
 
 const sweepMs = 1000;
 const watchMsDefault = 5000;
 const systemTopicsMs = 10_000;
 const tidyMs = 60_000;
+/** For what has no bound of its own: a slow disk. */
+const stopMarginMs = 15_000;
 
 /** @throws ConfigError, PkiError, BrokerError or the system's error, each in one clear line */
 export async function startBroker(
@@ -71,10 +77,17 @@ export async function startBroker(
   const { config } = settings;
   const supervisor = new Supervisor(options);
   const listeners: Listener[] = [];
+  let isStopping = false;
   try {
     const ports = await listen(supervisor, options, listeners);
     const observation =
-      config.observe && (await startObservation(config.observe, observed(supervisor, measures)));
+      config.observe &&
+      (await startObservation(config.observe, {
+        metrics: measures.metrics,
+        health: () => supervisor.health,
+        readiness: () => readinessOf({ ...options, supervisor, isStopping }),
+        state: () => supervisor.state,
+      }));
     const reloadable = { ...options, supervisor, listeners };
     const endWatch = watchFiles(
       () => watchedFiles(config),
@@ -95,8 +108,15 @@ export async function startBroker(
       ...places,
       state: () => supervisor.state,
       reload: (read) => reload(read, reloadable),
+      stopDeadlineMs: () => {
+        const { delaySeconds, cascadeSeconds } = config.shutdown;
+        return (delaySeconds + cascadeSeconds) * 1000 + stopMarginMs;
+      },
       stop: async () => {
+        isStopping = true;
         endWatch();
+        const { delaySeconds } = config.shutdown;
+        if (delaySeconds > 0) await setTimeout(delaySeconds * 1000);
         timers.forEach(clearInterval);
         const closed = Promise.all(listeners.map((listener) => listener.close()));
         await supervisor.stop();
@@ -115,12 +135,15 @@ export async function startBroker(
 export async function runBroker(configFile: string): Promise<never> {
   const log = createLog('broker');
   const read = (): BrokerConfig => loadConfig(configFile, brokerConfigType);
-  return runUntilSignal('broker', log, async () => {
+  let broker: RunningBroker | undefined;
+  const start = async (): Promise<RunningProgram> => {
     const config = read();
     log.level = config.log.level;
-    const broker = await startBroker(config, { log });
-    return { stop: () => broker.stop(), reload: () => void broker.reload(read) };
-  });
+    const started = await startBroker(config, { log });
+    broker = started;
+    return { stop: () => started.stop(), reload: () => void started.reload(read) };
+  };
+  return runUntilSignal('broker', log, start, () => broker?.stopDeadlineMs() ?? stopMarginMs);
 }
 
 /** @param listeners - those that listen already are added, whatever becomes of the others */
@@ -172,13 +195,5 @@ function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Om
     log: surroundings.log,
     monotonicMs: surroundings.monotonicMs ?? (() => performance.now()),
     reconnect: surroundings.reconnect,
-  };
-}
-
-function observed(supervisor: Supervisor, measures: Measures): Parameters<typeof startObservation>[1] {
-  return {
-    metrics: measures.metrics,
-    health: () => supervisor.health,
-    state: () => supervisor.state,
   };
 }

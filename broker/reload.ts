@@ -44,6 +44,8 @@ const changes: Readonly<Record<keyof BrokerConfig, 'live' | 'restart'>> = {
   expectedSessions: 'live',
   cascade: 'live',
   observe: 'restart',
+  readyNeedsCascade: 'live',
+  shutdown: 'live',
   log: 'live',
 };
 /** Of `limits`, what is told to the system once. */

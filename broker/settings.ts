@@ -5,6 +5,7 @@ import { PkiError } from '../pki/errors.ts';
 import { loadTlsIdentity } from '../pki/identity.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 import { verifyPath } from '../pki/path.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
 import { rolesWith } from './access/roles.ts';
 import type { RoleTable } from './access/roles.ts';
@@ -17,6 +18,8 @@ import { BrokerError } from './errors.ts';
 export interface Settings {
   readonly config: BrokerConfig;
   readonly identity: TlsIdentity;
+  /** The path of the broker's own certificate. */
+  readonly verified: VerifiedIdentity;
   /** Never changed in place: whoever remembers what follows from a table compares the table itself. */
   readonly roles: RoleTable;
   readonly stalePolicy: StalePolicy;
@@ -30,13 +33,14 @@ export interface Settings {
  * @throws PkiError or BrokerError, in one clear line
  */
 export function readSettings(config: BrokerConfig, nowMs: number): Settings {
-  const identity = readOwnIdentity(config, nowMs);
+  const { identity, verified } = readOwnIdentity(config, nowMs);
   const roles = rolesWith(config.roles ?? {});
   requireExpectedRights(config, roles);
   const { action, afterHours } = config.staleCrl;
   return {
     config,
     identity,
+    verified,
     roles,
     stalePolicy: { action, ...(afterHours === undefined ? {} : { staleAfterMs: afterHours * 3_600_000 }) },
     cascade: readCascade(config, identity, roles, nowMs),
@@ -58,6 +62,10 @@ export class LiveSettings implements Settings {
 
   get identity(): TlsIdentity {
     return this.#current.identity;
+  }
+
+  get verified(): VerifiedIdentity {
+    return this.#current.verified;
   }
 
   get roles(): RoleTable {
@@ -112,10 +120,11 @@ function requireExpectedRights({ expectedSessions }: BrokerConfig, roles: RoleTa
 function readOwnIdentity(
   { identity: directory, passphraseFile }: Pick<BrokerConfig, 'identity' | 'passphraseFile'>,
   nowMs: number,
-): TlsIdentity {
+): Pick<Settings, 'identity' | 'verified'> {
   const identity = loadTlsIdentity(directory, { nowMs, passphraseFile });
+  let verified: VerifiedIdentity;
   try {
-    verifyPath({
+    verified = verifyPath({
       chain: certificatesFromPem(identity.chainPem),
       roots: identity.roots,
       atMs: nowMs,
@@ -130,7 +139,7 @@ function readOwnIdentity(
     );
   }
   requireServable(directory, identity);
-  return identity;
+  return { identity, verified };
 }
 
 /** What we understand, OpenSSL may still refuse to serve, as a curve that this build of it does not know. */

@@ -64,7 +64,7 @@ export async function runAgent(configFile: string): Promise<never> {
     'agent',
     log,
     () => startAgent(config, { log }),
-    config.drainSeconds * 1000 + stopMarginMs,
+    () => config.drainSeconds * 1000 + stopMarginMs,
   );
 }
 

@@ -35,8 +35,10 @@ export function createMetrics(): Metrics {
 
 export interface Observation {
   readonly metrics: Metrics;
-  /** Whether the program does its work now; `reason` says what is missing. */
+  /** Whether the program works; if not, `reason` says why, and a restart may help. */
   readonly health: () => { readonly healthy: boolean; readonly reason?: string };
+  /** Whether work should be sent to it now, which a restart does not change. The same as its health unless given. */
+  readonly readiness?: () => { readonly ready: boolean; readonly reasons: readonly string[] };
   /** What `/state` answers: counts and states, never secrets. */
   readonly state: () => unknown;
 }
@@ -46,7 +48,7 @@ export interface ObservationServer {
   close(): Promise<void>;
 }
 
-/** Serves `/metrics`, `/healthz` and `/state`. Bind it to loopback or a management network: it has no login. */
+/** Serves `/metrics`, `/healthz`, `/readyz` and `/state`. Bind it to loopback or a management network: it has no login. */
 export async function startObservation(
   endpoint: Endpoint,
   observation: Observation,
@@ -67,10 +69,15 @@ export async function startObservation(
         const health = observation.health();
         return answer(health.healthy ? 200 : 503, 'application/json', JSON.stringify(health));
       }
+      case '/readyz': {
+        const { readiness = readinessByHealth(observation) } = observation;
+        const found = readiness();
+        return answer(found.ready ? 200 : 503, 'application/json', JSON.stringify(found));
+      }
       case '/state':
         return answer(200, 'application/json', JSON.stringify(observation.state()));
       default:
-        return answer(404, 'text/plain', 'there are /metrics, /healthz and /state\n');
+        return answer(404, 'text/plain', 'there are /metrics, /healthz, /readyz and /state\n');
     }
   });
   await new Promise<void>((resolve, reject) => {
@@ -84,5 +91,12 @@ export async function startObservation(
         server.close(() => resolve());
         server.closeAllConnections();
       }),
+  };
+}
+
+function readinessByHealth({ health }: Observation): NonNullable<Observation['readiness']> {
+  return () => {
+    const { healthy, reason } = health();
+    return { ready: healthy, reasons: reason === undefined ? [] : [reason] };
   };
 }

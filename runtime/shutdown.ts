@@ -19,13 +19,13 @@ const abandonedDeadlineMs = 3_000;
  *
  * @param name - for messages, for example `broker`
  * @param start - starts the program; whatever it throws is a failure to start
- * @param stopDeadlineMs - how long stopping may take, for a program that drains first
+ * @param stopDeadlineMs - how long stopping may take, for a program that drains first; asked when it begins
  */
 export async function runUntilSignal(
   name: string,
   log: Log,
   start: () => Promise<RunningProgram>,
-  stopDeadlineMs = stopDeadlineMsDefault,
+  stopDeadlineMs: () => number = () => stopDeadlineMsDefault,
 ): Promise<never> {
   const hasSupervisor = process.channel !== undefined;
   let program: RunningProgram;
@@ -53,7 +53,8 @@ export async function runUntilSignal(
   isStopping = true;
   log.info({ signal }, 'program.stopping');
   endOnRepetition(signal, log);
-  const deadlineMs = signal === 'disconnect' ? Math.min(abandonedDeadlineMs, stopDeadlineMs) : stopDeadlineMs;
+  const deadlineMs =
+    signal === 'disconnect' ? Math.min(abandonedDeadlineMs, stopDeadlineMs()) : stopDeadlineMs();
   const deadline = setTimeout(() => {
     log.error({ stopDeadlineMs: deadlineMs }, 'program.stop_timed_out');
     process.exit(1);

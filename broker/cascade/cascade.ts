@@ -105,6 +105,9 @@ export class Cascade implements Client, Outlet {
   readonly #link: Link;
   #waiting: Arrival[] = [];
   #isClosed = false;
+  #isDraining = false;
+  /** Called when nothing is in flight, or cannot come to an end. */
+  #onDrained: () => void = () => undefined;
   #forwardedUp = 0;
   #forwardedDown = 0;
 
@@ -163,7 +166,7 @@ export class Cascade implements Client, Outlet {
 
   /** The link keeps what is in flight over its reconnects, so the window alone bounds what it holds. */
   get isReady(): boolean {
-    return !this.#isClosed;
+    return !this.#isClosed && !this.#isDraining;
   }
 
   send(delivery: Delivery, { topic, payload }: Message): boolean {
@@ -189,6 +192,19 @@ export class Cascade implements Client, Outlet {
     return true;
   }
 
+  /** Sends nothing more, and waits until the upstream has acknowledged what is on its way, but no longer than that. */
+  async drain(withinMs: number): Promise<void> {
+    this.#isDraining = true;
+    if (this.#session.queue.inFlight === 0 || !this.#link.connected) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, withinMs);
+      this.#onDrained = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
   /** Ends it; what is not acknowledged by the upstream stays queued. */
   async stop(): Promise<void> {
     this.close();
@@ -205,6 +221,7 @@ export class Cascade implements Client, Outlet {
     this.#forwardedUp++;
     this.#options.measures.cascadeForwarded.inc({ direction: 'up' });
     this.#session.queue.acknowledged(packetId);
+    if (this.#session.queue.inFlight === 0) this.#onDrained();
   }
 
   /** Takes what had to wait for room here, in order. Called every second. */
@@ -251,7 +268,10 @@ export class Cascade implements Client, Outlet {
 
   #connectionChanged(isConnected: boolean): void {
     // What waits is not acknowledged, so the upstream sends it again.
-    if (!isConnected) this.#waiting = [];
+    if (!isConnected) {
+      this.#waiting = [];
+      this.#onDrained();
+    }
     this.#options.measures.cascadeConnected.set(isConnected ? 1 : 0);
   }
 }

@@ -36,6 +36,8 @@ export interface ConnectionContext extends PublisherContext, SubscriberContext {
   readonly wills: Wills;
   /** Milliseconds that never go back. */
   readonly monotonicMs: () => number;
+  /** Where clients are sent when this broker stops; undefined if there is no such place. */
+  readonly serverReference: string | undefined;
   readonly onClosed: (connection: Connection) => void;
 }
 
@@ -215,9 +217,10 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
 
   /** [MQTT-4.13.1-1], [MQTT-3.14.0-1]: nobody is told before the CONNACK. */
   #sayWhy(reason: string, why: string): void {
-    const code = reasonCodeOf(reason);
+    const reference = reason === 'broker_stopping' ? this.#context.serverReference : undefined;
+    const code = reference === undefined ? reasonCodeOf(reason) : reasonCode.useAnotherServer; // MQTT 5 §4.11
     if (code === undefined) return;
-    const farewell = this.#conversation?.dialect.disconnect(code, why);
+    const farewell = this.#conversation?.dialect.disconnect(code, why, reference);
     if (farewell !== undefined) this.#write(farewell);
   }
 

@@ -12,6 +12,7 @@ import {
   emptyPropertySection,
   propertySection,
   reasonProperty,
+  textProperty,
   uint16Property,
   uint32Property,
 } from '../../mqtt/packets/property-writer.ts';
@@ -40,8 +41,11 @@ export interface Dialect {
   /** @param codes - the granted QoS, or a reason code, for each filter in order [MQTT-3.8.4-6] */
   suback(packetId: number, codes: readonly number[]): Buffer;
   unsuback(packetId: number, codes: readonly ReasonCode[]): Buffer;
-  /** @returns undefined where a server cannot say it */
-  disconnect(code: ReasonCode, why: string): Buffer | undefined;
+  /**
+   * @param serverReference - where the client finds another server (MQTT 5 §4.11)
+   * @returns undefined where a server cannot say it
+   */
+  disconnect(code: ReasonCode, why: string, serverReference?: string): Buffer | undefined;
 }
 
 /** SUBACK return code for a filter that was not granted (MQTT 3.1.1 §3.9.3). */
@@ -123,8 +127,11 @@ export class Mqtt5 implements Dialect {
     return encodePacket(0xb0, uint16(packetId), emptyPropertySection, codes);
   }
 
-  disconnect(code: ReasonCode, why: string): Buffer {
-    return this.#withReason(0xe0, [code], why);
+  disconnect(code: ReasonCode, why: string, serverReference?: string): Buffer {
+    if (serverReference === undefined) return this.#withReason(0xe0, [code], why);
+    const reference = propertySection([textProperty('serverReference', serverReference)]);
+    const full = encodePacket(0xe0, [code], reference);
+    return full.length > this.#packetBytesMax ? encodePacket(0xe0, [code]) : full;
   }
 
   /** [MQTT-3.4.2-2], [MQTT-3.14.2-3]: a reason string only where it fits; [MQTT-3.1.2-29]: and is wanted. */

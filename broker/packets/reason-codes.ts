@@ -24,6 +24,7 @@ export const reasonCode = {
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
   payloadFormatInvalid: 0x99,
+  useAnotherServer: 0x9c,
 } as const;
 export type ReasonCode = (typeof reasonCode)[keyof typeof reasonCode];
 
