@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createAuthority, openAuthority } from '../pki/authority/authority.ts';
-import type { Authority, RevocationRequest } from '../pki/authority/authority.ts';
+import type { Authority } from '../pki/authority/authority.ts';
 import type { LedgerKind } from '../pki/authority/ledger.ts';
+import type { RevocationRequest } from '../pki/authority/requests.ts';
 import { certificateKinds, usualKinds } from '../pki/authority/profiles.ts';
 import type { CertificateKind } from '../pki/authority/profiles.ts';
 import { certificatesFromPem, curveNames } from '../pki/certificate.ts';
@@ -135,7 +136,7 @@ function revokeCommand(): Command {
         options: DirectoryOptions & { reason: CrlReason; kind: readonly LedgerKind[] },
       ) => {
         const target: RevocationRequest['target'] = serialNumber.test(name)
-          ? { serial: name }
+          ? { serials: [name] }
           : { path: name };
         const revoked = await open(options).revoke({ target, reason: options.reason, kinds: options.kind });
         for (const { pki, subject, kind, serial } of revoked)

@@ -19,3 +19,5 @@ export const valueLengthMax = 256;
 export const chainLengthMax = 4;
 /** How many recipients one envelope may have (DESIGN §5). */
 export const recipientsMax = 100;
+/** How long after its expiry a device's certificate may still ask for another. Revocation lists name it for so long. */
+export const expiredGraceDaysMax = 366;

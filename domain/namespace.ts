@@ -36,6 +36,13 @@ export function isReservedName(firstSegment: string): boolean {
   );
 }
 
+const factoryPrefix = `${vendorAuthorityName}-factory-`;
+
+/** @returns whether `text` names equipment as the factory does, before it has a place in the tree: `vendor-factory-1234` */
+export function isFactoryName(text: string): text is ServiceName {
+  return isServiceName(text) && text.startsWith(factoryPrefix) && text.length > factoryPrefix.length;
+}
+
 /** @returns whether `text` names a vendor service: a reserved name in its exact case, other than the CA's own */
 export function isServiceName(text: string): text is ServiceName {
   if (text === administratorName) return true;

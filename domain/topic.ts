@@ -1,6 +1,6 @@
 /** MQTT topic names and filters as sets (MQTT 3.1.1 §4.7), and the topics of DESIGN §4. */
 import type { NamespacePath } from './namespace.ts';
-import { parseDevicePath } from './namespace.ts';
+import { isFactoryName, parseDevicePath } from './namespace.ts';
 import { topicBytesMax, topicLevelsMax } from './limits.ts';
 
 /** Only `isTopic` makes one, so holding one proves that it was checked. */
@@ -20,6 +20,7 @@ export const deviceTopics = [
   'policy',
   'enrolment',
   'enrolment/reply',
+  'enrolment/approval',
 ] as const;
 export type DeviceTopic = (typeof deviceTopics)[number];
 
@@ -93,6 +94,34 @@ export function parseDeviceTopic(topic: string): { device: NamespacePath; name: 
   const name = deviceTopics.find((known) => known === rest);
   return device !== undefined && name !== undefined ? { device, name } : undefined;
 }
+
+const factoryEnrolment = 'vendor/enrolment/';
+
+/**
+ * Where somebody asks for certificates; the answer comes one level below, on `…/reply`.
+ *
+ * @param name - a device's path, or a factory name
+ * @returns undefined for any other name
+ */
+export function enrolmentTopic(name: string): Topic | undefined {
+  if (isFactoryName(name)) return `${factoryEnrolment}${name}` as Topic;
+  const device = parseDevicePath(name);
+  return device === undefined ? undefined : deviceTopic(device, 'enrolment');
+}
+
+/** @returns whose enrolment a topic is about, and which topic of it; undefined for any other topic */
+export function parseEnrolmentTopic(
+  topic: string,
+): { readonly name: string; readonly part: 'request' | 'reply' | 'approval' } | undefined {
+  const found = enrolmentPattern.exec(topic);
+  const name = found?.[1] ?? found?.[2] ?? '';
+  const part = found?.[3] ?? 'request';
+  const isPart = part === 'request' || part === 'reply' || part === 'approval';
+  return isPart && enrolmentTopic(name) !== undefined ? { name, part } : undefined;
+}
+
+const enrolmentPattern =
+  /^(?:vendor\/enrolment\/([^/]+)|([^/]+\/[^/]+\/[^/]+)\/enrolment)(?:\/(reply|approval))?$/;
 
 function isWellFormed(text: string, bounds: TopicBounds): boolean {
   if (text.length === 0) return false; // [MQTT-4.7.3-1]

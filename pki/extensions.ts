@@ -47,6 +47,12 @@ export const extensionOid = {
   extendedKeyUsage: '2.5.29.37',
 } as const;
 
+/**
+ * An extended key usage of ours: the key serves to be enrolled, and nothing else. The last arc is a UUID
+ * (ITU-T X.667 §7), drawn once at random: b71452f4-2f4e-456d-be1e-ae737179d039.
+ */
+export const enrolmentPurpose = '2.25.243354251669709873754655598730125365305';
+
 export const noExtensions: Extensions = {
   subjectKeyIdentifier: undefined,
   authorityKeyIdentifier: undefined,

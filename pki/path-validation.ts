@@ -13,6 +13,8 @@ export interface PathInput {
   readonly roots: readonly Certificate[];
   /** Undefined: whether they are valid by now does not matter. */
   readonly atMs: number | undefined;
+  /** How long the leaf may have been expired. Default 0. */
+  readonly leafGraceMs?: number;
   /** Certificates below the root, the leaf included. */
   readonly certificatesMax: number;
   readonly signatures: SignatureRules;
@@ -32,8 +34,11 @@ export interface Path {
  */
 export function validatePath(input: PathInput): Path {
   const path = buildPath(input);
-  const { atMs } = input;
-  if (atMs !== undefined) for (const certificate of path.all) requireValid(certificate, atMs);
+  const { atMs, leafGraceMs = 0 } = input;
+  if (atMs !== undefined) {
+    for (const certificate of path.all)
+      requireValid(certificate, atMs, certificate === path.leaf ? leafGraceMs : 0);
+  }
   path.authorities.forEach((authority, index) => requireAuthority(authority, index));
   for (const certificate of path.all) requireUnderstood(certificate);
   return path;
@@ -103,16 +108,18 @@ function requireSignature(certificate: Certificate, issuer: Certificate, signatu
   }
 }
 
-function requireValid(certificate: Certificate, atMs: number): void {
+function requireValid(certificate: Certificate, atMs: number, graceMs: number): void {
   if (atMs < certificate.notBeforeMs) {
     throw new PkiError(
       'pki.not_yet_valid',
       `${label(certificate)} is valid from ${iso(certificate.notBeforeMs)} on`,
     );
   }
-  if (atMs > certificate.notAfterMs) {
-    throw new PkiError('pki.expired', `${label(certificate)} expired at ${iso(certificate.notAfterMs)}`);
-  }
+  if (atMs > certificate.notAfterMs + graceMs) throw expired(certificate);
+}
+
+export function expired(certificate: Certificate): PkiError {
+  return new PkiError('pki.expired', `${label(certificate)} expired at ${iso(certificate.notAfterMs)}`);
 }
 
 /** @param authoritiesBelow - how many CAs stand between it and the leaf */

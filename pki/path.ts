@@ -1,11 +1,13 @@
 /** Verifies a certificate path: RFC 5280 §6 for our profile, and path discipline (DESIGN §3) on the whole chain. */
+import { isFactoryName } from '../domain/namespace.ts';
 import { kemKeyType } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
 import { authorityBelow, identityBelow, rootPosition } from './discipline.ts';
 import type { AuthorityPosition, IdentityKind } from './discipline.ts';
 import { PkiError } from './errors.ts';
+import { enrolmentPurpose } from './extensions.ts';
 import type { KeyUsage } from './extensions.ts';
-import { iso, isNamedIssuer, label, requireAuthority, validatePath } from './path-validation.ts';
+import { expired, iso, isNamedIssuer, label, requireAuthority, validatePath } from './path-validation.ts';
 import type { RevocationIndex, StalePolicy } from './revocation.ts';
 import { ecdsaSignatures } from './signature.ts';
 
@@ -15,6 +17,8 @@ export const purposeNames = [
   'signature',
   'key-agreement',
   'key-encapsulation',
+  'enrolment-client',
+  'enrolment-signature',
 ] as const;
 export type Purpose = (typeof purposeNames)[number];
 
@@ -25,36 +29,49 @@ export interface PathQuestion {
   readonly roots: readonly Certificate[];
   readonly atMs: number;
   readonly purpose: Purpose;
+  /** A device whose certificate expired no longer ago than this passes, to be enrolled again. Default 0. */
+  readonly expiredGraceMs?: number;
   /** Without one, nothing is taken for revoked. */
   readonly revocation?: RevocationIndex;
   /** Default: refuse when a list is missing or its next update has passed. Matters only with `revocation`. */
   readonly stalePolicy?: StalePolicy;
 }
 
-export interface VerifiedIdentity {
+/** What is looked up again when a list comes later. */
+export interface VerifiedPath {
+  /** Leaf first, without the root. */
+  readonly chain: readonly Certificate[];
+  readonly root: Certificate;
+}
+
+export interface VerifiedIdentity extends VerifiedPath {
   readonly commonName: string;
   /** By the name. A broker is a service or has its master account's name; what tells it is the server certificate. */
   readonly kind: IdentityKind;
   /** The segments of the common name; a service's has one. */
   readonly path: readonly string[];
   readonly certificate: Certificate;
-  /** The verified path, leaf first, without the root. */
-  readonly chain: readonly Certificate[];
-  readonly root: Certificate;
+  /** `enrolment`: it may ask for certificates and do nothing else. Always `full` unless the question allows the other. */
+  readonly scope: 'full' | 'enrolment';
   /** What the stale policy `warn` let pass, for the log. */
   readonly warnings: readonly string[];
 }
+
+const clientAuth = '1.3.6.1.5.5.7.3.2'; // RFC 5280 §4.2.1.12
 
 /** The key usage is exactly this one, because one key never does two jobs (DESIGN §3). */
 const purposes: Readonly<
   Record<Purpose, { readonly usage: KeyUsage; readonly extended: string | undefined }>
 > = {
-  'tls-client': { usage: 'digitalSignature', extended: '1.3.6.1.5.5.7.3.2' },
+  'tls-client': { usage: 'digitalSignature', extended: clientAuth },
   'tls-server': { usage: 'digitalSignature', extended: '1.3.6.1.5.5.7.3.1' },
   signature: { usage: 'digitalSignature', extended: undefined },
   'key-agreement': { usage: 'keyAgreement', extended: undefined },
   'key-encapsulation': { usage: 'keyEncipherment', extended: undefined }, // RFC 9935 §5
+  'enrolment-client': { usage: 'digitalSignature', extended: clientAuth },
+  'enrolment-signature': { usage: 'digitalSignature', extended: enrolmentPurpose },
 };
+const enrolmentPurposes: ReadonlySet<Purpose> = new Set(['enrolment-client', 'enrolment-signature']);
 
 /** A leaf and two CAs below the root. */
 const certificatesMax = 3;
@@ -68,17 +85,23 @@ const refuseWhenOverdue: StalePolicy = { action: 'refuse' };
  *   `pki.path_discipline`, `pki.revoked`, `pki.stale_crl`
  */
 export function verifyPath(question: PathQuestion): VerifiedIdentity {
-  const { atMs, purpose, revocation } = question;
-  const path = validatePath({ ...question, certificatesMax, signatures: ecdsaSignatures });
+  const { atMs, purpose, revocation, expiredGraceMs = 0 } = question;
+  const isForEnrolment = enrolmentPurposes.has(purpose);
+  const leafGraceMs = isForEnrolment ? 0 : expiredGraceMs;
+  const path = validatePath({ ...question, leafGraceMs, certificatesMax, signatures: ecdsaSignatures });
   requirePurpose(path.leaf, purpose);
   const { commonName } = path.leaf;
   const kind = identityBelow(positionOf(path.authorities), commonName);
   if (kind === undefined || commonName === undefined) throw outOfDiscipline(path.leaf);
+  const isExpired = atMs > path.leaf.notAfterMs;
+  if (isExpired && kind !== 'device') throw expired(path.leaf);
+  if (isForEnrolment && kind !== 'device' && !isFactoryName(commonName)) throw outOfDiscipline(path.leaf);
   const identity = {
     commonName,
     kind,
     path: commonName.split('/'),
     certificate: path.leaf,
+    scope: isExpired || isForEnrolment ? ('enrolment' as const) : ('full' as const),
     chain: path.all.slice(0, -1),
     root: path.root,
     warnings: [],
@@ -95,7 +118,7 @@ export function verifyPath(question: PathQuestion): VerifiedIdentity {
  * @throws PkiError `pki.revoked`, `pki.stale_crl`
  */
 export function requireUnrevoked(
-  identity: Pick<VerifiedIdentity, 'chain' | 'root'>,
+  identity: VerifiedPath,
   revocation: RevocationIndex,
   atMs: number,
   stalePolicy: StalePolicy = refuseWhenOverdue,
@@ -147,6 +170,11 @@ export function requireAuthorityBelow(
   positionOf(path.all);
 }
 
+/** Whether a certificate, if it is good at all, is good for enrolment alone. */
+export function isBootstrap(leaf: Certificate): boolean {
+  return leaf.extendedKeyUsage?.includes(enrolmentPurpose) === true;
+}
+
 function requirePurpose(leaf: Certificate, purpose: Purpose): void {
   const { usage, extended } = purposes[purpose];
   const usages = [...(leaf.keyUsage ?? [])];
@@ -155,7 +183,9 @@ function requirePurpose(leaf: Certificate, purpose: Purpose): void {
   const isExtendedRight =
     extended === undefined
       ? leaf.extendedKeyUsage === undefined
-      : leaf.extendedKeyUsage?.includes(extended) === true;
+      : leaf.extendedKeyUsage?.includes(extended) === true &&
+        isBootstrap(leaf) === enrolmentPurposes.has(purpose) &&
+        (extended !== enrolmentPurpose || leaf.extendedKeyUsage.length === 1);
   if (isUsageRight && isExtendedRight) {
     const isKem = leaf.publicKey.asymmetricKeyType === kemKeyType;
     if (usage === 'keyEncipherment' ? isKem : leaf.curve !== undefined) return;

@@ -1,6 +1,5 @@
 /** An authority: both PKIs' CAs on the disk, what they issue, and what they revoke. */
 import { generateKeyPairSync } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../domain/clock.ts';
@@ -8,20 +7,28 @@ import type { Clock } from '../../domain/clock.ts';
 import { vendorAuthorityName } from '../../domain/namespace.ts';
 import { kemKeyType } from '../certificate.ts';
 import type { Certificate, CurveName } from '../certificate.ts';
-import type { CrlReason } from '../crl.ts';
-import { authorityBelow, issuersOf, rootPosition } from '../discipline.ts';
+import { issuersOf } from '../discipline.ts';
 import { PkiError } from '../errors.ts';
+import { createIntermediate, createRoot, makeKeyPair, rootCommonNames } from './creation.ts';
 import { crlLifetimeMs, issueCrlOf, writeBundle } from './crl-issuance.ts';
 import { makeDirectory } from './files.ts';
-import { alternativeNamesOf } from './hosts.ts';
 import { writeIdentity } from './identity-files.ts';
 import type { IssuedCertificate } from './identity-files.ts';
-import { issueCertificate, issueRoot } from './issuance.ts';
+import { draftCertificate, signDrafts } from './issuance.ts';
+import type { Draft } from './issuance.ts';
 import { appendToLedger, readLedger, repairLedger } from './ledger.ts';
 import type { LedgerEntry, LedgerKind } from './ledger.ts';
 import { withLock } from './lock.ts';
 import { certificateKinds, pkiNames, pkiOf, usualKinds } from './profiles.ts';
-import type { CertificateKind, PkiName, ProfileName } from './profiles.ts';
+import type { CertificateKind, PkiName } from './profiles.ts';
+import { issuanceOf, normalSerial, requirePath } from './requests.ts';
+import type {
+  CertifyRequest,
+  CrlRequest,
+  InvitationRequest,
+  IssueRequest,
+  RevocationRequest,
+} from './requests.ts';
 import {
   authorityNames,
   hasAuthority,
@@ -30,7 +37,6 @@ import {
   readAuthorityCertificate,
   readCrl,
   rootName,
-  saveAuthority,
 } from './store.ts';
 import type { CertificateAuthority } from './store.ts';
 
@@ -46,55 +52,14 @@ export interface CreationOptions extends AuthorityOptions {
   readonly curve?: CurveName;
 }
 
-export interface IssueRequest {
-  /** `ms-acc-1`, `ms-acc-1/acc-1`, `ms-acc-1/acc-1/dev-1`, or a service such as `vendor-snapshot-service`. */
-  readonly path: string;
-  /** Default: all three. */
-  readonly kinds?: readonly CertificateKind[];
-  /** DNS names and addresses; with any, the TLS certificate is a broker's: for a server and a client. */
-  readonly hosts?: readonly string[];
-  /** Default: `identities/<path>` in the authority's directory. */
-  readonly outputDirectory?: string;
-  /** Default: two years, but not longer than the issuing CA's. */
-  readonly lifetimeMs?: number;
-  /** Default: that of the PKI's root. Brainpool as in `CreationOptions`. */
-  readonly curve?: CurveName;
-  /** Encrypts the identity's keys. */
-  readonly passphrase?: string;
-}
-
 export interface IssuedIdentity {
   readonly commonName: string;
   readonly directory: string;
   readonly certificates: Partial<Readonly<Record<CertificateKind, IssuedCertificate>>>;
 }
 
-export interface CertifyRequest extends Pick<IssueRequest, 'path' | 'hosts' | 'lifetimeMs'> {
-  readonly kind: CertificateKind;
-  /** Of a key that the authority does not hold, such as one in a PKCS #10 request. */
-  readonly publicKey: KeyObject;
-}
-
-export interface RevocationRequest {
-  /** A path: every certificate of it that has not expired. Or a serial number, hexadecimal. */
-  readonly target: { readonly path: string } | { readonly serial: string };
-  /** Default `unspecified`. */
-  readonly reason?: CrlReason;
-  /** With a path. Default: those of an end entity. With `ca`, the CA of that path, and all below it with it. */
-  readonly kinds?: readonly LedgerKind[];
-}
-
-const rootCommonNames: Readonly<Record<PkiName, string>> = { tls: 'Plombe TLS root', e2e: 'Plombe E2E root' };
-const tlsCurves: Readonly<Record<CurveName, CurveName>> = {
-  'P-256': 'P-256',
-  'P-384': 'P-384',
-  'P-521': 'P-521',
-  brainpoolP256r1: 'P-256',
-  brainpoolP384r1: 'P-384',
-  brainpoolP512r1: 'P-521',
-};
-/** Segments name directories beside these files. */
-const segmentOfOurs = /\.pem$|\.tmp$|^crl-number$/i;
+/** Keys that somebody enrols with. */
+export type Invitation = Readonly<Record<'tls' | 'sig', IssuedCertificate>>;
 
 /**
  * Makes both roots, the vendor CA in both PKIs, and their first CRLs.
@@ -128,7 +93,6 @@ export function openAuthority({ directory, passphrase, clock = systemClock }: Au
     }
     loadAuthority(directory, pki, rootName, passphrase);
   }
-  withLock(directory, () => pkiNames.forEach((pki) => repairLedger(ledgerPath(directory, pki))));
   return new Authority({ directory, passphrase, clock });
 }
 
@@ -182,28 +146,39 @@ export class Authority {
       );
     }
     const directory = outputDirectory ?? join(this.directory, 'identities', ...path.split('/'));
-    return withLock(this.directory, () => {
-      const issued = kinds.map((kind): [CertificateKind, IssuedCertificate] => {
-        const curve = request.curve ?? this.roots[pkiOf(kind)].curve ?? 'P-256';
-        const pair = kind === 'kem' ? generateKeyPairSync(kemKeyType) : makeKeyPair(pkiOf(kind), curve);
-        const chain = this.#certify({ ...request, kind, publicKey: pair.publicKey });
-        return [kind, { key: pair.privateKey, chain }];
-      });
-      const certificates = Object.fromEntries(issued);
+    return this.#locked(() => {
+      const certificates = this.#issueKeys(kinds, request);
       writeIdentity({ directory, passphrase, certificates, roots: this.roots });
       return { commonName: path, directory, certificates };
     });
   }
 
   /**
-   * Issues one certificate for a key whose private part is elsewhere.
+   * Issues certificates for keys whose private parts are elsewhere: all of them, or, if one is refused, none. Many at
+   * once cost as many writes to the disk as one does.
    *
-   * @returns leaf first, without the root
+   * @returns chains in the order of the requests: leaf first, without the root
    * @throws PkiError as `issue`
    */
-  async certify(request: CertifyRequest): Promise<readonly Certificate[]> {
-    requirePath(request.path);
-    return withLock(this.directory, () => this.#certify(request));
+  async certify(requests: readonly CertifyRequest[]): Promise<readonly (readonly Certificate[])[]> {
+    for (const { path } of requests) requirePath(path);
+    return this.#locked(() => this.#certify(requests));
+  }
+
+  /**
+   * Makes keys and short-lived certificates that are good for enrolment alone, for a device that has none yet.
+   *
+   * @throws PkiError as `issue`
+   */
+  async invite({ path, lifetimeMs, curve }: InvitationRequest): Promise<Invitation> {
+    requirePath(path);
+    const request = {
+      path,
+      scope: 'enrolment',
+      ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
+      ...(curve === undefined ? {} : { curve }),
+    } as const;
+    return this.#locked(() => this.#issueKeys(['tls', 'sig'], request));
   }
 
   /**
@@ -212,10 +187,10 @@ export class Authority {
    * @throws PkiError `pki.unknown_certificate` if nothing is left to revoke, `pki.authority_busy`
    */
   async revoke(request: RevocationRequest): Promise<readonly RevokedCertificate[]> {
-    return withLock(this.directory, () => {
+    return this.#locked(() => {
       const revoked = pkiNames.flatMap((pki) => this.#revokeIn(pki, request));
       if (revoked.length > 0) return revoked;
-      const name = 'path' in request.target ? request.target.path : request.target.serial;
+      const name = 'path' in request.target ? request.target.path : request.target.serials.join(', ');
       throw new PkiError(
         'pki.unknown_certificate',
         `nothing to revoke: no certificate of ${JSON.stringify(name)} is in force`,
@@ -223,10 +198,22 @@ export class Authority {
     });
   }
 
-  /** Issues a new CRL of every CA, and the bundles. @param options.lifetimeMs - default 7 days */
-  async issueCrl({ lifetimeMs = crlLifetimeMs }: { readonly lifetimeMs?: number } = {}): Promise<void> {
-    withLock(this.directory, () => {
-      for (const pki of pkiNames) this.#issueCrls(pki, authorityNames(this.directory, pki), lifetimeMs);
+  /**
+   * Issues new CRLs, and the bundles that they are in.
+   *
+   * @returns how many
+   */
+  async issueCrl({ lifetimeMs = crlLifetimeMs, dueWithinMs = Infinity }: CrlRequest = {}): Promise<number> {
+    return this.#locked(() => {
+      const dueMs = this.#context.clock() + dueWithinMs;
+      const issued = pkiNames.map((pki) => {
+        const due = authorityNames(this.directory, pki).filter((name) => {
+          return (readCrl(this.directory, pki, name)?.nextUpdateMs ?? 0) <= dueMs;
+        });
+        if (due.length > 0) this.#issueCrls(pki, due, lifetimeMs);
+        return due.length;
+      });
+      return issued.reduce((sum, count) => sum + count);
     });
   }
 
@@ -235,29 +222,62 @@ export class Authority {
     return readLedger(ledgerPath(this.directory, pki));
   }
 
-  #certify({ path, kind, publicKey, hosts = [], lifetimeMs }: CertifyRequest): readonly Certificate[] {
-    const pki = pkiOf(kind);
-    const issuer = (issuersOf(path) ?? []).reduce<CertificateAuthority>(
-      (above, name) => this.#ensure(above, name),
-      this.#open(pki, rootName),
+  /** Another process may have been killed while it wrote. */
+  #locked<Result>(work: () => Result): Result {
+    return withLock(this.directory, () => {
+      pkiNames.forEach((pki) => repairLedger(ledgerPath(this.directory, pki)));
+      return work();
+    });
+  }
+
+  #issueKeys<Kind extends CertificateKind>(
+    kinds: readonly Kind[],
+    { curve, ...request }: Omit<CertifyRequest, 'kind' | 'publicKey'> & Pick<IssueRequest, 'curve'>,
+  ): Readonly<Record<Kind, IssuedCertificate>> {
+    const pairs = kinds.map((kind) => {
+      const pki = pkiOf(kind);
+      if (kind === 'kem') return generateKeyPairSync(kemKeyType);
+      return makeKeyPair(pki, curve ?? this.roots[pki].curve ?? 'P-256');
+    });
+    const chains = this.#certify(
+      kinds.flatMap((kind, index) => {
+        const publicKey = pairs[index]?.publicKey;
+        return publicKey === undefined ? [] : [{ ...request, kind, publicKey }];
+      }),
     );
-    const isBroker = kind === 'tls' && hosts.length > 0;
-    const names = isBroker ? { alternativeNames: alternativeNamesOf(hosts) } : {};
-    const tlsProfile: ProfileName = isBroker ? 'tls-broker' : 'tls-client';
-    const certificate = issueCertificate(
-      {
-        issuer,
-        profile: kind === 'tls' ? tlsProfile : kind,
-        kind,
-        commonName: path,
-        publicKey,
-        ...names,
-        ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
-      },
-      ledgerPath(this.directory, pki),
-      this.#context.clock(),
-    );
-    return [certificate, ...issuer.chain];
+    const entries = kinds.flatMap((kind, index): [Kind, IssuedCertificate][] => {
+      const [key, chain] = [pairs[index]?.privateKey, chains[index]];
+      return key === undefined || chain === undefined ? [] : [[kind, { key, chain }]];
+    });
+    return Object.fromEntries(entries) as Record<Kind, IssuedCertificate>;
+  }
+
+  #certify(requests: readonly CertifyRequest[]): readonly (readonly Certificate[])[] {
+    const nowMs = this.#context.clock();
+    const issuers = new Map<string, CertificateAuthority>();
+    const drafts = requests.map((request) => {
+      const { path, kind } = request;
+      const pki = pkiOf(kind);
+      const names = issuersOf(path) ?? [];
+      const key = `${pki} ${names.at(-1)}`;
+      const issuer =
+        issuers.get(key) ??
+        names.reduce<CertificateAuthority>(
+          (above, name) => this.#ensure(above, name),
+          this.#open(pki, rootName),
+        );
+      issuers.set(key, issuer);
+      return draftCertificate(issuanceOf(request, issuer), nowMs);
+    });
+    const chains = new Map<Draft, readonly Certificate[]>();
+    for (const pki of pkiNames) {
+      const own = drafts.filter(({ issuer }) => issuer.pki === pki);
+      if (own.length === 0) continue;
+      const certificates = signDrafts(own, ledgerPath(this.directory, pki));
+      for (const [index, draft] of own.entries())
+        chains.set(draft, [...certificates.slice(index, index + 1), ...draft.issuer.chain]);
+    }
+    return drafts.map((draft) => chains.get(draft) ?? []);
   }
 
   #open(pki: PkiName, name: string): CertificateAuthority {
@@ -289,9 +309,10 @@ export class Authority {
     const path = ledgerPath(this.directory, pki);
     const entries = readLedger(path);
     const revoked = new Set(entries.filter(({ event }) => event === 'revoked').map(({ serial }) => serial));
+    const serials = new Set('serials' in target ? target.serials.map(normalSerial) : []);
     const matches = (entry: LedgerEntry): boolean =>
-      'serial' in target
-        ? entry.serial === normalSerial(target.serial)
+      'serials' in target
+        ? serials.has(entry.serial)
         : entry.subject === target.path && kinds.includes(entry.kind) && Date.parse(entry.notAfter) > nowMs;
     // What was only intended may have been signed before a crash, so it counts.
     const found = entries.filter(
@@ -317,80 +338,4 @@ export class Authority {
       issueCrlOf(this.directory, this.#open(pki, name), entries, { nowMs, lifetimeMs });
     writeBundle(this.directory, pki);
   }
-}
-
-interface Creation {
-  readonly directory: string;
-  readonly passphrase: string | undefined;
-  readonly nowMs: number;
-}
-
-function createRoot({ directory, passphrase, nowMs }: Creation, pki: PkiName, curve: CurveName): void {
-  const ledger = ledgerPath(directory, pki);
-  makeDirectory(join(directory, pki));
-  const { privateKey, publicKey } = makeKeyPair(pki, curve);
-  const commonName = rootCommonNames[pki];
-  const certificate = issueRoot({ pki, commonName, publicKey, privateKey }, ledger, nowMs);
-  const root = { pki, name: rootName, position: rootPosition, certificate, key: privateKey, chain: [] };
-  saveAuthority(directory, root, passphrase);
-  issueCrlOf(directory, root, [], { nowMs, lifetimeMs: crlLifetimeMs });
-  createIntermediate({ directory, passphrase, nowMs }, root, vendorAuthorityName);
-}
-
-function createIntermediate(
-  { directory, passphrase, nowMs }: Creation,
-  above: CertificateAuthority,
-  name: string,
-): void {
-  const { pki } = above;
-  const { privateKey, publicKey } = makeKeyPair(pki, above.certificate.curve ?? 'P-256');
-  const request = {
-    issuer: above,
-    profile: authorityProfileOf(name),
-    kind: 'ca',
-    commonName: name,
-    publicKey,
-  } as const;
-  const certificate = issueCertificate(request, ledgerPath(directory, pki), nowMs);
-  const position = authorityBelow(above.position, name) ?? above.position;
-  const authority = {
-    pki,
-    name,
-    position,
-    certificate,
-    key: privateKey,
-    chain: [certificate, ...above.chain],
-  };
-  saveAuthority(directory, authority, passphrase);
-  issueCrlOf(directory, authority, [], { nowMs, lifetimeMs: crlLifetimeMs });
-  writeBundle(directory, pki);
-}
-
-function authorityProfileOf(name: string): ProfileName {
-  if (name === vendorAuthorityName) return 'vendor-authority';
-  return name.includes('/') ? 'account-authority' : 'master-account-authority';
-}
-
-function makeKeyPair(pki: PkiName, curve: CurveName): { privateKey: KeyObject; publicKey: KeyObject } {
-  return generateKeyPairSync('ec', { namedCurve: pki === 'tls' ? tlsCurves[curve] : curve });
-}
-
-function requirePath(path: string): void {
-  if (issuersOf(path) === undefined) {
-    throw new PkiError(
-      'pki.malformed_request',
-      `${JSON.stringify(path)} is neither a path (master-account/account/device) nor a service (vendor-…, MRO-Admin)`,
-    );
-  }
-  if (path.split('/').some((segment) => segmentOfOurs.test(segment))) {
-    throw new PkiError(
-      'pki.malformed_request',
-      `${JSON.stringify(path)} has a segment that names one of the authority's files`,
-    );
-  }
-}
-
-function normalSerial(serial: string): string {
-  const digits = serial.replaceAll(':', '').toLowerCase();
-  return digits.length % 2 === 0 ? digits : `0${digits}`;
 }

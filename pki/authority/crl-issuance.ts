@@ -1,19 +1,32 @@
 /** Issues the CRLs of an authority's CAs from its ledger, and the bundle of them all. */
 import { readFileSync } from 'node:fs';
+import { expiredGraceDaysMax } from '../../domain/limits.ts';
+import { parseDevicePath } from '../../domain/namespace.ts';
 import { parseCrl, requireIssuedBy } from '../crl.ts';
 import type { Crl } from '../crl.ts';
+import { PkiError } from '../errors.ts';
 import { encodeCrlToBeSigned, signToBeSigned } from './encode.ts';
 import type { RevokedEntry } from './encode.ts';
 import { publicMode, writeFileAtomic } from './files.ts';
 import type { LedgerEntry } from './ledger.ts';
 import type { PkiName } from './profiles.ts';
-import { authorityFiles, authorityNames, bundlePath, hasCrl, saveCrl, takeCrlNumber } from './store.ts';
+import {
+  authorityFiles,
+  authorityNames,
+  bundlePath,
+  hasCrl,
+  readCrl,
+  saveCrl,
+  takeCrlNumber,
+} from './store.ts';
 import type { CertificateAuthority } from './store.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 export const crlLifetimeMs = 7 * dayMs;
-/** RFC 5280 §3.3: an entry stays until after its certificate has expired; this much longer, for slow clocks. */
+/** For slow clocks. */
 const expiredEntryMs = 30 * dayMs;
+/** A device may ask for a renewal after its certificate has expired; one that was stolen may not. */
+const renewableEntryMs = (expiredGraceDaysMax + 1) * dayMs;
 
 /** @param entries - the ledger of the CA's PKI */
 export function issueCrlOf(
@@ -27,7 +40,7 @@ export function issueCrlOf(
     number: takeCrlNumber(directory, authority.pki, authority.name),
     thisUpdateMs: nowMs,
     nextUpdateMs: nowMs + lifetimeMs,
-    entries: revokedBy(authority.name, entries, nowMs),
+    entries: revokedBy(authority.name, entries, previousOf(directory, authority), nowMs),
   };
   const crl = parseCrl(signToBeSigned(encodeCrlToBeSigned(template, authority.key), authority.key));
   requireIssuedBy(crl, authority.certificate);
@@ -46,14 +59,41 @@ export function writeBundle(directory: string, pki: PkiName): void {
   writeFileAtomic(bundlePath(directory, pki), parts.join(''), publicMode);
 }
 
-function revokedBy(name: string, entries: readonly LedgerEntry[], nowMs: number): RevokedEntry[] {
+/** A list that is damaged takes no entry away. */
+function previousOf(directory: string, { pki, name }: CertificateAuthority): Crl | undefined {
+  try {
+    return readCrl(directory, pki, name);
+  } catch (error) {
+    if (error instanceof PkiError) return undefined;
+    throw error;
+  }
+}
+
+function revokedBy(
+  name: string,
+  entries: readonly LedgerEntry[],
+  previous: Crl | undefined,
+  nowMs: number,
+): RevokedEntry[] {
   return entries
-    .filter(({ event, issuer, notAfter }) => {
-      return event === 'revoked' && issuer === name && Date.parse(notAfter) + expiredEntryMs > nowMs;
+    .filter((entry) => {
+      const { event, issuer, serial } = entry;
+      if (event !== 'revoked' || issuer !== name) return false;
+      const neededUntilMs = lastNeededMs(entry);
+      // RFC 5280 §3.3: an entry stays until it has been on one list that was issued after its certificate's expiry.
+      const wasOnLast =
+        previous !== undefined && previous.thisUpdateMs > neededUntilMs && previous.revoked.has(serial);
+      return nowMs <= neededUntilMs || !wasOnLast;
     })
     .map(({ serial, at, reason }) => ({
       serialNumber: Buffer.from(serial, 'hex'),
       revokedAtMs: Date.parse(at),
       reason: reason ?? 'unspecified',
     }));
+}
+
+function lastNeededMs({ subject, kind, scope, notAfter }: LedgerEntry): number {
+  const isRenewable =
+    (kind === 'tls' || kind === 'sig') && scope === undefined && parseDevicePath(subject) !== undefined;
+  return Date.parse(notAfter) + (isRenewable ? renewableEntryMs : expiredEntryMs);
 }

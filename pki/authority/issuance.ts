@@ -1,8 +1,10 @@
-/** Signs one certificate: intent, draft, lint, signature, record, in this order. */
+/** Signs certificates: draft, lint, intent, signature, record, in this order. */
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { parseCertificate } from '../certificate.ts';
 import type { Certificate } from '../certificate.ts';
+import { enrolmentPurpose } from '../extensions.ts';
 import type { Extension } from '../extensions.ts';
 import {
   authorityConstraints,
@@ -44,11 +46,17 @@ export interface RootRequest {
   readonly privateKey: KeyObject;
 }
 
-interface Signing {
+/** Linted and not signed yet. */
+export interface Draft {
+  readonly issuer: CertificateAuthority;
+  readonly toBeSigned: Buffer;
+  readonly facts: Omit<LedgerEntry, 'event'>;
+}
+
+interface Question {
   readonly template: CertificateTemplate;
   readonly key: KeyObject;
-  readonly ledger: string;
-  readonly entry: Pick<LedgerEntry, 'subject' | 'issuer' | 'kind' | 'pki'>;
+  readonly entry: Pick<LedgerEntry, 'subject' | 'issuer' | 'kind' | 'pki' | 'scope'>;
   readonly profile: Profile;
   readonly issuer: CertificateAuthority | undefined;
   readonly nowMs: number;
@@ -58,8 +66,8 @@ interface Signing {
 const backdatingMs = 60 * 60 * 1000;
 const secondMs = 1000;
 
-/** @throws PkiError `pki.lint`; then nothing was signed */
-export function issueCertificate(request: IssuanceRequest, ledger: string, nowMs: number): Certificate {
+/** @throws PkiError `pki.lint` */
+export function draftCertificate(request: IssuanceRequest, nowMs: number): Draft {
   const { issuer, commonName, publicKey } = request;
   const profile = profiles[request.profile];
   const { certificate: above } = issuer;
@@ -80,8 +88,44 @@ export function issueCertificate(request: IssuanceRequest, ledger: string, nowMs
       ...(request.alternativeNames === undefined ? [] : [request.alternativeNames]),
     ],
   };
-  const entry = { subject: commonName, issuer: issuer.name, kind: request.kind, pki: issuer.pki };
-  return signLinted({ template, key: issuer.key, ledger, entry, profile, issuer, nowMs });
+  const isBootstrap = profile.extendedKeyUsage.includes(enrolmentPurpose);
+  const entry = {
+    subject: commonName,
+    issuer: issuer.name,
+    kind: request.kind,
+    pki: issuer.pki,
+    ...(isBootstrap ? { scope: 'enrolment' as const } : {}),
+  };
+  return { issuer, ...lintDraft({ template, key: issuer.key, entry, profile, issuer, nowMs }) };
+}
+
+/**
+ * Signs what was drafted; all of it is recorded as intended before the first signature.
+ *
+ * @param ledger - of the drafts' PKI
+ * @returns in the order of the drafts
+ */
+export function signDrafts(
+  drafts: readonly (Pick<Draft, 'toBeSigned' | 'facts'> & {
+    readonly issuer: Pick<CertificateAuthority, 'key'>;
+  })[],
+  ledger: string,
+): Certificate[] {
+  appendToLedger(
+    ledger,
+    drafts.map(({ facts }) => ({ event: 'intended', ...facts })),
+  );
+  const certificates = drafts.map(({ toBeSigned, issuer }) =>
+    parseCertificate(signToBeSigned(toBeSigned, issuer.key)),
+  );
+  appendToLedger(
+    ledger,
+    drafts.map(({ facts }, index) => {
+      const sha256 = certificates[index]?.sha256.toString('hex') ?? '';
+      return { event: 'issued', ...facts, sha256 };
+    }),
+  );
+  return certificates;
 }
 
 export function issueRoot(request: RootRequest, ledger: string, nowMs: number): Certificate {
@@ -96,11 +140,23 @@ export function issueRoot(request: RootRequest, ledger: string, nowMs: number): 
     publicKey: request.publicKey,
     extensions: extensionsOf(profile, request.publicKey),
   };
+  const key = request.privateKey;
   const entry = { subject: request.commonName, issuer: rootName, kind: 'ca', pki: request.pki } as const;
-  return signLinted({ template, key: request.privateKey, ledger, entry, profile, issuer: undefined, nowMs });
+  const draft = lintDraft({ template, key, entry, profile, issuer: undefined, nowMs });
+  return onlyOne(signDrafts([{ issuer: { key }, ...draft }], ledger));
 }
 
-function signLinted({ template, key, ledger, entry, profile, issuer, nowMs }: Signing): Certificate {
+/** One CA below another. @throws PkiError `pki.lint`; then nothing was signed */
+export function issueCertificate(request: IssuanceRequest, ledger: string, nowMs: number): Certificate {
+  return onlyOne(signDrafts([draftCertificate(request, nowMs)], ledger));
+}
+
+function onlyOne([certificate]: readonly Certificate[]): Certificate {
+  assert(certificate, 'one draft, one certificate');
+  return certificate;
+}
+
+function lintDraft({ template, key, entry, profile, issuer, nowMs }: Question): Omit<Draft, 'issuer'> {
   const toBeSigned = encodeToBeSigned(template, key);
   const draft = parseCertificate(encodeUnsigned(toBeSigned, key));
   lint({ draft, profile, issuer, atMs: nowMs });
@@ -110,10 +166,7 @@ function signLinted({ template, key, ledger, entry, profile, issuer, nowMs }: Si
     ...entry,
     notAfter: new Date(template.notAfterMs).toISOString(),
   };
-  appendToLedger(ledger, [{ event: 'intended', ...facts }]);
-  const certificate = parseCertificate(signToBeSigned(toBeSigned, key));
-  appendToLedger(ledger, [{ event: 'issued', ...facts, sha256: certificate.sha256.toString('hex') }]);
-  return certificate;
+  return { toBeSigned, facts };
 }
 
 function extensionsOf(profile: Profile, publicKey: KeyObject): Extension[] {

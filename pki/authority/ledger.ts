@@ -1,9 +1,11 @@
 /** The append-only record of what an authority intended to sign, signed, and revoked: one JSON object per line. */
-import { existsSync, readFileSync, truncateSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, truncateSync } from 'node:fs';
 import { PkiError } from '../errors.ts';
 import type { CrlReason } from '../crl.ts';
 import { appendDurably } from './files.ts';
 import type { CertificateKind, PkiName } from './profiles.ts';
+
+const lineFeed = 0x0a;
 
 export type LedgerKind = 'ca' | CertificateKind;
 
@@ -20,6 +22,8 @@ export interface LedgerEntry {
   readonly kind: LedgerKind;
   readonly pki: PkiName;
   readonly notAfter: string;
+  /** Of a certificate that is good for enrolment alone. */
+  readonly scope?: 'enrolment';
   /** Of the certificate, hexadecimal; with `issued`. */
   readonly sha256?: string;
   /** With `revoked`. */
@@ -45,10 +49,19 @@ export function readLedger(path: string): LedgerEntry[] {
 
 /** Cuts off half a line that a crash left, so that the next one does not continue it. */
 export function repairLedger(path: string): void {
-  if (!existsSync(path)) return;
-  const bytes = readFileSync(path);
-  const end = bytes.lastIndexOf(0x0a) + 1;
-  if (end < bytes.length) truncateSync(path, end);
+  if (!existsSync(path) || endsInLineFeed(path)) return;
+  truncateSync(path, readFileSync(path).lastIndexOf(lineFeed) + 1);
+}
+
+function endsInLineFeed(path: string): boolean {
+  const file = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(file);
+    const last = Buffer.alloc(1);
+    return size === 0 || (readSync(file, last, 0, 1, size - 1) === 1 && last[0] === lineFeed);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function parseEntry(line: string): LedgerEntry | undefined {

@@ -5,6 +5,8 @@ import type { Certificate } from '../certificate.ts';
 import { authorityBelow, identityBelow } from '../discipline.ts';
 import type { AuthorityPosition, IdentityKind } from '../discipline.ts';
 import { PkiError } from '../errors.ts';
+import { enrolmentPurpose } from '../extensions.ts';
+import { isFactoryName } from '../../domain/namespace.ts';
 import type { Profile } from './profiles.ts';
 
 export interface LintQuestion {
@@ -78,6 +80,11 @@ function faultsBelow(
   check(mayHaveName, `${certificate.commonName ?? 'its issuer'} may not give that name`);
   const serves = draft.extendedKeyUsage?.includes(serverAuth) === true;
   check(!serves || (kind !== undefined && kindsThatServe.has(kind)), 'a device cannot be a server');
+  const isBootstrap = draft.extendedKeyUsage?.includes(enrolmentPurpose) === true;
+  check(
+    !isBootstrap || kind === 'device' || isFactoryName(draft.commonName ?? ''),
+    'nobody is enrolled but devices',
+  );
   check(
     certificate.isAuthority && certificate.keyUsage?.has('keyCertSign') === true,
     'its issuer is not a CA',

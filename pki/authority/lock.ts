@@ -4,19 +4,29 @@ import { join } from 'node:path';
 import { PkiError } from '../errors.ts';
 import { makeDirectory, secretMode } from './files.ts';
 
-/** Runs `work` while holding the lock. A lock whose process is gone is taken over. @throws PkiError `pki.authority_busy` */
+/** Whoever holds the lock signs and writes a few files. */
+const patienceMs = 2_000;
+const lookMs = 5;
+
+/**
+ * Runs `work` while holding the lock, and waits for it a moment. A lock whose process is gone is taken over.
+ *
+ * @throws PkiError `pki.authority_busy`
+ */
 export function withLock<Result>(directory: string, work: () => Result): Result {
   makeDirectory(directory);
   const path = join(directory, 'authority.lock');
-  if (!tryLock(path)) {
-    if (isHeld(path)) {
+  for (let waitedMs = 0; !tryLock(path); waitedMs += lookMs) {
+    if (!isHeld(path)) {
+      rmSync(path, { force: true });
+    } else if (waitedMs >= patienceMs) {
       throw new PkiError(
         'pki.authority_busy',
         `another process works in ${directory}; if none does, remove ${path}`,
       );
+    } else {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lookMs);
     }
-    rmSync(path, { force: true });
-    if (!tryLock(path)) throw new PkiError('pki.authority_busy', `another process works in ${directory}`);
   }
   try {
     return work();
@@ -36,7 +46,8 @@ function tryLock(path: string): boolean {
 }
 
 function isHeld(path: string): boolean {
-  const text = readFileSync(path, 'utf8').trim();
+  const text = readIfThere(path)?.trim();
+  if (text === undefined) return true; // released just now
   if (text === '') return true; // its owner has created it and not yet written its number
   const pid = Number(text);
   if (!Number.isInteger(pid) || pid <= 0) return false;
@@ -45,6 +56,15 @@ function isHeld(path: string): boolean {
     return true;
   } catch (cause) {
     return isCoded(cause, 'EPERM'); // it lives, and is another user's
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    if (isCoded(cause, 'ENOENT')) return undefined;
+    throw cause;
   }
 }
 

@@ -1,4 +1,5 @@
 /** What kinds of certificate there are: one row per kind (DESIGN §3). */
+import { enrolmentPurpose } from '../extensions.ts';
 import type { KeyUsage } from '../extensions.ts';
 
 export type PkiName = 'tls' | 'e2e';
@@ -11,6 +12,8 @@ export type ProfileName =
   | 'account-authority'
   | 'tls-client'
   | 'tls-broker'
+  | 'tls-bootstrap'
+  | 'sig-bootstrap'
   | 'sig'
   | 'enc'
   | 'kem';
@@ -27,7 +30,8 @@ export interface Profile {
 
 const serverAuth = '1.3.6.1.5.5.7.3.1'; // RFC 5280 §4.2.1.12
 const clientAuth = '1.3.6.1.5.5.7.3.2';
-const yearMs = 365 * 24 * 60 * 60 * 1000;
+const dayMs = 24 * 60 * 60 * 1000;
+const yearMs = 365 * dayMs;
 
 const authority = {
   isAuthority: true,
@@ -36,6 +40,7 @@ const authority = {
 } as const;
 
 const endEntity = { isAuthority: false, pathLength: undefined, lifetimeMs: 2 * yearMs } as const;
+const bootstrap = { ...endEntity, keyUsage: ['digitalSignature'], lifetimeMs: 14 * dayMs } as const;
 
 export const profiles: Readonly<Record<ProfileName, Profile>> = {
   root: { ...authority, pathLength: 2, lifetimeMs: 20 * yearMs },
@@ -46,6 +51,9 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
   'tls-client': { ...endEntity, keyUsage: ['digitalSignature'], extendedKeyUsage: [clientAuth] },
   // A broker serves devices and, in the cascade, is a client of the next broker.
   'tls-broker': { ...endEntity, keyUsage: ['digitalSignature'], extendedKeyUsage: [serverAuth, clientAuth] },
+  // Of whoever is to be enrolled: good for asking, and nothing else.
+  'tls-bootstrap': { ...bootstrap, extendedKeyUsage: [clientAuth, enrolmentPurpose] },
+  'sig-bootstrap': { ...bootstrap, extendedKeyUsage: [enrolmentPurpose] },
   sig: { ...endEntity, keyUsage: ['digitalSignature'], extendedKeyUsage: [] },
   enc: { ...endEntity, keyUsage: ['keyAgreement'], extendedKeyUsage: [] },
   kem: { ...endEntity, keyUsage: ['keyEncipherment'], extendedKeyUsage: [] }, // RFC 9935 §5

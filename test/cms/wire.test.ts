@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { readEnvelope } from '../../cms/envelope.ts';
+import { enrolmentPurpose } from '../../pki/extensions.ts';
 import { oids, oidText } from '../../cms/oid.ts';
 import { createSealer } from '../../cms/seal.ts';
 import type { SealFormat } from '../../cms/seal-format.ts';
@@ -28,6 +29,7 @@ test('docs/wire.md: the object identifiers are those of the code', () => {
     shown,
     Object.entries(oids).map(([name, content]) => [`\`${name}\``, `\`${oidText(content)}\``]),
   );
+  assert(page.includes(`extended key usage \`${enrolmentPurpose}\``));
 });
 
 const counts = [1, 3, 10] as const;

@@ -5,12 +5,14 @@ import { parseDevicePath } from '../../domain/namespace.ts';
 import {
   deviceTopic,
   deviceTopics,
+  enrolmentTopic,
   filterCovers,
   isTopic,
   isTopicFilter,
   isTopicWithin,
   mqttBounds,
   parseDeviceTopic,
+  parseEnrolmentTopic,
 } from '../../domain/topic.ts';
 
 const device = parseDevicePath('ms-acc-1/acc-1/dev-1') ?? assert.fail();
@@ -124,5 +126,28 @@ test('parseDeviceTopic: is undefined for everything else', () => {
     'ms-acc-1/acc-1/+/snapshots',
   ]) {
     assert.equal(parseDeviceTopic(topic), undefined, topic);
+  }
+});
+
+test('parseEnrolmentTopic: reads what enrolmentTopic writes, and what lies below it', () => {
+  for (const name of [device, 'vendor-factory-4711']) {
+    const topic = enrolmentTopic(name) ?? '';
+    assert.ok(isTopic(topic));
+    assert.deepEqual(parseEnrolmentTopic(topic), { name, part: 'request' });
+    assert.deepEqual(parseEnrolmentTopic(`${topic}/reply`), { name, part: 'reply' });
+    assert.deepEqual(parseEnrolmentTopic(`${topic}/approval`), { name, part: 'approval' });
+    assert.equal(parseEnrolmentTopic(`${topic}/request`), undefined);
+    assert.equal(parseEnrolmentTopic(`${topic}/`), undefined);
+  }
+  for (const name of ['ms-acc-1', 'ms-acc-1/acc-1', 'vendor-crl-service', 'vendor-factory-', '+/+/+', '']) {
+    assert.equal(enrolmentTopic(name), undefined, name);
+  }
+  for (const topic of [
+    'vendor/enrolment/vendor-crl-service',
+    '+/+/+/enrolment',
+    `${device}/snapshots`,
+    'vendor/enrolment',
+  ]) {
+    assert.equal(parseEnrolmentTopic(topic), undefined, topic);
   }
 });

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import {
   appendFileSync,
   existsSync,
@@ -17,10 +16,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createAuthority, openAuthority } from '../../pki/authority/authority.ts';
 import type { Authority } from '../../pki/authority/authority.ts';
-import { certificatesFromPem, curveNames } from '../../pki/certificate.ts';
+import { curveNames } from '../../pki/certificate.ts';
 import { crlsFromPem } from '../../pki/crl.ts';
 import { loadIdentity, loadTlsIdentity } from '../../pki/identity.ts';
-import { verifyPath } from '../../pki/path.ts';
 import { readPrivateKey } from '../../pki/private-key.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'plombe-authority-'));
@@ -223,32 +221,13 @@ test('issue: an expired CA issues nothing', async () => {
   });
 });
 
-test('certify: signs for a key that it never sees', async () => {
-  const authority = freshAuthority();
-  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const chain = await authority.certify({ path: 'ms-acc-1/acc-1/dev-1', kind: 'sig', publicKey });
-  const question = { chain, roots: [authority.roots.e2e], atMs: nowMs, purpose: 'signature' } as const;
-  assert.equal(verifyPath(question).commonName, 'ms-acc-1/acc-1/dev-1');
-  assert.ok(chain[0]?.publicKey.equals(publicKey));
-  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey;
-  await assert.rejects(authority.certify({ path: 'ms-acc-1', kind: 'sig', publicKey: rsa }), {
-    code: 'pki.lint',
-  });
-  const [issuer] = certificatesFromPem(text(authority.directory, 'e2e', 'ca', 'ms-acc-1', 'ca.crt.pem'));
-  assert.ok(issuer);
-  const stolen = createPublicKey(issuer.publicKey.export({ format: 'pem', type: 'spki' }));
-  const again = { path: 'ms-acc-1', kind: 'sig', publicKey: stolen } as const;
-  await assert.rejects(authority.certify(again), { code: 'pki.lint', message: /key is its issuer's/ });
-  await assert.rejects(authority.certify({ ...again, path: 'vendor' }), { code: 'pki.malformed_request' });
-});
-
 test('ledger: everything is intended, issued and, later, revoked', async () => {
   const authority = freshAuthority();
   const { certificates } = await authority.issue({ path: 'vendor-broker', kinds: ['sig'] });
   const certificate = certificates.sig?.chain[0];
   assert.ok(certificate);
   const serial = certificate.serialNumber.toString('hex');
-  await authority.revoke({ target: { serial: serial.toUpperCase() }, reason: 'superseded' });
+  await authority.revoke({ target: { serials: [serial.toUpperCase()] }, reason: 'superseded' });
   const lines = text(authority.directory, 'e2e', 'issued.jsonl').trimEnd().split('\n');
   const entries = lines.map((line) => JSON.parse(line)).filter((entry) => entry.serial === serial);
   const notAfter = new Date(certificate.notAfterMs).toISOString();
@@ -296,11 +275,15 @@ test('revoke: by path those in force, by serial one, and never twice', async () 
   );
   await assert.rejects(authority.revoke({ target: { path } }), { code: 'pki.unknown_certificate' });
   const serial = first.certificates.tls?.chain[0]?.serialNumber.toString('hex') ?? '';
-  assert.equal((await authority.revoke({ target: { serial } })).length, 1);
-  await assert.rejects(authority.revoke({ target: { serial } }), { code: 'pki.unknown_certificate' });
-  await assert.rejects(authority.revoke({ target: { serial: '00' } }), { code: 'pki.unknown_certificate' });
+  assert.equal((await authority.revoke({ target: { serials: [serial] } })).length, 1);
+  await assert.rejects(authority.revoke({ target: { serials: [serial] } }), {
+    code: 'pki.unknown_certificate',
+  });
+  await assert.rejects(authority.revoke({ target: { serials: ['00'] } }), {
+    code: 'pki.unknown_certificate',
+  });
   const root = authority.roots.tls.serialNumber.toString('hex');
-  await assert.rejects(authority.revoke({ target: { serial: root } }), { code: 'pki.malformed_request' });
+  await assert.rejects(authority.revoke({ target: { serials: [root] } }), { code: 'pki.malformed_request' });
 });
 
 test('revoke: a revoked CA issues nothing more, and OpenSSL refuses what it issued', async () => {
@@ -333,7 +316,57 @@ test('issueCrl: every list gets the next number and a new date; long expired ent
   assert.deepEqual(entriesOf(), ['Plombe TLS root 0', 'ms-acc-1 1', 'vendor 0']);
   clockMs += 20 * dayMs;
   await authority.issueCrl();
+  assert.deepEqual(
+    entriesOf(),
+    ['Plombe TLS root 0', 'ms-acc-1 1', 'vendor 0'],
+    'on one list beyond the expiry',
+  );
+  await authority.issueCrl();
   assert.deepEqual(entriesOf(), ['Plombe TLS root 0', 'ms-acc-1 0', 'vendor 0']);
+});
+
+test('issueCrl: a device that may still be renewed after its expiry stays on the list for as long', async () => {
+  let clockMs = nowMs;
+  const authority = freshAuthority({ clock: () => clockMs });
+  const path = 'ms-acc-1/acc-1/dev-1';
+  await authority.issue({ path, lifetimeMs: dayMs });
+  await authority.revoke({ target: { path } });
+  const entries = (pki: 'tls' | 'e2e'): number[] =>
+    crlsFromPem(text(authority.directory, pki, 'crl.pem')).map(({ revoked }) => revoked.size);
+  const issueTwice = async (): Promise<void> => {
+    await authority.issueCrl();
+    await authority.issueCrl();
+  };
+  clockMs += 366 * dayMs;
+  await issueTwice();
+  assert.deepEqual(
+    [entries('tls'), entries('e2e')],
+    [
+      [0, 0, 1, 0],
+      [0, 0, 1, 0],
+    ],
+    'tls and sig, not enc',
+  );
+  clockMs += 3 * dayMs;
+  await issueTwice();
+  assert.deepEqual(
+    [entries('tls'), entries('e2e')],
+    [
+      [0, 0, 0, 0],
+      [0, 0, 0, 0],
+    ],
+  );
+});
+
+test('issueCrl: only the lists that are due', async () => {
+  let clockMs = nowMs;
+  const authority = freshAuthority({ clock: () => clockMs });
+  clockMs += 5 * dayMs;
+  await authority.issue({ path: 'ms-acc-1', kinds: ['tls'] });
+  assert.equal(await authority.issueCrl({ dueWithinMs: dayMs }), 0);
+  assert.equal(await authority.issueCrl({ dueWithinMs: 3 * dayMs }), 4, 'the roots and the vendor CAs');
+  assert.equal(await authority.issueCrl({ dueWithinMs: 3 * dayMs }), 0);
+  assert.equal(await authority.issueCrl(), 5);
 });
 
 test('openAuthority: needs the passphrase, and every CA key is encrypted with it', async () => {

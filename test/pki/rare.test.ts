@@ -77,8 +77,10 @@ test('Authority: a serial number may be written with colons, in capitals, and wi
     .toUpperCase()
     .replace(/^0/, '')
     .replaceAll(/(..)(?=.)/g, '$1:');
-  assert.equal((await authority.revoke({ target: { serial: written } })).length, 1);
-  await assert.rejects(authority.revoke({ target: { serial: 'abc' } }), { code: 'pki.unknown_certificate' });
+  assert.equal((await authority.revoke({ target: { serials: [written] } })).length, 1);
+  await assert.rejects(authority.revoke({ target: { serials: ['abc'] } }), {
+    code: 'pki.unknown_certificate',
+  });
 });
 
 test('Authority: a revocation in the ledger that says no reason is listed as unspecified', async () => {
