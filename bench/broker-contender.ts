@@ -89,7 +89,7 @@ export const startOurs: StartContender = async (site, { upstreamPort, nodeArgume
     identity: upstreamPort === undefined ? site.brokerKeys : site.upKeys,
     data: path.join(directory, 'data'),
     durability: 'disk',
-    limits: { sessionsPerIdentityMax: 100_000, inFlightMax },
+    limits: { perIdentity: { sessionsMax: 100_000, connectionsMax: 100_000 }, inFlightMax },
     log: { level: 'error' },
     ...(upstreamPort !== undefined && {
       cascade: {

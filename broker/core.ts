@@ -17,6 +17,8 @@ import type { Measures } from './measures.ts';
 import { Sessions } from './routing/sessions.ts';
 import type { LiveSettings } from './settings.ts';
 import { Store } from './store/store.ts';
+import { PublishRates } from './quota/publish-rates.ts';
+import { Holdings } from './quota/shares.ts';
 import { declareSystemTopics } from './system-topics.ts';
 import { Turn } from './store/turn.ts';
 import { Wills } from './routing/wills.ts';
@@ -54,6 +56,8 @@ export class Core {
   #cascade: Cascade | undefined;
   #cascadeReopening: Promise<void> | undefined;
   readonly #connections = new Set<Connection>();
+  readonly #heldConnections = new Holdings();
+  readonly #rates: PublishRates;
   readonly #startedMs: number;
   #isOver = false;
 
@@ -120,6 +124,7 @@ export class Core {
       log,
       clock,
     });
+    this.#rates = new PublishRates(limits, options.monotonicMs);
     this.#context = this.#connectionContext();
     declareSystemTopics({
       hub: this.#hub,
@@ -279,6 +284,8 @@ export class Core {
       get serverReference() {
         return config.shutdown.serverReference;
       },
+      heldConnections: this.#heldConnections,
+      rates: this.#rates,
       onClosed: (connection) => this.#connections.delete(connection),
     };
   }

@@ -5,8 +5,42 @@ import { envelopeBytesMax, topicBytesMax, topicLevelsMax } from '../domain/limit
 const count = (value: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).default(value).describe(description);
 
+/** What one tenant may hold and publish, at one of its three levels. */
+const shareType = (defaults: Readonly<Record<keyof typeof shareDescriptions, number>>) =>
+  z
+    .strictObject({
+      connectionsMax: count(defaults.connectionsMax, shareDescriptions.connectionsMax),
+      sessionsMax: count(defaults.sessionsMax, shareDescriptions.sessionsMax),
+      subscriptionsMax: count(defaults.subscriptionsMax, shareDescriptions.subscriptionsMax),
+      retainedMax: count(defaults.retainedMax, shareDescriptions.retainedMax),
+      retainedBytesMax: count(defaults.retainedBytesMax, shareDescriptions.retainedBytesMax),
+      messagesPerSecondMax: count(defaults.messagesPerSecondMax, shareDescriptions.messagesPerSecondMax),
+      bytesPerSecondMax: count(defaults.bytesPerSecondMax, shareDescriptions.bytesPerSecondMax),
+    })
+    .prefault({});
+
+const shareDescriptions = {
+  connectionsMax: 'open connections whose certificate was verified',
+  sessionsMax: 'sessions, live and stored',
+  subscriptionsMax: 'topic filters of all sessions',
+  retainedMax: 'retained messages below its path, whoever wrote them',
+  retainedBytesMax: 'bytes of these',
+  messagesPerSecondMax:
+    'messages that its clients publish; who sends more, after a burst of ten seconds, is read more slowly',
+  bytesPerSecondMax: 'bytes that its clients send, likewise',
+} as const;
+
+/** No process carries as much, so it is no bound before somebody sets one. */
+const messagesPerSecondMax = 1_000_000;
+const bytesPerSecondMax = 1024 ** 3;
+
 export const limitsType = z.strictObject({
   connectionsMax: count(10_000, 'open connections, handshakes included'),
+  handshakesPerSecondMax: count(2000, 'connections that begin in a second, after a burst of ten seconds'),
+  handshakesPerAddressPerSecondMax: count(
+    1000,
+    'the same from one IPv4 address, or from one /64 of IPv6; half of all, for a whole site may stand behind one',
+  ),
   handshakeSeconds: count(10, 'until the TLS session stands'),
   connectSeconds: count(10, 'from the TLS session to a whole CONNECT'),
   connectBytesMax: count(16 * 1024, 'of a CONNECT packet, will included'),
@@ -18,11 +52,11 @@ export const limitsType = z.strictObject({
   topicBytesMax: count(topicBytesMax, 'of a topic name or filter, in UTF-8; MQTT allows 65,535'),
   topicLevelsMax: count(topicLevelsMax, 'levels of a topic name or filter, which `/` separates'),
   clientIdLengthMax: count(128, 'in characters'),
-  sessionsPerIdentityMax: count(16, 'sessions, live and stored, of one certificate name'),
   sessionsMax: count(100_000, 'sessions of all identities'),
   sessionExpiryDays: count(60, 'a stored session whose client stays away longer is dropped with its queue'),
   subscriptionsPerSessionMax: count(256, 'topic filters'),
-  retainedMax: count(200_000, 'retained messages of all topics'),
+  retainedMax: count(200_000, 'retained messages of all topics; they rest in memory too'),
+  retainedBytesMax: count(1024 ** 3, 'bytes of the retained messages of all topics'),
   inFlightMax: count(256, 'messages sent to one client and not acknowledged yet'),
   incomingQos2Max: count(
     1024,
@@ -41,5 +75,36 @@ export const limitsType = z.strictObject({
     256 * 1024,
     'bytes that one slow connection may leave unread before its delivery pauses',
   ),
+  overRateSeconds: count(
+    3600,
+    'how long a client may send more than it may, and be read more slowly for it, before it is closed',
+  ),
+  perIdentity: shareType({
+    connectionsMax: 64,
+    sessionsMax: 16,
+    subscriptionsMax: 1024,
+    retainedMax: 1000,
+    retainedBytesMax: 64 * 1024 ** 2,
+    messagesPerSecondMax,
+    bytesPerSecondMax,
+  }).describe('of one certificate name; of a device, for retained messages'),
+  perAccount: shareType({
+    connectionsMax: 10_000,
+    sessionsMax: 20_000,
+    subscriptionsMax: 200_000,
+    retainedMax: 100_000,
+    retainedBytesMax: 512 * 1024 ** 2,
+    messagesPerSecondMax,
+    bytesPerSecondMax,
+  }).describe('of one account with its devices'),
+  perMasterAccount: shareType({
+    connectionsMax: 10_000,
+    sessionsMax: 50_000,
+    subscriptionsMax: 500_000,
+    retainedMax: 200_000,
+    retainedBytesMax: 1024 ** 3,
+    messagesPerSecondMax,
+    bytesPerSecondMax,
+  }).describe('of one master account with its accounts and devices'),
 });
 export type BrokerLimits = z.infer<typeof limitsType>;

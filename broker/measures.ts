@@ -50,6 +50,7 @@ export interface Measures {
   readonly cascadeConnected: Gauge;
   readonly cascadeQueued: Gauge;
   readonly cascadeForwarded: Counter<'direction'>;
+  readonly held: Counter;
   readonly storeFailures: Counter;
   readonly reloads: Counter<'outcome'>;
 }
@@ -99,6 +100,10 @@ export function createMeasures(): Measures {
       'plombe_broker_cascade_forwarded_total',
       'Messages that the other side has for certain.',
       ['direction'],
+    ),
+    held: metrics.counter(
+      'plombe_broker_publishers_held_total',
+      'Times that a connection was not read from, because more was published than may be.',
     ),
     storeFailures: metrics.counter('plombe_broker_store_failures_total', 'Commits and reads that failed.'),
     reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [

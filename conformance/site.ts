@@ -44,7 +44,7 @@ export function identityOf(directory: string, visitor: Visitor): TlsIdentity {
 
 /** Suites open more sessions, and use longer names, than one certificate of a device ever would. */
 const wideLimits = {
-  sessionsPerIdentityMax: 10_000,
+  perIdentity: { sessionsMax: 10_000, connectionsMax: 10_000 },
   clientIdLengthMax: 65_535,
   topicBytesMax: 65_535,
   topicLevelsMax: 200, // Mosquitto's own bound

@@ -11,6 +11,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { Outlet } from '../routing/delivery-queue.ts';
 import { BrokerError } from '../errors.ts';
 import type { Hub, PublishRefusal } from '../routing/hub.ts';
+import { isRefused } from '../routing/hub.ts';
 import type { Measures } from '../measures.ts';
 import type { Content, Delivery, Message, Terms } from '../routing/message.ts';
 import { noBytes } from '../routing/message.ts';
@@ -256,7 +257,7 @@ export class Cascade implements Client, Outlet {
     if (!isKnown) {
       const content = { topic, payload, properties: noBytes, expiresMs: undefined };
       const outcome = hub.publish({ ...content, qos, retain: isRetained, origin: 'upstream' }, undefined);
-      if (outcome === 'queue_full' || outcome === 'retained_full') return outcome;
+      if (isRefused(outcome)) return outcome;
     }
     turn.afterCommit(() => {
       this.#forwardedDown++;

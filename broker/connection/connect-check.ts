@@ -10,6 +10,8 @@ import type { RoleTable } from '../access/roles.ts';
 import { neverExpires } from '../routing/session.ts';
 import { sessionExpirySecondsMax } from '../routing/sessions.ts';
 import type { SessionRefusal, Sessions, SessionTerms } from '../routing/sessions.ts';
+import { boundsOf, holderOf, shareRefusal } from '../quota/shares.ts';
+import type { Holdings, ShareRefusal } from '../quota/shares.ts';
 import { decide } from '../access/tacs.ts';
 import type { WillRequest } from '../routing/wills.ts';
 
@@ -27,6 +29,7 @@ export type ConnectRefusal =
   | 'will_topic_invalid'
   | 'will_malformed'
   | 'authentication_method'
+  | ShareRefusal<'connections'>
   | SessionRefusal;
 
 export interface RefusedConnect {
@@ -43,12 +46,25 @@ export const connackCodes: Readonly<Record<ConnectRefusal, readonly [mqtt3: numb
   authentication_method: [5, reasonCode.badAuthenticationMethod],
   sessions_max: [3, reasonCode.quotaExceeded],
   sessions_per_identity_max: [3, reasonCode.quotaExceeded],
+  sessions_per_account_max: [3, reasonCode.quotaExceeded],
+  sessions_per_master_account_max: [3, reasonCode.quotaExceeded],
+  connections_per_identity_max: [3, reasonCode.quotaExceeded],
+  connections_per_account_max: [3, reasonCode.quotaExceeded],
+  connections_per_master_account_max: [3, reasonCode.quotaExceeded],
 };
+
+export interface ConnectCheckContext {
+  readonly limits: BrokerLimits;
+  readonly roles: RoleTable;
+  readonly sessions: Sessions;
+  /** Of everybody whose certificate was verified, the one that asks included. */
+  readonly heldConnections: Holdings;
+}
 
 export function checkConnect(
   connect: ConnectPacket,
   identity: string,
-  context: { readonly limits: BrokerLimits; readonly roles: RoleTable; readonly sessions: Sessions },
+  context: ConnectCheckContext,
 ): AcceptedConnect | RefusedConnect {
   const { limits, roles, sessions } = context;
   const { clean, version, properties } = connect;
@@ -66,7 +82,7 @@ export function checkConnect(
   const right = will === undefined ? undefined : decide(identity, 'publish', will.topic, roles);
   if (right?.allowed === false) return { refusal: 'will_denied' };
   if (will?.properties.payloadFormat === 1 && !isUtf8(will.payload)) return { refusal: 'will_malformed' };
-  const refusal = sessions.refusal(identity, clientId);
+  const refusal = connectionsRefusal(identity, clientId, context) ?? sessions.refusal(identity, clientId);
   if (refusal !== undefined) return { refusal };
   const keepAliveSecondsMax = Math.min(limits.keepAliveSecondsMax, 65_535);
   const keepAliveSeconds =
@@ -79,6 +95,17 @@ export function checkConnect(
     keepAliveSeconds,
     will: willOf(connect),
   };
+}
+
+function connectionsRefusal(
+  identity: string,
+  clientId: string,
+  { limits, sessions, heldConnections }: ConnectCheckContext,
+): ShareRefusal<'connections'> | undefined {
+  // One that it takes over ends now, and must not keep its own client out until somebody notices that it is dead.
+  const ended = sessions.find(identity, clientId)?.client === undefined ? 0 : -1;
+  const share = heldConnections.exceededBy(ended, holderOf(identity), boundsOf(limits, 'connectionsMax'));
+  return share && shareRefusal('connections', share);
 }
 
 function expirySecondsOf({ version, clean, properties }: ConnectPacket, limits: BrokerLimits): number {

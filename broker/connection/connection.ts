@@ -2,6 +2,8 @@
 import { acceptance, refusal } from '../packets/connack.ts';
 import { checkConnect, connackCodes } from './connect-check.ts';
 import type { ConnectRefusal } from './connect-check.ts';
+import { holdBack } from './hold-back.ts';
+import type { HoldBackContext, Reading } from './hold-back.ts';
 import type { Outlet } from '../routing/delivery-queue.ts';
 import { Mqtt5, mqtt3 } from '../packets/dialect.ts';
 import type { Dialect } from '../packets/dialect.ts';
@@ -27,15 +29,16 @@ import { sessionExpirySecondsMax } from '../routing/sessions.ts';
 import type { SubscriberContext } from './subscriber.ts';
 import { subscribe, unsubscribe } from './subscriber.ts';
 import type { Transport } from './transport.ts';
-import type { Flushable, Turn } from '../store/turn.ts';
+import type { Flushable } from '../store/turn.ts';
 import type { Wills } from '../routing/wills.ts';
+import { holderOf } from '../quota/shares.ts';
+import type { Holdings } from '../quota/shares.ts';
+import type { Throttle } from '../quota/throttle.ts';
 import { PacketReader } from '../packets/wire.ts';
 
-export interface ConnectionContext extends PublisherContext, SubscriberContext {
-  readonly turn: Turn;
+export interface ConnectionContext extends PublisherContext, SubscriberContext, HoldBackContext {
   readonly wills: Wills;
-  /** Milliseconds that never go back. */
-  readonly monotonicMs: () => number;
+  readonly heldConnections: Holdings;
   /** Where clients are sent when this broker stops; undefined if there is no such place. */
   readonly serverReference: string | undefined;
   readonly onClosed: (connection: Connection) => void;
@@ -55,9 +58,10 @@ interface Conversation {
   readonly session: Session;
   readonly dialect: Dialect;
   readonly publisher: Publisher;
+  readonly throttle: Throttle;
 }
 
-export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
+export class Connection implements Client, Outlet, Flushable, PublisherAnswers, Reading {
   readonly peer: Peer;
   readonly #transport: Transport;
   readonly #context: ConnectionContext;
@@ -78,6 +82,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.peer = peer;
     this.#transport = transport;
     this.#context = context;
+    context.heldConnections.add(holderOf(peer.identity), 1);
     this.#heardMs = context.monotonicMs();
     this.#silenceMs = context.limits.connectSeconds * 1000;
     this.#reader = new PacketReader(context.limits.connectBytesMax, (packet) => {
@@ -100,7 +105,8 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
 
   /** Whether it has been silent for longer than it may; a connection that has not said CONNECT counts from its start. */
   isSilent(nowMs: number): boolean {
-    return nowMs - this.#heardMs > this.#silenceMs;
+    // Of one that is held back nobody knows: what it says is not read.
+    return nowMs - this.#heardMs > this.#silenceMs && this.#conversation?.throttle.isHolding !== true;
   }
 
   get hasSession(): boolean {
@@ -163,6 +169,16 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.#end(fault.reason, fault.detail);
   }
 
+  /** Reads no more for now. */
+  pause(): void {
+    this.#transport.pause();
+  }
+
+  /** Reads on, unless there is another reason not to. */
+  resume(): void {
+    if (!this.#isPausedForOutput && this.#conversation?.throttle.isHolding !== true) this.#transport.resume();
+  }
+
   /** Ends the connection at once, with nothing more written: the store failed, and no answer would be true. */
   abort(reason: string): void {
     if (this.#isClosed) return;
@@ -170,7 +186,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     this.#out = [];
     this.#outBytes = 0;
     this.#context.measures.disconnects.inc({ reason });
-    this.#context.onClosed(this);
+    this.#release();
     this.#transport.destroy();
   }
 
@@ -191,13 +207,15 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     if (this.#isClosed) return;
     this.#heardMs = this.#context.monotonicMs();
     const fault = this.#reader.push(chunk);
-    if (fault !== undefined) this.refuse(fault);
+    if (fault !== undefined) return this.refuse(fault);
+    const conversation = this.#conversation;
+    return conversation?.throttle.spend(conversation.publisher.takePublished(), chunk.length);
   }
 
   /** @param why - for the client, if it wants to know */
   #end(reason: string, why: string): void {
     if (this.#isClosed) return;
-    const { turn, sessions, wills, measures, log, onClosed } = this.#context;
+    const { turn, sessions, wills, measures, log } = this.#context;
     const conversation = this.#conversation;
     this.#sayWhy(reason, why);
     this.#isClosed = true;
@@ -207,12 +225,18 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       { identity: this.peer.identity, clientId: conversation?.session.clientId, reason },
       'connection.closed',
     );
-    onClosed(this);
+    this.#release(conversation);
     this.#transport.destroyAfter(lingerMs);
     turn.flushLater(this);
     if (conversation === undefined) return;
     sessions.close(conversation.session);
     wills.connectionEnded(conversation.session);
+  }
+
+  #release(conversation = this.#conversation): void {
+    conversation?.throttle.end();
+    this.#context.heldConnections.add(holderOf(this.peer.identity), -1);
+    this.#context.onClosed(this);
   }
 
   /** [MQTT-4.13.1-1], [MQTT-3.14.0-1]: nobody is told before the CONNACK. */
@@ -288,7 +312,8 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     const { session, present } = sessions.open(identity, clientId, this, terms);
     const dialect = connect.version === 5 ? new Mqtt5(connect) : mqtt3;
     const publisher = new Publisher(session, dialect.version, this.#context, this);
-    this.#conversation = { session, dialect, publisher };
+    const throttle = holdBack(this.peer, clientId, this.#context, this);
+    this.#conversation = { session, dialect, publisher, throttle };
     wills.replace(session, checked.will, this.peer);
     this.#silenceMs = checked.keepAliveSeconds * 1500; // [MQTT-3.1.2-24], [MQTT-3.1.2-22]
     this.#reader.packetBytesMax = limits.packetBytesMax;
@@ -352,7 +377,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   #drained(): void {
     if (this.#isPausedForOutput) {
       this.#isPausedForOutput = false;
-      this.#transport.resume();
+      this.resume();
     }
     this.#conversation?.session.queue.pump();
   }

@@ -50,6 +50,7 @@ export class Publisher {
   /** They last as long as the connection [MQTT-3.3.2-7]. */
   readonly #aliases = new Map<number, string>();
   readonly #receiveMaximum: number;
+  #published = 0;
   /** QoS 1 messages whose acknowledgement has not left yet. */
   #unanswered = 0;
 
@@ -67,6 +68,7 @@ export class Publisher {
   }
 
   publish(packet: PublishPacket): void {
+    this.#published++;
     const topic = this.#topicOf(packet);
     if (topic === undefined) return;
     const { qos, retain, packetId, payload, properties } = packet;
@@ -103,6 +105,13 @@ export class Publisher {
     // [MQTT-4.3.3-2], [MQTT-4.3.3-11]: also for an unknown one, so that the client can end its exchange.
     const code = isKnown ? reasonCode.success : reasonCode.packetIdentifierNotFound;
     this.#answers.acknowledge('pubcomp', packetId, code);
+  }
+
+  /** @returns how many messages came since it was asked last */
+  takePublished(): number {
+    const published = this.#published;
+    this.#published = 0;
+    return published;
   }
 
   /** All acknowledgements until now have left. */
@@ -142,8 +151,7 @@ export class Publisher {
         return this.#answer(packet, reasonCode.success);
       case 'no_subscribers':
         return this.#answer(packet, reasonCode.noMatchingSubscribers);
-      case 'queue_full':
-      case 'retained_full':
+      default:
         if (packet.qos === 0) return this.#context.measures.dropped.inc({ reason: outcome });
         if (this.#version !== 5) return this.#overflow(outcome, topic);
         return this.#refuse(packet, topic, outcome, reasonCode.quotaExceeded);

@@ -11,6 +11,7 @@ import type { ReasonCode } from '../packets/reason-codes.ts';
 import type { RoleTable } from '../access/roles.ts';
 import { boundsFault } from '../packets/topic-form.ts';
 import type { BoundsFault } from '../packets/topic-form.ts';
+import type { ShareRefusal } from '../quota/shares.ts';
 import type { Session } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
 import type { DenialReason } from '../access/tacs.ts';
@@ -25,7 +26,7 @@ export interface SubscriberContext {
   readonly log: Log;
 }
 
-type SubscriptionDenial = DenialReason | BoundsFault | 'subscriptions_max';
+type SubscriptionDenial = DenialReason | BoundsFault | 'subscriptions_max' | ShareRefusal<'subscriptions'>;
 
 const denialCodes: Readonly<Record<SubscriptionDenial, ReasonCode>> = {
   malformed: reasonCode.topicFilterInvalid,
@@ -35,6 +36,9 @@ const denialCodes: Readonly<Record<SubscriptionDenial, ReasonCode>> = {
   reserved: reasonCode.notAuthorized,
   no_right: reasonCode.notAuthorized,
   subscriptions_max: reasonCode.quotaExceeded,
+  subscriptions_per_identity_max: reasonCode.quotaExceeded,
+  subscriptions_per_account_max: reasonCode.quotaExceeded,
+  subscriptions_per_master_account_max: reasonCode.quotaExceeded,
 };
 
 export interface Subscribed {
@@ -91,10 +95,11 @@ function grant(
   session: Session,
   { filter, qos }: SubscriptionRequest,
   isNew: boolean,
-  { roles, limits, measures, log }: SubscriberContext,
+  context: SubscriberContext,
 ): number {
+  const { measures, log } = context;
   const { identity, clientId } = session;
-  const reason = denialOf(session, filter, isNew, { roles, limits });
+  const reason = denialOf(session, filter, isNew, context);
   if (reason === undefined) return qos;
   measures.denials.inc({ action: 'subscribe' });
   log.warn({ identity, clientId, filter, reason }, 'subscription.denied');
@@ -105,11 +110,13 @@ function denialOf(
   { identity, subscriptions }: Session,
   filter: string,
   isNew: boolean,
-  { roles, limits }: Pick<SubscriberContext, 'roles' | 'limits'>,
+  { sessions, roles, limits }: SubscriberContext,
 ): SubscriptionDenial | undefined {
   const fault = boundsFault(filter, limits);
   if (fault !== undefined) return fault;
   const decision = decideFilter(identity, filter, roles);
   if (!decision.allowed) return decision.reason;
-  return isNew && subscriptions.size >= limits.subscriptionsPerSessionMax ? 'subscriptions_max' : undefined;
+  if (!isNew) return undefined;
+  if (subscriptions.size >= limits.subscriptionsPerSessionMax) return 'subscriptions_max';
+  return sessions.subscriptionRefusal(identity);
 }

@@ -6,6 +6,7 @@ import type { Measures } from '../measures.ts';
 import type { Content, Message, Origin, Publication, Qos, Terms } from './message.ts';
 import { isExpired, messageBytes, noBytes } from './message.ts';
 import { RetainedMessages } from './retained.ts';
+import type { RetainedRefusal } from './retained.ts';
 import type { Grant, Route } from './routes.ts';
 import { grantOf, routeTo } from './routes.ts';
 import type { Session, Subscription } from './session.ts';
@@ -24,7 +25,7 @@ export interface HubOptions {
 }
 
 /** Why a message was not taken; then nothing of it is kept, and the publisher is not told that it arrived. */
-export type PublishRefusal = 'queue_full' | 'retained_full';
+export type PublishRefusal = 'queue_full' | RetainedRefusal;
 export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
 
 interface TopicRoutes {
@@ -49,7 +50,7 @@ export class Hub {
   constructor(options: HubOptions) {
     this.#options = options;
     this.#sessions = options.sessions;
-    this.#retained = new RetainedMessages(options.store, options.limits.retainedMax);
+    this.#retained = new RetainedMessages(options.store, options.limits);
     options.sessions.whenEnded((session) => this.#passOn(session));
   }
 
@@ -82,7 +83,8 @@ export class Hub {
       if (this.#options.queueFull === 'refuse' && session.queue.isFullFor(bytes)) return 'queue_full';
       storedTargets++;
     }
-    if (retain && !this.#retained.put(publication)) return 'retained_full';
+    const refusal = retain ? this.#retained.put(publication) : undefined;
+    if (refusal !== undefined) return refusal;
     // At QoS 0 nothing is queued, so the publication itself will do.
     const message = publication.qos === 0 ? undefined : this.#messageFor(publication, storedTargets);
     for (const route of routes) {
@@ -226,6 +228,10 @@ export class Hub {
     }
     return routes;
   }
+}
+
+export function isRefused(outcome: PublishOutcome): outcome is PublishRefusal {
+  return outcome !== 'routed' && outcome !== 'no_subscribers';
 }
 
 /** What came from the upstream never goes up again. */

@@ -1,18 +1,35 @@
 /** The last retained message of each topic (MQTT 3.1.1 §3.3.1.3), in memory and in the store. */
 import { filterCovers } from '../../domain/topic.ts';
 import type { Publication } from './message.ts';
-import { isExpired } from './message.ts';
+import { isExpired, messageBytes } from './message.ts';
+import type { BrokerLimits } from '../limits.ts';
+import { boundsOf, holderOfTopic, Holdings, shareRefusal } from '../quota/shares.ts';
+import type { ShareRefusal } from '../quota/shares.ts';
 import type { Store, StoredRetained } from '../store/store.ts';
+
+type RetainedLimits = Pick<
+  BrokerLimits,
+  'retainedMax' | 'retainedBytesMax' | 'perIdentity' | 'perAccount' | 'perMasterAccount'
+>;
+
+export type RetainedRefusal =
+  'retained_max' | 'retained_bytes_max' | ShareRefusal<'retained'> | ShareRefusal<'retained_bytes'>;
 
 export class RetainedMessages {
   readonly #store: Store;
-  readonly #retainedMax: number;
+  readonly #limits: RetainedLimits;
   readonly #byTopic = new Map<string, StoredRetained>();
+  readonly #held = new Holdings();
+  readonly #heldBytes = new Holdings();
+  #bytes = 0;
 
-  constructor(store: Store, retainedMax: number) {
+  constructor(store: Store, limits: RetainedLimits) {
     this.#store = store;
-    this.#retainedMax = retainedMax;
-    for (const message of store.retained()) this.#byTopic.set(message.topic, message);
+    this.#limits = limits;
+    for (const message of store.retained()) {
+      this.#byTopic.set(message.topic, message);
+      this.#count(message.topic, 1, messageBytes(message));
+    }
   }
 
   get size(): number {
@@ -23,20 +40,26 @@ export class RetainedMessages {
     return this.#byTopic.get(topic);
   }
 
-  /** @returns false if there is no room for another topic */
-  put({ topic, payload, properties, expiresMs, qos, origin }: Publication): boolean {
+  /** @returns why there is no room for it, or undefined */
+  put({ topic, payload, properties, expiresMs, qos, origin }: Publication): RetainedRefusal | undefined {
     if (payload.length === 0) {
       // [MQTT-3.3.1-10], [MQTT-3.3.1-11]: an empty one deletes, and is not kept itself.
-      if (this.#byTopic.delete(topic)) this.#store.deleteRetained(topic);
-      return true;
+      this.#forget(topic);
+      return undefined;
     }
-    if (!this.#byTopic.has(topic) && this.#byTopic.size >= this.#retainedMax) return false;
+    const before = this.#byTopic.get(topic);
+    const more = before === undefined ? 1 : 0;
+    const moreBytes =
+      messageBytes({ topic, payload, properties, expiresMs }) - (before ? messageBytes(before) : 0);
+    const refusal = this.#refusal(topic, more, moreBytes);
+    if (refusal !== undefined) return refusal;
     // A copy, for the payload is a slice of a whole chunk that was read.
     const copies = { payload: Buffer.from(payload), properties: Buffer.from(properties) };
     const message = { topic, ...copies, expiresMs, qos, origin };
     this.#byTopic.set(topic, message);
+    this.#count(topic, more, moreBytes);
     this.#store.putRetained(message);
-    return true;
+    return undefined;
   }
 
   /** Forgets what is no longer worth sending [MQTT-3.3.2-5]. */
@@ -44,8 +67,7 @@ export class RetainedMessages {
     let dropped = 0;
     for (const message of this.#byTopic.values()) {
       if (!isExpired(message, nowMs)) continue;
-      this.#byTopic.delete(message.topic);
-      this.#store.deleteRetained(message.topic);
+      this.#forget(message.topic);
       dropped++;
     }
     return dropped;
@@ -63,6 +85,36 @@ export class RetainedMessages {
     for (const [topic, message] of this.#byTopic) {
       if (topic.startsWith(prefix) && filterCovers(filter, topic)) found.push(message);
     }
-    return found.sort((a, b) => (a.topic < b.topic ? -1 : 1));
+    return found.toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+  }
+
+  #forget(topic: string): void {
+    const message = this.#byTopic.get(topic);
+    if (message === undefined) return;
+    this.#byTopic.delete(topic);
+    this.#count(topic, -1, -messageBytes(message));
+    this.#store.deleteRetained(topic);
+  }
+
+  #count(topic: string, more: number, moreBytes: number): void {
+    this.#bytes += moreBytes;
+    const holder = holderOfTopic(topic);
+    if (holder === undefined) return;
+    this.#held.add(holder, more);
+    this.#heldBytes.add(holder, moreBytes);
+  }
+
+  /** What does not grow is always taken, also if a bound was lowered meanwhile. */
+  #refusal(topic: string, more: number, moreBytes: number): RetainedRefusal | undefined {
+    const limits = this.#limits;
+    if (more > 0 && this.#byTopic.size >= limits.retainedMax) return 'retained_max';
+    if (moreBytes > 0 && this.#bytes + moreBytes > limits.retainedBytesMax) return 'retained_bytes_max';
+    const holder = holderOfTopic(topic);
+    if (holder === undefined) return undefined;
+    const share = more > 0 ? this.#held.exceededBy(more, holder, boundsOf(limits, 'retainedMax')) : undefined;
+    if (share !== undefined) return shareRefusal('retained', share);
+    if (moreBytes <= 0) return undefined;
+    const inBytes = this.#heldBytes.exceededBy(moreBytes, holder, boundsOf(limits, 'retainedBytesMax'));
+    return inBytes && shareRefusal('retained_bytes', inBytes);
   }
 }

@@ -11,6 +11,8 @@ import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
 import type { Store } from '../store/store.ts';
 import { ShareGroups } from './share-groups.ts';
 import { decideFilter, isShared } from '../access/shared-filter.ts';
+import { boundsOf, holderOf, Holdings, shareRefusal } from '../quota/shares.ts';
+import type { ShareRefusal } from '../quota/shares.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
 import { KnownReaders } from '../access/known-readers.ts';
 
@@ -41,14 +43,15 @@ export interface SessionTerms {
   readonly expirySeconds: number;
 }
 
-export type SessionRefusal = 'sessions_max' | 'sessions_per_identity_max';
+export type SessionRefusal = 'sessions_max' | ShareRefusal<'sessions'>;
 
 export class Sessions {
   readonly groups = new ShareGroups();
   readonly #options: SessionsOptions;
   readonly #store: Store;
   readonly #byKey = new Map<string, Session>();
-  readonly #countByIdentity = new Map<string, number>();
+  readonly #held = new Holdings();
+  readonly #heldSubscriptions = new Holdings();
   readonly #tree = new SubscriptionTree<Session>();
   readonly #readers = new KnownReaders();
   readonly #endListeners: ((session: Session) => void)[] = [];
@@ -82,11 +85,18 @@ export class Sessions {
 
   /** @returns why one more session of the identity cannot be, or undefined */
   refusal(identity: string, clientId: string): SessionRefusal | undefined {
-    const { sessionsMax, sessionsPerIdentityMax } = this.#options.limits;
+    const { limits } = this.#options;
     if (this.find(identity, clientId) !== undefined) return undefined;
-    if (this.#byKey.size >= sessionsMax) return 'sessions_max';
-    const held = this.#countByIdentity.get(identity) ?? 0;
-    return held >= sessionsPerIdentityMax ? 'sessions_per_identity_max' : undefined;
+    if (this.#byKey.size >= limits.sessionsMax) return 'sessions_max';
+    const share = this.#held.exceededBy(1, holderOf(identity), boundsOf(limits, 'sessionsMax'));
+    return share && shareRefusal('sessions', share);
+  }
+
+  /** @returns why the identity cannot have one more subscription, whatever the session, or undefined */
+  subscriptionRefusal(identity: string): ShareRefusal<'subscriptions'> | undefined {
+    const bounds = boundsOf(this.#options.limits, 'subscriptionsMax');
+    const share = this.#heldSubscriptions.exceededBy(1, holderOf(identity), bounds);
+    return share && shareRefusal('subscriptions', share);
   }
 
   /** Calls back when a session ends for good: its subscriptions do not count any more, its queue is still there. */
@@ -203,8 +213,7 @@ export class Sessions {
 
   /** The caller has checked the right. */
   subscribe(session: Session, filter: string, subscription: Subscription): void {
-    session.subscriptions.set(filter, subscription); // [MQTT-3.8.4-3]: replaces one with the same filter
-    this.#route(filter, session);
+    this.#keep(session, filter, subscription); // [MQTT-3.8.4-3]: replaces one with the same filter
     this.#version++;
     if (session.storedId !== undefined) this.#store.putSubscription(session.storedId, filter, subscription);
   }
@@ -212,6 +221,7 @@ export class Sessions {
   /** @returns whether there was such a subscription */
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions.delete(filter)) return false;
+    this.#heldSubscriptions.add(holderOf(session.identity), -1);
     this.#unroute(filter, session);
     this.#version++;
     if (session.storedId !== undefined) this.#store.deleteSubscription(session.storedId, filter);
@@ -266,8 +276,7 @@ export class Sessions {
         this.#store.deleteSubscription(id, filter);
         continue;
       }
-      session.subscriptions.set(filter, subscription);
-      this.#route(filter, session);
+      this.#keep(session, filter, subscription);
     }
     for (const { session: id, packetId } of this.#store.incoming()) byId.get(id)?.incoming.add(packetId);
     for (const session of byId.values()) {
@@ -275,6 +284,12 @@ export class Sessions {
       log.warn({ queued: session.queue.messages }, 'cascade.queue_dropped');
       this.#drop(session);
     }
+  }
+
+  #keep(session: Session, filter: string, subscription: Subscription): void {
+    if (!session.subscriptions.has(filter)) this.#heldSubscriptions.add(holderOf(session.identity), 1);
+    session.subscriptions.set(filter, subscription);
+    this.#route(filter, session);
   }
 
   #route(filter: string, session: Session): void {
@@ -318,7 +333,7 @@ export class Sessions {
       will: undefined,
     };
     this.#byKey.set(sessionKey(identity, clientId), session);
-    this.#countByIdentity.set(identity, (this.#countByIdentity.get(identity) ?? 0) + 1);
+    this.#held.add(holderOf(identity), 1);
     return session;
   }
 
@@ -337,9 +352,9 @@ export class Sessions {
     if (!this.#byKey.delete(sessionKey(session.identity, session.clientId))) return;
     for (const filter of session.subscriptions.keys()) this.#unroute(filter, session);
     if (session.subscriptions.size > 0) this.#version++;
-    const left = (this.#countByIdentity.get(session.identity) ?? 1) - 1;
-    if (left > 0) this.#countByIdentity.set(session.identity, left);
-    else this.#countByIdentity.delete(session.identity);
+    const holder = holderOf(session.identity);
+    this.#held.add(holder, -1);
+    this.#heldSubscriptions.add(holder, -session.subscriptions.size);
     for (const listener of this.#endListeners) listener(session);
     session.queue.detach();
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);

@@ -3,6 +3,7 @@ import type { Clock } from '../../domain/clock.ts';
 import { PkiError } from '../../pki/errors.ts';
 import { certificatesFromPem, certificatesToPem } from '../../pki/certificate.ts';
 import type { Log } from '../../runtime/log.ts';
+import { isRefused } from './hub.ts';
 import type { Hub } from './hub.ts';
 import type { Peer, PeerVerifier } from '../access/identity.ts';
 import type { Measures } from '../measures.ts';
@@ -110,7 +111,7 @@ export class Wills {
     const expiresMs = expiryOf(expirySeconds, clock());
     const content = { topic, payload, properties, expiresMs };
     const outcome = hub.publish({ ...content, qos, retain, origin: 'client' }, undefined);
-    if (outcome === 'queue_full' || outcome === 'retained_full') measures.dropped.inc({ reason: outcome });
+    if (isRefused(outcome)) measures.dropped.inc({ reason: outcome });
   }
 
   /** Whoever would be refused by now has nothing to say any more. */

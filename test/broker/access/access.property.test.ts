@@ -14,7 +14,7 @@ let site: Site;
 let broker: RunningBroker;
 before(async () => {
   site = openSite();
-  ({ broker } = await site.start({ limits: { sessionsPerIdentityMax: 10_000 } }));
+  ({ broker } = await site.start({ limits: { perIdentity: { sessionsMax: 10_000, connectionsMax: 10_000 } } }));
 });
 after(() => site.remove());
 

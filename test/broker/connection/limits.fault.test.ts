@@ -78,7 +78,7 @@ test('CONNECT: a level that nobody knows is refused with return code 1, so that 
 });
 
 test('sessions: one identity has a bounded number', async () => {
-  const { broker } = await start({ limits: { sessionsPerIdentityMax: 2 } });
+  const { broker } = await start({ limits: { perIdentity: { sessionsMax: 2 } } });
   for (const clientId of ['a', 'b']) {
     const client = await site.rawConnect(broker, device);
     await client.open({ clientId, clean: false });

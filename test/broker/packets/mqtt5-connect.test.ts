@@ -74,7 +74,7 @@ test('CONNACK: a client identifier that is too long is refused with 0x85, a sess
   assert.equal((await long.open({ clientId: 'x'.repeat(129) })).reasonCode, 0x85);
   const { broker: small } = await site.start({
     data: path.join(site.directory, 'small'),
-    limits: { sessionsPerIdentityMax: 1 },
+    limits: { perIdentity: { sessionsMax: 1 } },
   });
   await (await site.rawConnect(small, device, 5)).open({ clientId: 'a' });
   const second = await site.rawConnect(small, device, 5);

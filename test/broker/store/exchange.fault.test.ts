@@ -22,7 +22,7 @@ after(async () => {
 });
 
 function start(port: number): Promise<BrokerProcess> {
-  const settings = { limits: { sessionsPerIdentityMax: 100 } };
+  const settings = { limits: { perIdentity: { sessionsMax: 100 } } };
   return startBrokerProcess(site, 'exchange', { port, settings, environment: faults.environment });
 }
 
