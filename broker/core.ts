@@ -19,7 +19,8 @@ import type { LiveSettings } from './settings.ts';
 import { Store } from './store/store.ts';
 import { PublishRates } from './quota/publish-rates.ts';
 import { Holdings } from './quota/shares.ts';
-import { declareSystemTopics } from './system-topics.ts';
+import { declareCascadeTopics, declareSystemTopics } from './system-topics.ts';
+import type { SystemTopics } from './system-topics.ts';
 import { Turn } from './store/turn.ts';
 import { Wills } from './routing/wills.ts';
 
@@ -58,13 +59,12 @@ export class Core {
   readonly #connections = new Set<Connection>();
   readonly #heldConnections = new Holdings();
   readonly #rates: PublishRates;
-  readonly #startedMs: number;
+  readonly #systemTopics: SystemTopics;
   #isOver = false;
 
   /** @throws BrokerError if the store cannot be opened */
   constructor(options: CoreOptions) {
     this.#options = options;
-    this.#startedMs = options.monotonicMs();
     const { settings, verifier, measures, log, clock } = options;
     const { config } = settings;
     const { limits } = config;
@@ -126,15 +126,14 @@ export class Core {
     });
     this.#rates = new PublishRates(limits, options.monotonicMs);
     this.#context = this.#connectionContext();
-    declareSystemTopics({
+    this.#systemTopics = declareSystemTopics({
       hub: this.#hub,
+      sessions: () => this.#sessions.all(),
+      measures,
       name: config.name,
       version: packageVersion(),
-      uptimeSeconds: () => Math.floor((options.monotonicMs() - this.#startedMs) / 1000),
-      connected: () => this.#connections.size,
-      sessions: () => this.#sessions.size,
-      traffic: measures.traffic,
-      cascade: config.cascade === undefined ? undefined : () => this.#cascade?.state,
+      startedMs: options.monotonicMs(),
+      monotonicMs: options.monotonicMs,
     });
   }
 
@@ -157,7 +156,10 @@ export class Core {
 
   /** Serves a connection whose certificate was verified. */
   admit(transport: Transport, peer: Peer): void {
+    const { traffic } = this.#options.measures;
     this.#connections.add(new Connection(transport, peer, this.#context));
+    traffic.connections++;
+    traffic.connectedMax = Math.max(traffic.connectedMax, this.#connections.size);
   }
 
   /**
@@ -198,6 +200,7 @@ export class Core {
   }
 
   publishSystemTopics(): void {
+    this.#systemTopics.update();
     this.#turn.guard(() => this.#hub.publishSystemTopics());
   }
 
@@ -239,6 +242,7 @@ export class Core {
     const { settings, measures, log, reconnect } = this.#options;
     const { config, cascade } = settings;
     if (config.cascade === undefined || cascade === undefined) return undefined;
+    declareCascadeTopics(this.#hub, () => this.#cascade?.state);
     return new Cascade({
       ...config.cascade,
       ...cascade,

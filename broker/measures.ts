@@ -2,21 +2,35 @@
 import { createMetrics } from '../runtime/observe.ts';
 import type { Counter, Gauge, Metrics } from '../runtime/observe.ts';
 
-/** Counted without the cost of a labelled counter, because every message passes here. */
+/** Counted without the cost of a labelled counter, because every packet passes here. */
 export interface Traffic {
+  /** PUBLISH packets that were accepted. */
   received: number;
+  receivedPayloadBytes: number;
+  /** PUBLISH packets that were sent, repetitions included. */
   sent: number;
+  sentPayloadBytes: number;
+  /** Packets of every type. */
+  packetsReceived: number;
+  packetsSent: number;
+  bytesReceived: number;
+  bytesSent: number;
+  connections: number;
+  /** Most clients at once. */
+  connectedMax: number;
+  sessionsExpired: number;
 }
 
-/** The same with a label: to be counted for every message, too, and copied into a counter now and then. */
+/** A counter with one label that may be counted for every message, and that can be read. */
 export class Tally<L extends string> {
-  readonly #counts = new Map<string, number>();
   readonly #label: L;
   readonly #counter: Counter<L>;
+  readonly #counts = new Map<string, number>();
+  readonly #handedOver = new Map<string, number>();
 
-  constructor(label: L, counter: Counter<L>) {
+  constructor(metrics: Metrics, name: string, help: string, label: L) {
     this.#label = label;
-    this.#counter = counter;
+    this.#counter = metrics.counter(name, help, [label], () => this.#handOver());
   }
 
   inc(labels: Readonly<Record<L, string>>, by = 1): void {
@@ -24,12 +38,24 @@ export class Tally<L extends string> {
     this.#counts.set(value, (this.#counts.get(value) ?? 0) + by);
   }
 
-  /** Hands the counter what was counted since the last time. Called every second. */
-  flush(): void {
+  /** By value of the label, since the start. */
+  get totals(): ReadonlyMap<string, number> {
+    return this.#counts;
+  }
+
+  get total(): number {
+    let total = 0;
+    for (const count of this.#counts.values()) total += count;
+    return total;
+  }
+
+  /** When the metrics are asked for. */
+  #handOver(): void {
     for (const [value, count] of this.#counts) {
-      this.#counter.inc({ [this.#label]: value } as Record<L, string>, count);
+      const labels = { [this.#label]: value } as Record<L, string>;
+      this.#counter.inc(labels, count - (this.#handedOver.get(value) ?? 0));
+      this.#handedOver.set(value, count);
     }
-    this.#counts.clear();
   }
 }
 
@@ -43,9 +69,9 @@ export interface Measures {
   readonly queuedBytes: Gauge;
   readonly received: Counter;
   readonly sent: Counter;
-  readonly refusals: Counter<'reason'>;
-  readonly denials: Counter<'action'>;
-  readonly disconnects: Counter<'reason'>;
+  readonly refusals: Tally<'reason'>;
+  readonly denials: Tally<'action'>;
+  readonly disconnects: Tally<'reason'>;
   readonly dropped: Tally<'reason'>;
   readonly cascadeConnected: Gauge;
   readonly cascadeQueued: Gauge;
@@ -59,7 +85,7 @@ export function createMeasures(): Measures {
   const metrics = createMetrics();
   return {
     metrics,
-    traffic: { received: 0, sent: 0 },
+    traffic: noTraffic(),
     connections: metrics.gauge('plombe_broker_connections', 'Clients that are connected now.'),
     sessions: metrics.gauge('plombe_broker_sessions', 'Sessions, connected or stored.'),
     retained: metrics.gauge('plombe_broker_retained_messages', 'Retained messages.'),
@@ -73,20 +99,24 @@ export function createMeasures(): Measures {
       'plombe_broker_messages_sent_total',
       'PUBLISH packets that were sent, repetitions included.',
     ),
-    refusals: metrics.counter(
+    refusals: new Tally(
+      metrics,
       'plombe_broker_refusals_total',
       'Connections, sessions and messages that were refused.',
-      ['reason'],
+      'reason',
     ),
-    denials: metrics.counter(
+    denials: new Tally(
+      metrics,
       'plombe_broker_denials_total',
       'Subscriptions, messages and wills that the access control denied.',
-      ['action'],
+      'action',
     ),
-    disconnects: metrics.counter('plombe_broker_disconnects_total', 'Ends of connections.', ['reason']),
+    disconnects: new Tally(metrics, 'plombe_broker_disconnects_total', 'Ends of connections.', 'reason'),
     dropped: new Tally(
+      metrics,
+      'plombe_broker_dropped_total',
+      'Messages that one receiver did not get.',
       'reason',
-      metrics.counter('plombe_broker_dropped_total', 'Messages that one receiver did not get.', ['reason']),
     ),
     cascadeConnected: metrics.gauge(
       'plombe_broker_cascade_connected',
@@ -109,5 +139,21 @@ export function createMeasures(): Measures {
     reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [
       'outcome',
     ]),
+  };
+}
+
+function noTraffic(): Traffic {
+  return {
+    received: 0,
+    receivedPayloadBytes: 0,
+    sent: 0,
+    sentPayloadBytes: 0,
+    packetsReceived: 0,
+    packetsSent: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    connections: 0,
+    connectedMax: 0,
+    sessionsExpired: 0,
   };
 }

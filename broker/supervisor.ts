@@ -55,7 +55,6 @@ export class Supervisor {
     measures.received.inc(received - this.#reported.received);
     measures.sent.inc(sent - this.#reported.sent);
     this.#reported = { received, sent };
-    measures.dropped.flush();
     measures.connections.set(state?.connections ?? 0);
     measures.sessions.set(state?.sessions ?? 0);
     measures.retained.set(state?.retained ?? 0);

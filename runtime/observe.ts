@@ -8,7 +8,13 @@ export type { Counter, Gauge, Histogram };
 
 /** One program's metrics. Names begin with `plombe_`, units stand last, counters end in `_total`. */
 export interface Metrics {
-  counter<L extends string = never>(name: string, help: string, labels?: readonly L[]): Counter<L>;
+  /** @param collect - called before the value is read, to bring it up to date */
+  counter<L extends string = never>(
+    name: string,
+    help: string,
+    labels?: readonly L[],
+    collect?: () => void,
+  ): Counter<L>;
   gauge<L extends string = never>(name: string, help: string, labels?: readonly L[]): Gauge<L>;
   histogram<L extends string = never>(
     name: string,
@@ -24,8 +30,8 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register: registry });
   return {
     registry,
-    counter: (name, help, labels = []) =>
-      new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
+    counter: (name, help, labels = [], collect = () => undefined) =>
+      new Counter({ name, help, labelNames: [...labels], registers: [registry], collect }),
     gauge: (name, help, labels = []) =>
       new Gauge({ name, help, labelNames: [...labels], registers: [registry] }),
     histogram: (name, help, buckets, labels = []) =>

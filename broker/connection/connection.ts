@@ -198,14 +198,16 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     const header = dialect.publishHeader(content, terms, packetId, duplicate, nowMs);
     if (header === undefined) return false;
     this.#write(header);
-    this.#write(content.payload);
+    this.#append(content.payload);
     measures.traffic.sent++;
+    measures.traffic.sentPayloadBytes += content.payload.length;
     return true;
   }
 
   #read(chunk: Buffer): void {
     if (this.#isClosed) return;
     this.#heardMs = this.#context.monotonicMs();
+    this.#context.measures.traffic.bytesReceived += chunk.length;
     const fault = this.#reader.push(chunk);
     if (fault !== undefined) return this.refuse(fault);
     const conversation = this.#conversation;
@@ -258,6 +260,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
 
   #receive(packet: IncomingPacket): void {
     const conversation = this.#conversation;
+    this.#context.measures.traffic.packetsReceived++;
     if (conversation === undefined) {
       if (packet.type === 'connect') this.#connect(packet);
       else this.refuse({ reason: 'unexpected_packet', detail: `${packet.type} before CONNECT` }); // [MQTT-3.1.0-1]
@@ -393,6 +396,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   #leave(bytes: Buffer | undefined): void {
     if (bytes !== undefined && !this.#transport.isDestroyed) {
       this.#conversation?.publisher.flushed();
+      this.#context.measures.traffic.bytesSent += bytes.length;
       const isTaken = this.#transport.write(bytes);
       // One that does not read its acknowledgements is not read from either.
       if (this.#transport.pendingBytes >= this.#context.limits.outputBytesMax) {
@@ -411,7 +415,12 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     return this.#outBytes + this.#apartBytes + this.#transport.pendingBytes;
   }
 
-  #write(bytes: Buffer): void {
+  #write(packet: Buffer): void {
+    this.#context.measures.traffic.packetsSent++;
+    this.#append(packet);
+  }
+
+  #append(bytes: Buffer): void {
     this.#out.push(bytes);
     this.#outBytes += bytes.length;
     this.#context.turn.flushLater(this);

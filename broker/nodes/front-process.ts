@@ -37,7 +37,7 @@ const link = new Link(new Socket({ fd: linkDescriptor }), {
   log: createLog('broker').child({ part: 'front' }),
   onClosed: () => process.exit(0),
 });
-setInterval(() => void reportRefusals(), reportMs).unref();
+setInterval(reportRefusals, reportMs).unref();
 
 process.on('message', (order: FrontOrder) => {
   if (order.kind === 'close') {
@@ -91,13 +91,11 @@ function pass(client: Transport, { verified }: Peer): boolean {
 }
 
 /** So that the metrics of the broker count what was refused here. */
-async function reportRefusals(): Promise<void> {
-  const { values } = await measures.refusals.get();
-  for (const { value, labels } of values) {
-    const reason = String(labels.reason);
-    const count = value - (reported.get(reason) ?? 0);
+function reportRefusals(): void {
+  for (const [reason, total] of measures.refusals.totals) {
+    const count = total - (reported.get(reason) ?? 0);
     if (count === 0) continue;
-    reported.set(reason, value);
+    reported.set(reason, total);
     report({ kind: 'refused', reason, count });
   }
 }

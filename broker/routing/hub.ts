@@ -93,7 +93,9 @@ export class Hub {
       if (message === undefined) this.#sendNow(route.session, grant, publication.retain, publication);
       else this.#deliver(route.session, grant, publication, message);
     }
-    this.#options.measures.traffic.received++;
+    const { traffic } = this.#options.measures;
+    traffic.received++;
+    traffic.receivedPayloadBytes += payload.length;
     this.#observers.get(topic)?.(payload);
     // One that wants nothing of its own (no local) matches all the same.
     return routes.length === 0 ? 'no_subscribers' : 'routed';

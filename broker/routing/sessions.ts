@@ -182,6 +182,7 @@ export class Sessions {
         this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryMs);
         continue;
       }
+      measures.traffic.sessionsExpired++;
       const facts = { identity, clientId, queued: queue.messages };
       if (queue.messages === 0) {
         log.info(facts, 'session.expired');

@@ -263,6 +263,6 @@ test('$SYS: the administrator reads the version and the number of clients', asyn
   const admin = await site.connect(broker, 'MRO-Admin');
   await admin.subscribeAsync(['$SYS/broker/version', '$SYS/broker/clients/connected'], { qos: 0 });
   const [version = '', connected = ''] = await site.received(admin).count(2);
-  assert.match(version, /^\$SYS\/broker\/version=\d+\.\d+\.\d+$/);
+  assert.match(version, /^\$SYS\/broker\/version=plombe version \d+\.\d+\.\d+$/);
   assert.match(connected, /^\$SYS\/broker\/clients\/connected=[1-9]\d*$/);
 });
