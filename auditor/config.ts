@@ -1,5 +1,7 @@
 /** The auditor's configuration file. */
 import { z } from 'zod';
+import type { StaleCrlConfig } from '../pki/stale-crl-type.ts';
+import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
 import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
@@ -13,6 +15,7 @@ export interface AuditorConfig {
   readonly data: string;
   readonly recipients: readonly string[];
   readonly certificatesWaitSeconds: number;
+  readonly staleCrl: StaleCrlConfig;
   readonly observe?: Endpoint | undefined;
   readonly log: { readonly level: LogLevel };
 }
@@ -26,7 +29,7 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .describe("common name that the broker's certificate carries"),
     identity: types.existingPath.describe('directory with the TLS, SIG and ENC keys of the (master) account'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
-    data: types.path.describe('directory of the record'),
+    data: types.path.describe('directory of the record and of the revocation lists'),
     recipients: z
       .array(types.existingPath)
       .min(1)
@@ -37,6 +40,7 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .max(3600)
       .default(30)
       .describe('how long an envelope waits for the certificates of its device'),
+    staleCrl: staleCrlType,
     observe: endpointType.optional().describe('host:port for /metrics, /healthz and /state'),
     log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
   });

@@ -3,18 +3,24 @@ import { hash } from 'node:crypto';
 import { CmsError } from '../cms/errors.ts';
 import { identifies } from '../cms/identifier.ts';
 import type { CertificateIdentifier } from '../cms/identifier.ts';
+import { requireInForce } from '../cms/in-force.ts';
 import { inspect } from '../cms/inspect.ts';
 import type { OpenedEnvelope, Opener } from '../cms/open.ts';
 import { CommandError, decodeCommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
-import type { Certificate } from '../pki/certificate.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { EgressEntry, NamedRecipient } from './record.ts';
+
+/** Somebody who may read what leaves. */
+export type KnownRecipient = Pick<VerifiedIdentity, 'commonName' | 'certificate' | 'chain' | 'root'>;
 
 export interface Examination {
   readonly opener: Opener;
-  /** Who may read what leaves. */
-  readonly recipients: readonly Certificate[];
+  readonly recipients: readonly KnownRecipient[];
+  readonly lists: RevocationLists;
   /** Digests of what has the device's sequence number already. */
   readonly digestsOf: (device: string, sequence: number) => readonly Buffer[];
 }
@@ -27,9 +33,10 @@ export interface Outgoing {
   readonly receivedMs: number;
 }
 
-/** Why an entry is an alarm; the codes of `cms/`, `domain/senml.ts` and `domain/command.ts` say what they say there. */
+/** Why an entry is an alarm; the codes of `cms/`, `pki/`, `domain/senml.ts` and `domain/command.ts` say what they say there. */
 export type AlarmReason =
   | 'audit.foreign_recipient' // somebody who is not configured can read it
+  | 'audit.revoked_recipient' // somebody can read it whose certificate is revoked
   | 'audit.foreign_originator' // made by another identity than the device whose topic it came by
   | 'audit.foreign_content' // neither a snapshot nor a result
   | 'audit.sequence_reused' // another envelope has the same number
@@ -48,7 +55,9 @@ export function examine(outgoing: Outgoing, examination: Examination): EgressEnt
     const content = contentFault(outgoing, opened);
     const alarm =
       recipientFault(recipients, opened.otherRecipients) ??
+      revokedRecipientFault(opened.recipients, outgoing, examination) ??
       originatorFault(device, opened) ??
+      inForceFault(opened, outgoing, examination) ??
       content.fault ??
       orderFault(device, opened, examination);
     const { channels } = content;
@@ -63,7 +72,7 @@ export function examine(outgoing: Outgoing, examination: Examination): EgressEnt
 /** What an envelope that cannot be opened says on its outside; nothing of it is verified. */
 function outside(
   envelope: Buffer,
-  known: readonly Certificate[],
+  known: readonly KnownRecipient[],
 ): Pick<EgressEntry, 'sequence' | 'signingTimeMs' | 'recipients' | 'digest'> {
   try {
     const { agreements, digest, info, signingTimeMs } = inspect(envelope);
@@ -94,14 +103,14 @@ function fault(reason: AlarmReason, detail: string): Fault {
 
 function named(
   identifiers: readonly CertificateIdentifier[],
-  known: readonly Certificate[],
+  known: readonly KnownRecipient[],
 ): NamedRecipient[] {
   return identifiers.map((identifier) => ({
     identifier:
       identifier.kind === 'keyIdentifier'
         ? identifier.keyIdentifier.toString('hex')
         : `serial number ${identifier.serialNumber.toString('hex')}`,
-    name: known.find((certificate) => identifies(identifier, certificate))?.commonName,
+    name: known.find(({ certificate }) => identifies(identifier, certificate))?.commonName,
   }));
 }
 
@@ -112,6 +121,40 @@ function recipientFault(recipients: readonly NamedRecipient[], others: number): 
     .map((recipient) => recipient.identifier);
   if (others > 0) foreign.push(`${others} of a kind that is not known`);
   return foreign.length === 0 ? undefined : fault('audit.foreign_recipient', foreign.join(', '));
+}
+
+function revokedRecipientFault(
+  identifiers: readonly CertificateIdentifier[],
+  { receivedMs }: Outgoing,
+  { recipients, lists }: Examination,
+): Fault | undefined {
+  const addressed = recipients.filter(({ certificate }) =>
+    identifiers.some((identifier) => identifies(identifier, certificate)),
+  );
+  for (const recipient of addressed) {
+    const found = pkiFault(() => lists.requireUnrevoked(recipient, receivedMs));
+    if (found?.reason === 'pki.revoked') return fault('audit.revoked_recipient', found.detail);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function inForceFault(
+  opened: OpenedEnvelope,
+  { receivedMs }: Outgoing,
+  { lists }: Examination,
+): Fault | undefined {
+  return pkiFault(() => requireInForce(opened, receivedMs, lists));
+}
+
+function pkiFault(check: () => void): Fault | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    return { reason: error.code, detail: error.message };
+  }
 }
 
 function originatorFault(device: string, { originator }: OpenedEnvelope): Fault | undefined {

@@ -1,8 +1,9 @@
 /** The auditor, in observe mode: the customer's own reader, which opens, checks and records everything that leaves. */
 import { createOpener } from '../cms/open.ts';
+import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
-import { DeviceCertificatesError } from '../domain/device-certificates.ts';
+import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin, levelOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { DeviceTopic } from '../domain/topic.ts';
@@ -14,7 +15,9 @@ import { openLink } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
 import { loadIdentity } from '../pki/identity.ts';
-import { loadTrustedCertificate } from '../pki/trusted-file.ts';
+import { e2eCrlTopic, RevocationLists } from '../pki/revocation-lists.ts';
+import { stalePolicyOf } from '../pki/stale-crl-type.ts';
+import { loadTrustedIdentity } from '../pki/trusted-file.ts';
 import type { Log } from '../runtime/log.ts';
 import { createLog } from '../runtime/log.ts';
 import type { Metrics, ObservationServer } from '../runtime/observe.ts';
@@ -23,7 +26,6 @@ import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
 import type { AuditorConfig } from './config.ts';
 import { loadAuditorConfig } from './config.ts';
-import { OriginatorDirectory } from './originator-directory.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
 import { Recorder } from './recorder.ts';
@@ -45,7 +47,7 @@ export interface AuditorState {
   readonly alarms: number;
   /** Since the start: the same envelope once more. */
   readonly redelivered: number;
-  /** Envelopes that wait for their device's certificates. */
+  /** Envelopes that wait for their device's certificates, or for revocation lists. */
   readonly waiting: number;
 }
 
@@ -80,14 +82,31 @@ export async function startAuditor(
   const { commonName, tls, e2e } = loadIdentity(config.identity, { nowMs: clock(), passphraseFile });
   const scope = requireScope(config.identity, commonName);
   const recipients = config.recipients.map((file) =>
-    loadTrustedCertificate(file, { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
+    loadTrustedIdentity(file, { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
   );
   const directory = new OriginatorDirectory(e2e.roots);
+  const lists = new RevocationLists({
+    directory: config.data,
+    roots: e2e.roots,
+    stalePolicy: stalePolicyOf(config.staleCrl),
+    metrics,
+    log,
+  });
   const record = openRecord(config.data);
   recallCertificates(record, directory, clock(), log);
   const opener = createOpener({ recipient: e2e.keyAgreement, originators: directory });
   const waitMs = config.certificatesWaitSeconds * 1000;
-  const recorder = new Recorder({ record, directory, opener, recipients, waitMs, clock, metrics, log });
+  const recorder = new Recorder({
+    record,
+    directory,
+    opener,
+    recipients,
+    lists,
+    waitMs,
+    clock,
+    metrics,
+    log,
+  });
   const links = openLinks(config, tls, scope, recorder, { log, reconnect });
   const state = (): AuditorState => ({
     scope,
@@ -114,8 +133,8 @@ interface Links {
   /** The durable session: everything that leaves, in order. */
   readonly main: Link;
   /**
-   * A clean session for the retained certificates alone. On the main one they would come after a backlog of
-   * envelopes that wait for them.
+   * A clean session for the retained certificates and revocation lists alone. On the main one they would come after a
+   * backlog of envelopes that wait for them.
    */
   readonly certificates: Link;
 }
@@ -149,7 +168,7 @@ function openLinks(
       ...common,
       clientId: `${clientId}-certificates`,
       cleanSession: true,
-      subscriptions: subscriptionsOf(scope, ['certificates']),
+      subscriptions: [{ filter: e2eCrlTopic, qos: 1 }, ...subscriptionsOf(scope, ['certificates'])],
     }),
   };
 }
@@ -201,9 +220,9 @@ function recallCertificates(
 ): void {
   for (const { device, payload } of record.certificates()) {
     try {
-      directory.add(device, payload, atMs);
+      directory.publish(device, decodeDeviceCertificates(payload), atMs);
     } catch (error) {
-      // Expired meanwhile; its envelopes were recorded while it was valid.
+      // A CA above it has expired, or another root is pinned now.
       log.debug({ device, reason: String(error) }, 'certificates.forgotten');
     }
   }
@@ -216,6 +235,11 @@ function receive(
   recorder: Recorder,
   log: Log,
 ): void {
+  if (message.topic === e2eCrlTopic) {
+    recorder.takeLists(message.payload);
+    acknowledge();
+    return;
+  }
   const topic = parseDeviceTopic(message.topic);
   if (topic === undefined || !isWithin(topic.device, scope)) {
     log.warn({ topic: message.topic }, 'message.ignored'); // no topic that we asked for

@@ -1,12 +1,14 @@
 /** Examines and records what leaves, many envelopes in one commit, and acknowledges after the commit. */
 import type { Opener } from '../cms/open.ts';
+import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { Certificate } from '../pki/certificate.ts';
+import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Counter, Metrics } from '../runtime/observe.ts';
 import type { Outgoing } from './examine.ts';
 import { examine } from './examine.ts';
-import type { OriginatorDirectory } from './originator-directory.ts';
 import type { EgressEntry, EgressRecord } from './record.ts';
 import { RecordError } from './record.ts';
 
@@ -14,7 +16,8 @@ export interface RecorderOptions {
   readonly record: EgressRecord;
   readonly directory: OriginatorDirectory;
   readonly opener: Opener;
-  readonly recipients: readonly Certificate[];
+  readonly recipients: readonly VerifiedIdentity[];
+  readonly lists: RevocationLists;
   /** How long an envelope waits for the certificates of its device. */
   readonly waitMs: number;
   readonly clock: Clock;
@@ -27,10 +30,11 @@ interface Taken {
   readonly acknowledge: () => void;
 }
 
-/** Envelopes that wait for certificates; beyond it the oldest is recorded as it is. */
+/** Envelopes that wait for certificates or lists; beyond it the oldest is recorded as it is. */
 const waitingMax = 10_000;
 const waitCheckMs = 250;
-const unknownOriginator = 'cms.untrusted_originator';
+/** What may pass by itself: certificates that have not come yet, lists that are not there or too old. */
+const passing: ReadonlySet<string> = new Set(['cms.untrusted_originator', 'pki.stale_crl']);
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -78,13 +82,14 @@ export class Recorder {
   /** What waited for these is examined now. @throws PkiError, DeviceCertificatesError */
   takeCertificates(device: string, payload: Buffer): void {
     const { directory, record, clock } = this.#options;
-    if (this.#stopped || directory.knows(device, payload)) return;
-    directory.add(device, payload, clock());
+    if (this.#stopped || !directory.publish(device, decodeDeviceCertificates(payload), clock())) return;
     record.addCertificates(device, payload, clock());
-    const isOfDevice = ({ outgoing }: Taken): boolean => outgoing.device === device;
-    this.#queue.unshift(...this.#waiting.filter(isOfDevice));
-    this.#waiting = this.#waiting.filter((taken) => !isOfDevice(taken));
-    this.#planFlush();
+    this.#examineAgain(({ outgoing }) => outgoing.device === device);
+  }
+
+  /** What waited for newer lists is examined now. */
+  takeLists(payload: Buffer): void {
+    if (!this.#stopped && this.#options.lists.take(payload)) this.#examineAgain(() => true);
   }
 
   /** Certificates that are not to be trusted are an alarm, and leave no entry: nothing left. */
@@ -106,6 +111,12 @@ export class Recorder {
     this.#stopped = true;
   }
 
+  #examineAgain(concerns: (taken: Taken) => boolean): void {
+    this.#queue.unshift(...this.#waiting.filter(concerns));
+    this.#waiting = this.#waiting.filter((taken) => !concerns(taken));
+    this.#planFlush();
+  }
+
   #planFlush(): void {
     if (this.#flushPlanned) return;
     this.#flushPlanned = true;
@@ -122,7 +133,7 @@ export class Recorder {
     for (const taken of queue) {
       const entry = this.#examine(taken, ready);
       const mayWait = taken.outgoing.receivedMs > patientSinceMs && this.#waiting.length < waitingMax;
-      if (entry.alarm?.reason === unknownOriginator && mayWait) this.#waiting.push(taken);
+      if (entry.alarm !== undefined && passing.has(entry.alarm.reason) && mayWait) this.#waiting.push(taken);
       else ready.push({ taken, entry });
     }
     if (ready.length > 0) this.#append(ready);
@@ -130,10 +141,11 @@ export class Recorder {
 
   /** What is in the same commit counts as recorded before it. */
   #examine({ outgoing }: Taken, ready: readonly { entry: EgressEntry }[]): EgressEntry {
-    const { opener, recipients, record } = this.#options;
+    const { opener, recipients, lists, record } = this.#options;
     return examine(outgoing, {
       opener,
       recipients,
+      lists,
       digestsOf: (device, sequence) => [
         ...record.digestsOf(device, sequence),
         ...ready.flatMap(({ entry }) =>

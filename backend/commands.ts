@@ -1,6 +1,9 @@
 /** The command service: seals a command for its device, sends it until the broker has it, and watches the clock. */
 import { randomUUID } from 'node:crypto';
 import { CmsError } from '../cms/errors.ts';
+import { requireUnrevoked } from '../cms/in-force.ts';
+import type { OriginatorDirectory } from '../cms/originator-directory.ts';
+import type { Originator } from '../cms/originator.ts';
 import { createSealer } from '../cms/seal.ts';
 import type { SealedEnvelope, Sealer } from '../cms/seal.ts';
 import { addCommand, expireCommands, noteDelivered, readUndelivered } from '../database/commands.ts';
@@ -13,14 +16,18 @@ import type { NamespacePath } from '../domain/namespace.ts';
 import { deviceTopic } from '../domain/topic.ts';
 import { LinkError } from '../mqtt/link-error.ts';
 import type { Certificate } from '../pki/certificate.ts';
+import { PkiError } from '../pki/errors.ts';
 import type { E2eIdentity } from '../pki/identity.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
-import type { DeviceDirectory } from './directory.ts';
 import type { Feed } from './feed.ts';
+import { countRejected } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
 
 export type CommandServiceErrorCode =
   | 'command.unknown_device' // it has published no certificate to seal for
+  | 'command.revoked_device' // its certificate is revoked, or nobody knows whether it is
   | 'command.unsealable'; // its key is on another curve than ours
 
 export class CommandServiceError extends Error {
@@ -39,11 +46,12 @@ export interface CommandLink {
 
 export interface CommandServiceOptions {
   readonly identity: E2eIdentity;
-  readonly directory: DeviceDirectory;
+  readonly directory: OriginatorDirectory;
+  readonly lists: RevocationLists;
   readonly database: Database;
   readonly link: CommandLink;
   /** ENC certificates of auditors; each reads what goes to devices of its own subtree. */
-  readonly readers: readonly Certificate[];
+  readonly readers: readonly VerifiedIdentity[];
   readonly expirySeconds: number;
   readonly measures: BackendMeasures;
   readonly feed: Feed;
@@ -68,10 +76,7 @@ export class CommandService {
    */
   async send(path: NamespacePath, name: CommandName, issuedBy: string): Promise<string> {
     const { database, directory, expirySeconds, clock, measures, feed, log } = this.#options;
-    const device = directory.keyAgreementOf(path);
-    if (device === undefined) {
-      throw new CommandServiceError('command.unknown_device', `${path} has published no certificate`);
-    }
+    const device = this.#unrevoked(path, directory.newestOf(path));
     const id = randomUUID();
     const issuedMs = clock();
     const command = { id, name, parameters: {}, issuedMs, expiresMs: issuedMs + expirySeconds * 1000 };
@@ -110,6 +115,39 @@ export class CommandService {
     feed.changed('commands');
   }
 
+  #unrevoked(path: NamespacePath, device: Originator | undefined): Certificate {
+    if (device === undefined) {
+      throw new CommandServiceError('command.unknown_device', `${path} has published no certificate`);
+    }
+    try {
+      requireUnrevoked(device, this.#options.clock(), this.#options.lists);
+    } catch (cause) {
+      if (!(cause instanceof PkiError)) throw cause;
+      throw new CommandServiceError('command.revoked_device', `cannot seal for ${path}: ${cause.message}`, {
+        cause,
+      });
+    }
+    return device.keyAgreement;
+  }
+
+  /** Those in whose subtree the device is. Who is revoked reads nothing any more, and that is said. */
+  #readersOf(path: NamespacePath, device: Certificate): Certificate[] {
+    const { readers, lists, measures, clock, log } = this.#options;
+    return readers.flatMap((reader) => {
+      const { certificate, commonName } = reader;
+      if (!isWithin(path, commonName) || certificate.curve !== device.curve) return [];
+      try {
+        lists.requireUnrevoked(reader, clock());
+        return [certificate];
+      } catch (error) {
+        if (!(error instanceof PkiError)) throw error;
+        countRejected(measures, error.code);
+        log.error({ recipient: commonName, reason: error.code, detail: error.message }, 'recipient.left_out');
+        return [];
+      }
+    });
+  }
+
   #seal(
     path: NamespacePath,
     content: Uint8Array,
@@ -120,9 +158,7 @@ export class CommandService {
       readonly signingTimeMs: number;
     },
   ): SealedEnvelope {
-    const readers = this.#options.readers.filter(
-      ({ commonName, curve }) => isWithin(path, commonName ?? '') && curve === device.curve,
-    );
+    const readers = this.#readersOf(path, device);
     try {
       return this.#sealer.seal(content, [device, ...readers], {
         topic: deviceTopic(path, 'commands'),

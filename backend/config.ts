@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
 import { databaseUrlType } from '../database/url-type.ts';
+import type { StaleCrlConfig } from '../pki/stale-crl-type.ts';
+import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
 import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
@@ -17,6 +19,8 @@ export interface BackendConfig {
   readonly commandExpirySeconds: number;
   readonly commandReaders: readonly string[];
   readonly database: string;
+  readonly data: string;
+  readonly staleCrl: StaleCrlConfig;
   readonly http: { readonly listen: Endpoint; readonly publicUrl?: string | undefined };
   readonly kdfFlavours: readonly SharedInfoFlavour[];
   readonly allowUnsigned: boolean;
@@ -55,6 +59,10 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
         .default([])
         .describe("ENC certificates of customers' auditors, who can read the commands to their own devices"),
       database: databaseUrlType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
+      data: types.path
+        .prefault('./data/backend')
+        .describe('directory of what it keeps beside the database: the revocation lists'),
+      staleCrl: staleCrlType,
       http: z.strictObject({
         listen: endpointType.describe('where the dashboard and its API are; plain HTTP, for a TLS proxy'),
         publicUrl: z

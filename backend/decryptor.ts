@@ -1,5 +1,6 @@
 /** From a message to what it says: who made the envelope, whether it belongs to its topic, and what is inside. */
 import { CmsError } from '../cms/errors.ts';
+import { requireInForce } from '../cms/in-force.ts';
 import type { OpenedEnvelope, Opener } from '../cms/open.ts';
 import type { Arrival } from '../database/ingest.ts';
 import { CommandError, decodeCommandResult } from '../domain/command.ts';
@@ -7,6 +8,8 @@ import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
 import { parseDeviceTopic } from '../domain/topic.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 
 export interface SealedMessage {
   readonly topic: string;
@@ -32,8 +35,12 @@ export type Opened =
 
 export type Decryptor = (message: SealedMessage) => Opened;
 
-/** Its certificates have not come yet: the one refusal that may pass by itself. */
+/** Its certificates have not come yet. */
 export const unknownOriginator = 'unknown_originator';
+/** The revocation list of a CA above it is not there or too old, and the policy is to refuse. */
+export const staleLists = 'pki.stale_crl';
+/** The refusals that may pass by themselves. */
+export const passingReasons: ReadonlySet<string> = new Set([unknownOriginator, staleLists]);
 
 class Refusal extends Error {
   override readonly name = 'Refusal';
@@ -45,7 +52,7 @@ class Refusal extends Error {
 }
 
 /** @param openers - tried in order, for a message that one of our services can read */
-export function createDecryptor(openers: readonly [Opener, ...Opener[]]): Decryptor {
+export function createDecryptor(openers: readonly [Opener, ...Opener[]], lists: RevocationLists): Decryptor {
   return (message) => {
     const place = parseDeviceTopic(message.topic);
     try {
@@ -53,7 +60,7 @@ export function createDecryptor(openers: readonly [Opener, ...Opener[]]): Decryp
         throw new Refusal('unexpected_topic', 'no device sends envelopes there');
       }
       const opened = openWithAny(openers, message);
-      const origin = requireOrigin(opened, place.device);
+      const origin = requireOrigin(opened, place.device, message.receivedMs, lists);
       return {
         kind: 'opened',
         ...contentOf(opened, place, origin, message),
@@ -76,12 +83,16 @@ function reasonOf(error: unknown): string {
   if (error instanceof Refusal) return error.reason;
   if (error instanceof CmsError)
     return error.code === 'cms.untrusted_originator' ? unknownOriginator : error.code;
+  if (error instanceof PkiError)
+    return error.code === 'pki.revoked' || error.code === staleLists
+      ? error.code
+      : 'certificate_not_in_force';
   return error instanceof SenmlError || error instanceof CommandError ? error.code : 'internal_error';
 }
 
 function openWithAny(
   openers: readonly [Opener, ...Opener[]],
-  { topic, payload }: SealedMessage,
+  { topic, payload }: Pick<SealedMessage, 'topic' | 'payload'>,
 ): OpenedEnvelope {
   const [first, ...others] = openers;
   try {
@@ -90,25 +101,26 @@ function openWithAny(
     const [next, ...rest] = others;
     if (next === undefined || !(error instanceof CmsError) || error.code !== 'cms.not_a_recipient')
       throw error;
-    return openWithAny([next, ...rest], { topic, payload, receivedMs: 0 });
+    return openWithAny([next, ...rest], { topic, payload });
   }
 }
 
 /** What identifies an envelope of ours; a bare one of somebody else's has none of it. */
 type Origin = Pick<Arrival, 'sequence' | 'digest' | 'signer'>;
 
-function requireOrigin(opened: OpenedEnvelope, device: NamespacePath): Origin {
-  const { originator, sequence, digest, signingTimeMs } = opened;
+function requireOrigin(
+  opened: OpenedEnvelope,
+  device: NamespacePath,
+  receivedMs: number,
+  lists: RevocationLists,
+): Origin {
+  const { originator, sequence, digest } = opened;
   if (originator.commonName !== device) {
     throw new Refusal('foreign_originator', `${originator.commonName} made it`);
   }
   if (sequence === undefined) throw new Refusal('no_sequence', 'it has no sequence number');
   const certificate = opened.signers[0]?.certificate ?? originator.keyAgreement;
-  // The certificate was verified when it was published; what counts now is that it was valid when this was signed.
-  const { notBeforeMs, notAfterMs } = certificate;
-  if (signingTimeMs === undefined || signingTimeMs < notBeforeMs || signingTimeMs > notAfterMs) {
-    throw new Refusal('certificate_not_in_force', 'it was signed outside the validity of its certificate');
-  }
+  requireInForce(opened, receivedMs, lists);
   return { sequence, digest, signer: certificate.sha256 };
 }
 

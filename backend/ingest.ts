@@ -11,7 +11,7 @@ import type { Clock } from '../domain/clock.ts';
 import { envelopeBytesMax } from '../domain/limits.ts';
 import type { Log } from '../runtime/log.ts';
 import { backoffMs } from '../runtime/retry.ts';
-import { unknownOriginator } from './decryptor.ts';
+import { passingReasons } from './decryptor.ts';
 import type { Decryptor, Opened, SealedMessage } from './decryptor.ts';
 import type { Feed, StoredEvent } from './feed.ts';
 import { countRejected } from './measures.ts';
@@ -20,8 +20,8 @@ import type { BackendMeasures } from './measures.ts';
 export interface QueuedMessage extends SealedMessage {
   /** Called when what it led to is committed, whether it was taken or refused. */
   readonly acknowledge: () => void;
-  /** It is a dead letter already, so if it is refused for the same reason again there is nothing to write. */
-  readonly isRetry?: true;
+  /** Why it is a dead letter already: if it is refused for the same reason again there is nothing to write. */
+  readonly putAsideFor?: string;
 }
 
 export interface IngestOptions {
@@ -31,10 +31,10 @@ export interface IngestOptions {
   readonly feed: Feed;
   readonly clock: Clock;
   readonly log: Log;
-  /** Counts up with every certificate that is learnt. */
-  readonly certificateGeneration: () => number;
-  /** Called when envelopes of a device were put aside, and certificates have come between opening and that. */
-  readonly onMissedCertificates: (path: string) => void;
+  /** Counts up with every certificate and every revocation list that is learnt. */
+  readonly trustGeneration: () => number;
+  /** Called when envelopes of a device were put aside, and something was learnt between opening and that. */
+  readonly onMissedTrust: (path: string) => void;
   readonly queueMax?: number;
 }
 
@@ -118,7 +118,7 @@ export class Ingest {
   async #open(messages: readonly QueuedMessage[]): Promise<Placed[]> {
     const placed: Placed[] = [];
     for (const message of messages) {
-      const generation = this.#options.certificateGeneration();
+      const generation = this.#options.trustGeneration();
       placed.push({ message, generation, opened: this.#options.decrypt(message) });
       if (placed.length % openedPerTurn === 0) await turn();
     }
@@ -136,15 +136,15 @@ export class Ingest {
     }
     const kept = await this.#untilAvailable(() => storeDeadLetters(this.#options.database, letters));
     if (!kept) return;
-    const generation = this.#options.certificateGeneration();
+    const generation = this.#options.trustGeneration();
     const missed = new Set<string>();
     for (const { message, opened, generation: openedAt } of placed) {
-      const isWaiting = opened.kind === 'refused' && opened.reason === unknownOriginator;
+      const isWaiting = opened.kind === 'refused' && passingReasons.has(opened.reason);
       if (isWaiting && openedAt !== generation) missed.add(opened.devicePath);
       // What was put aside before stays there.
-      if (!(isWaiting && message.isRetry === true)) message.acknowledge();
+      if (!(isWaiting && message.putAsideFor === opened.reason)) message.acknowledge();
     }
-    for (const path of missed) this.#options.onMissedCertificates(path);
+    for (const path of missed) this.#options.onMissedTrust(path);
     this.#options.log.debug({ envelopes: placed.length, refused: letters.length }, 'batch.committed');
   }
 
@@ -276,7 +276,7 @@ function letterOf({ message, opened }: Placed, outcome: StoreOutcome | undefined
   const { topic, payload, receivedMs } = message;
   if (opened.kind === 'refused') {
     const { reason, detail, devicePath } = opened;
-    if (message.isRetry === true && reason === unknownOriginator) return [];
+    if (message.putAsideFor === reason) return [];
     return [{ topic, payload, receivedMs, reason, detail, devicePath }];
   }
   const devicePath = opened.arrival.device;

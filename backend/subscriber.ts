@@ -1,24 +1,28 @@
 /** The backend's persistent session on the broker: what comes is acknowledged when it is committed. */
+import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import { keepCertificates } from '../database/certificates.ts';
 import type { Database } from '../database/connect.ts';
-import { readLettersFor, removeDeadLetters } from '../database/dead-letters.ts';
+import { readLettersFor, readWaitingPaths, removeDeadLetters } from '../database/dead-letters.ts';
 import { noteStatus } from '../database/fleet.ts';
 import type { Clock } from '../domain/clock.ts';
-import { DeviceCertificatesError } from '../domain/device-certificates.ts';
+import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
 import { parseDeviceStatus } from '../domain/device-status.ts';
 import { parseDeviceTopic } from '../domain/topic.ts';
 import type { ReceivedMessage } from '../mqtt/inbox.ts';
 import { PkiError } from '../pki/errors.ts';
+import { e2eCrlTopic } from '../pki/revocation-lists.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
-import { unknownOriginator } from './decryptor.ts';
-import type { DeviceDirectory } from './directory.ts';
+import { passingReasons, staleLists } from './decryptor.ts';
 import type { Ingest } from './ingest.ts';
 import { countRejected } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
+import { publishedChains } from './published-chains.ts';
 
 export interface SubscriberOptions {
   readonly database: Database;
-  readonly directory: DeviceDirectory;
+  readonly directory: OriginatorDirectory;
+  readonly lists: RevocationLists;
   readonly ingest: () => Ingest;
   readonly measures: BackendMeasures;
   readonly clock: Clock;
@@ -26,15 +30,14 @@ export interface SubscriberOptions {
 }
 
 export const snapshotSubscriptions = [
+  { filter: e2eCrlTopic, qos: 1 },
   { filter: '+/+/+/snapshots', qos: 1 },
   { filter: '+/+/+/status', qos: 1 },
   { filter: '+/+/+/certificates', qos: 1 },
 ] as const;
 
-export const commandSubscriptions = [
-  { filter: '+/+/+/commands/result', qos: 1 },
-  { filter: '+/+/+/certificates', qos: 1 },
-] as const;
+/** Certificates and lists come by the other link, and count for both. */
+export const commandSubscriptions = [{ filter: '+/+/+/commands/result', qos: 1 }] as const;
 
 /** A refusal may concern a whole batch of payloads; a log line of it stays short. */
 const detailLengthMax = 400;
@@ -50,6 +53,10 @@ export class Subscriber {
 
   /** Handles one message of either link. Whatever goes wrong with the database leaves it unacknowledged. */
   receive(message: ReceivedMessage, acknowledge: () => void): void {
+    if (message.topic === e2eCrlTopic) {
+      this.#settle(this.#takeLists(message.payload), acknowledge);
+      return;
+    }
     const place = parseDeviceTopic(message.topic);
     if (place?.name === 'status') {
       this.#settle(this.#takeStatus(place.device, message.payload), acknowledge);
@@ -61,19 +68,23 @@ export class Subscriber {
     }
   }
 
-  /** Offers again what was put aside while a device's certificates were not here. */
+  /** Offers again what was put aside while certificates or revocation lists were not here, of every device. */
+  async retryAll(): Promise<void> {
+    for (const reason of passingReasons) await this.#retryWaiting(reason);
+  }
+
+  /** The same, of one device. */
   async retry(path: string): Promise<void> {
     const { database, directory, ingest } = this.#options;
     if (!directory.has(path) || this.#retrying.has(path)) return;
     this.#retrying.add(path);
     try {
-      for (const letter of await readLettersFor(database, path, unknownOriginator)) {
-        const { id, topic, payload, receivedMs } = letter;
+      for (const { id, topic, payload, receivedMs, reason } of await this.#waitingLetters(path)) {
         ingest().offer({
           topic,
           payload: Buffer.from(payload),
           receivedMs,
-          isRetry: true,
+          putAsideFor: reason,
           acknowledge: () => this.#settle(removeDeadLetters(database, [id]), () => undefined),
         });
       }
@@ -82,10 +93,26 @@ export class Subscriber {
     }
   }
 
+  async #waitingLetters(path: string): ReturnType<typeof readLettersFor> {
+    const { database } = this.#options;
+    const found = await Promise.all(
+      Array.from(passingReasons, (reason) => readLettersFor(database, path, reason)),
+    );
+    return found.flat().toSorted((one, other) => one.id - other.id);
+  }
+
+  async #retryWaiting(reason: string): Promise<void> {
+    for (const path of await readWaitingPaths(this.#options.database, reason)) await this.retry(path);
+  }
+
   #settle(work: Promise<void>, done: () => void): void {
     work.then(done, (error: unknown) => {
       this.#options.log.error({ error: String(error) }, 'message.not_stored');
     });
+  }
+
+  async #takeLists(payload: Buffer): Promise<void> {
+    if (this.#options.lists.take(payload)) await this.#retryWaiting(staleLists);
   }
 
   async #takeStatus(path: string, payload: Buffer): Promise<void> {
@@ -102,10 +129,10 @@ export class Subscriber {
     const { database, directory, measures, clock, log } = this.#options;
     if (payload.length === 0) return; // a retained message was cleared
     try {
-      const published = directory.publish(path, payload, clock());
-      if (published === undefined) return;
+      const published = decodeDeviceCertificates(payload);
+      if (!directory.publish(path, published, clock())) return;
       log.info({ device: path }, 'certificates.taken');
-      await keepCertificates(database, path, published, clock());
+      await keepCertificates(database, path, publishedChains(published), clock());
     } catch (error) {
       if (!(error instanceof PkiError || error instanceof DeviceCertificatesError)) throw error;
       countRejected(measures, error.code);

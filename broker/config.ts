@@ -1,10 +1,12 @@
 /** The broker's configuration file. */
 import { z } from 'zod';
 import { isTopicFilter } from '../domain/topic.ts';
+import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes } from '../runtime/config.ts';
 import { endpointType } from '../runtime/config.ts';
 import { logLevels } from '../runtime/log.ts';
 import { limitsType } from './limits.ts';
+import { clusterType } from './nodes/cluster-config.ts';
 
 const filterType = z
   .string()
@@ -87,6 +89,15 @@ export function brokerConfigType(types: ConfigTypes) {
     identity: types.existingPath.describe('directory with tls.key.pem, tls.chain.pem and tls-root.crt.pem'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
     data: types.path.describe('directory of the durable state'),
+    processes: z
+      .int()
+      .min(0)
+      .max(64)
+      .default(0)
+      .describe(
+        'processes that do handshakes and encryption for the one with the state; 0: it does all itself',
+      ),
+    cluster: clusterType(types).describe('makes this broker one node of several that share Redis'),
     durability: z
       .enum(['disk', 'os'])
       .default('disk')
@@ -107,17 +118,7 @@ export function brokerConfigType(types: ConfigTypes) {
       .array(types.existingPath)
       .optional()
       .describe('CRL bundles (PEM) of the TLS PKI, read at the start'),
-    staleCrl: z
-      .strictObject({
-        action: z.enum(['refuse', 'warn']).default('warn'),
-        afterHours: z
-          .number()
-          .positive()
-          .optional()
-          .describe("since the list's issue; its own next update unless given"),
-      })
-      .prefault({})
-      .describe('what a missing or outdated CRL means'),
+    staleCrl: staleCrlType,
     expectedSessions: z
       .array(
         z.strictObject({

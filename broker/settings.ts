@@ -7,6 +7,7 @@ import type { TlsIdentity } from '../pki/identity.ts';
 import { verifyPath } from '../pki/path.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
+import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { rolesWith } from './access/roles.ts';
 import type { RoleTable } from './access/roles.ts';
 import { decideFilter } from './access/shared-filter.ts';
@@ -36,13 +37,12 @@ export function readSettings(config: BrokerConfig, nowMs: number): Settings {
   const { identity, verified } = readOwnIdentity(config, nowMs);
   const roles = rolesWith(config.roles ?? {});
   requireExpectedRights(config, roles);
-  const { action, afterHours } = config.staleCrl;
   return {
     config,
     identity,
     verified,
     roles,
-    stalePolicy: { action, ...(afterHours === undefined ? {} : { staleAfterMs: afterHours * 3_600_000 }) },
+    stalePolicy: stalePolicyOf(config.staleCrl),
     cascade: readCascade(config, identity, roles, nowMs),
   };
 }

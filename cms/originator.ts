@@ -1,5 +1,6 @@
 /** Who may have made an envelope: what the reader of envelopes is told, and how it looks a sender up. */
 import type { Certificate, CurveName } from '../pki/certificate.ts';
+import type { VerifiedPath } from '../pki/path.ts';
 import { certificatesMax } from './limits.ts';
 import { decodePoint, encodePoint } from './ecdh.ts';
 import { CmsError, rejected } from './errors.ts';
@@ -15,6 +16,8 @@ export interface Originator {
   readonly signature?: Certificate;
   /** Its ENC certificate. */
   readonly keyAgreement: Certificate;
+  /** How each was verified, for whoever asks later whether one was revoked. */
+  readonly paths?: readonly VerifiedPath[];
 }
 
 /** Each finds the identity that either of whose certificates is meant, or undefined. */

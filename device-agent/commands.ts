@@ -1,5 +1,6 @@
 /** Commands to one device: opened, checked, executed at most once, answered with a sealed result. */
 import { CmsError } from '../cms/errors.ts';
+import { requireUnrevoked } from '../cms/in-force.ts';
 import type { OpenedEnvelope, Opener } from '../cms/open.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { Command, CommandOutcome, CommandResult } from '../domain/command.ts';
@@ -7,17 +8,21 @@ import { CommandError, decodeCommand, encodeCommandResult } from '../domain/comm
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { ReceivedMessage } from '../mqtt/inbox.ts';
 import type { Certificate } from '../pki/certificate.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
 import type { AgentMeasures } from './measures.ts';
 import type { Outbox } from './outbox.ts';
 import { OutboxError } from './outbox-store.ts';
 import type { DeviceSealer } from './device-sealer.ts';
+import { ReadersError } from './readers.ts';
 import { mayCommand } from './trust.ts';
 
 export interface CommandHandlerOptions {
   readonly device: NamespacePath;
   readonly opener: Opener;
   readonly sealer: DeviceSealer;
+  readonly lists: RevocationLists;
   readonly outbox: Outbox;
   readonly measures: AgentMeasures;
   readonly clock: Clock;
@@ -26,7 +31,12 @@ export interface CommandHandlerOptions {
 
 /** Why a message on the command topic was not taken for a command; the `cms.…` codes say the rest. */
 type Refusal =
-  'command.malformed' | 'command.foreign_issuer' | 'command.not_a_command' | 'command.issuer_expired';
+  | 'command.malformed'
+  | 'command.foreign_issuer'
+  | 'command.not_a_command'
+  | 'command.issuer_expired'
+  | 'command.issuer_revoked'
+  | 'command.issuer_unverifiable'; // a revocation list is not there or too old, and the policy is to refuse
 
 class CommandRefusal extends Error {
   override readonly name = 'CommandRefusal';
@@ -56,7 +66,7 @@ export class CommandHandler {
       const { command, issuer } = this.#read(message);
       if (await this.#answer(command, issuer)) acknowledge();
     } catch (error) {
-      if (error instanceof OutboxError) {
+      if (error instanceof OutboxError || error instanceof ReadersError) {
         // Not acknowledged: the broker sends it again on the next connect.
         log.error({ device, reason: error.code, detail: error.message }, 'command.not_stored');
         return;
@@ -69,9 +79,12 @@ export class CommandHandler {
   }
 
   #read(message: ReceivedMessage): { command: Command; issuer: Certificate } {
-    const { device, opener, clock } = this.#options;
+    const { device, opener, lists, sealer, clock } = this.#options;
     const opened = opener.open(message.payload, { expectedTopic: message.topic });
-    requireIssuer(opened, device, clock());
+    const nowMs = clock();
+    requireIssuer(opened, device, nowMs);
+    requireUnrevokedIssuer(opened, lists, nowMs);
+    sealer.requireReaders(); // before anything is done that could not be answered
     try {
       return { command: decodeCommand(opened.content), issuer: opened.originator.keyAgreement };
     } catch (error) {
@@ -143,5 +156,15 @@ function requireIssuer(opened: OpenedEnvelope, device: NamespacePath, nowMs: num
         `a certificate of ${originator.commonName} is not valid now`,
       );
     }
+  }
+}
+
+function requireUnrevokedIssuer({ originator }: OpenedEnvelope, lists: RevocationLists, nowMs: number): void {
+  try {
+    requireUnrevoked(originator, nowMs, lists);
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    const code = error.code === 'pki.revoked' ? 'command.issuer_revoked' : 'command.issuer_unverifiable';
+    throw new CommandRefusal(code, error.message);
   }
 }

@@ -1,6 +1,8 @@
 /** The device agent's configuration file. */
 import { z } from 'zod';
 import { isChannelName } from '../domain/snapshot.ts';
+import type { StaleCrlConfig } from '../pki/stale-crl-type.ts';
+import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
 import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
@@ -47,6 +49,8 @@ export interface AgentConfig {
   readonly brokerName: string | string[];
   readonly data: string;
   readonly recipients: readonly string[];
+  readonly whenRecipientRevoked: 'leave-out' | 'stop';
+  readonly staleCrl: StaleCrlConfig;
   readonly commandIssuers: readonly string[];
   readonly devices: readonly DeviceConfig[];
   readonly replay?: ReplayConfig | undefined;
@@ -128,11 +132,16 @@ export function agentConfigType(types: ConfigTypes): z.ZodType<AgentConfig> {
       brokerName: z
         .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
         .describe("common name that the broker's certificate carries"),
-      data: types.path.describe('directory of the outbox'),
+      data: types.path.describe('directory of the outbox and of the revocation lists'),
       recipients: z
         .array(types.existingPath)
         .min(1)
         .describe('PEM files, each an ENC certificate and its CAs: everyone who can read the snapshots'),
+      whenRecipientRevoked: z
+        .enum(['leave-out', 'stop'])
+        .default('leave-out')
+        .describe('leave-out: it is sealed for the others; stop: nothing is sealed at all'),
+      staleCrl: staleCrlType,
       commandIssuers: z
         .array(types.existingPath)
         .default([])

@@ -9,35 +9,45 @@ import { deviceTopic } from '../domain/topic.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { E2eIdentity } from '../pki/identity.ts';
 import type { Place, SealedEnvelope } from './outbox.ts';
+import type { Readers } from './readers.ts';
 
 export class DeviceSealer {
   readonly #device: NamespacePath;
-  readonly #recipients: readonly Certificate[];
+  readonly #readers: Readers;
   readonly #sealer: Sealer;
   readonly #clock: Clock;
 
-  /** @param recipients - of everything that the device sends; verified */
-  constructor(
-    device: NamespacePath,
-    identity: E2eIdentity,
-    recipients: readonly Certificate[],
-    clock: Clock,
-  ) {
+  /** @param readers - of everything that the device sends */
+  constructor(device: NamespacePath, identity: E2eIdentity, readers: Readers, clock: Clock) {
     this.#device = device;
-    this.#recipients = recipients;
+    this.#readers = readers;
     this.#sealer = createSealer({ signature: identity.signature, keyAgreement: identity.keyAgreement });
     this.#clock = clock;
   }
 
-  /** @throws CmsError `cms.unsupported` if the snapshot is larger than an envelope can be */
+  /** @throws CmsError `cms.unsupported` if the snapshot is larger than an envelope can be; ReadersError */
   sealSnapshot(snapshot: Snapshot, place: Place): SealedEnvelope {
     const content = encodeSenmlCbor(this.#device, snapshot);
-    return this.#seal('snapshots', 'senml+cbor', content, this.#recipients, place);
+    return this.#seal('snapshots', 'senml+cbor', content, this.#readers.current(), place);
   }
 
-  /** @param issuer - reads the result beside those who read everything */
+  /**
+   * @param issuer - reads the result beside those who read everything
+   * @throws ReadersError
+   */
   sealResult(content: Uint8Array, issuer: Certificate, place: Place): SealedEnvelope {
-    return this.#seal('commands/result', 'command+cbor', content, [...this.#recipients, issuer], place);
+    return this.#seal(
+      'commands/result',
+      'command+cbor',
+      content,
+      [...this.#readers.current(), issuer],
+      place,
+    );
+  }
+
+  /** Whether anything can be sealed now. @throws ReadersError */
+  requireReaders(): void {
+    this.#readers.current();
   }
 
   #seal(

@@ -8,6 +8,7 @@ import type { Reading } from '../domain/snapshot.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
 import { loadIdentity } from '../pki/identity.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import type { Sample } from './collector/collector.ts';
@@ -17,6 +18,7 @@ import { DeviceSealer } from './device-sealer.ts';
 import type { AgentMeasures } from './measures.ts';
 import type { Outbox } from './outbox.ts';
 import { Publisher } from './publisher.ts';
+import { Readers } from './readers.ts';
 import { loadCommandIssuers, loadRecipients } from './trust.ts';
 
 export interface DeviceIdentity {
@@ -29,6 +31,7 @@ export interface DeviceIdentity {
 export interface DeviceContext {
   readonly config: AgentConfig;
   readonly outbox: Outbox;
+  readonly lists: RevocationLists;
   readonly measures: AgentMeasures;
   readonly agentVersion: string;
   readonly clock: Clock;
@@ -36,6 +39,9 @@ export interface DeviceContext {
   readonly reconnect: BackoffLimits | undefined;
   readonly onDelivered: () => void;
 }
+
+/** One or two connections are enough to hear of new revocation lists for all devices. */
+export type DeviceRole = 'list-reader' | 'ordinary';
 
 export interface DeviceState {
   readonly path: string;
@@ -72,21 +78,24 @@ export class Device {
   #stopped = false;
 
   /** @throws PkiError if a recipient or a command issuer cannot be trusted */
-  constructor({ path, tls, e2e }: DeviceIdentity, context: DeviceContext) {
-    const { config, outbox, measures, clock, reconnect } = context;
+  constructor({ path, tls, e2e }: DeviceIdentity, context: DeviceContext, role: DeviceRole) {
+    const { config, outbox, lists, measures, clock, reconnect } = context;
     const { certificate } = e2e.keyAgreement;
     const log = context.log.child({ device: path });
     this.path = path;
     this.#outbox = outbox;
     this.#measures = measures;
     const recipients = loadRecipients(config.recipients, certificate, e2e.roots, clock());
-    this.#sealer = new DeviceSealer(path, e2e, recipients, clock);
+    const whenRevoked = config.whenRecipientRevoked;
+    const readers = new Readers({ recipients, lists, whenRevoked, measures, clock, log });
+    this.#sealer = new DeviceSealer(path, e2e, readers, clock);
     const issuers = loadCommandIssuers(config.commandIssuers, e2e.roots, clock());
     const opener = createOpener({ recipient: e2e.keyAgreement, originators: originatorsOf(issuers) });
     const handler = new CommandHandler({
       device: path,
       opener,
       sealer: this.#sealer,
+      lists,
       outbox,
       measures,
       clock,
@@ -103,6 +112,7 @@ export class Device {
       ...(issuers.length === 0
         ? {}
         : { onCommand: (message, acknowledge) => void handler.handle(message, acknowledge) }),
+      ...(role === 'list-reader' ? { onLists: (payload: Buffer) => lists.take(payload) } : {}),
       onDelivered: () => {
         measures.delivered.inc();
         context.onDelivered();
@@ -116,7 +126,7 @@ export class Device {
     return this.#publisher.connected;
   }
 
-  /** Seals a sample and stores it. @throws OutboxError, CmsError */
+  /** Seals a sample and stores it. @throws OutboxError, CmsError, ReadersError */
   async put({ snapshot, line }: Sample, source: string | undefined): Promise<void> {
     const position = source === undefined || line === undefined ? undefined : { source, line };
     await this.#outbox.put(this.path, (place) => this.#sealer.sealSnapshot(snapshot, place), position);

@@ -7,6 +7,7 @@ import { CollectorError } from './collector/collector.ts';
 import type { Wait } from './collector/wait.ts';
 import type { Outbox } from './outbox.ts';
 import { OutboxError } from './outbox-store.ts';
+import { ReadersError } from './readers.ts';
 
 export interface IntakeOptions {
   /** For the log: `simulator`, `csv`, `stdin` or `replay`. */
@@ -26,7 +27,7 @@ export interface IntakeOptions {
 
 /** Puts that wait for their commit; one commit takes them all. */
 const putsMax = 256;
-/** How long a file waits after the disk refused a commit. */
+/** How long a file waits after the disk refused a commit, or while nobody may read what is sealed. */
 const storageRetryMs = 1000;
 /** Of one reason; the rest are counted alone. */
 const rejectionsLoggedMax = 20;
@@ -99,7 +100,7 @@ class Intake {
     this.#count(undefined, reason, { line, detail });
   }
 
-  /** Waits for the commits under way, and puts again what the disk refused. */
+  /** Waits for the commits under way, and puts again what was refused and may pass. */
   async settle(): Promise<void> {
     for (;;) {
       await Promise.all(this.#puts);
@@ -124,9 +125,9 @@ class Intake {
       this.#samples += 1;
     } catch (error) {
       if (error instanceof OutboxError && error.code === 'outbox.closed') return;
-      if (!(error instanceof OutboxError || error instanceof CmsError || error instanceof SenmlError))
-        throw error;
-      if (error instanceof OutboxError && this.#options.pace === 'waits') this.#again.push(sample);
+      const mayPass = error instanceof OutboxError || error instanceof ReadersError;
+      if (!(mayPass || error instanceof CmsError || error instanceof SenmlError)) throw error;
+      if (mayPass && this.#options.pace === 'waits') this.#again.push(sample);
       else this.#count(sample.device, error.code, { detail: error.message });
     }
   }

@@ -3,6 +3,8 @@ import path from 'node:path';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
+import { RevocationLists } from '../pki/revocation-lists.ts';
+import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { ConfigError } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import { createLog } from '../runtime/log.ts';
@@ -14,7 +16,7 @@ import { packageVersion } from '../runtime/version.ts';
 import { createWait } from './collector/wait.ts';
 import type { AgentConfig } from './config.ts';
 import { loadAgentConfig } from './config.ts';
-import type { DeviceIdentity, DeviceState } from './device.ts';
+import type { DeviceContext, DeviceIdentity, DeviceState } from './device.ts';
 import { Device, loadDeviceIdentity } from './device.ts';
 import { takeIn } from './intake.ts';
 import type { AgentMeasures } from './measures.ts';
@@ -50,6 +52,9 @@ export interface RunningAgent {
   stop(): Promise<void>;
 }
 
+/** Devices on whose connections the revocation lists come: a second one, should the first be away or revoked itself. */
+const listReaders = 2;
+
 /** Runs the agent until SIGINT or SIGTERM. */
 export async function runAgent(configFile: string): Promise<never> {
   let config: AgentConfig;
@@ -81,8 +86,19 @@ export async function startAgent(
   const identities = config.devices.map((device) => loadDeviceIdentity(device, clock()));
   refuseRepeated(config, identities);
   const paths = identities.map((identity) => identity.path);
+  const lists = new RevocationLists({
+    directory: config.data,
+    roots: identities.flatMap(({ e2e }) => e2e.roots),
+    stalePolicy: stalePolicyOf(config.staleCrl),
+    metrics,
+    log,
+  });
   const outbox = openOutbox({ file: path.join(config.data, 'outbox.sqlite'), ...config.outbox }, paths);
-  const agent = new Agent(config, { ...dependencies, clock }, outbox, agentMeasures(metrics));
+  const agent = new Agent(
+    config,
+    { ...dependencies, clock },
+    { outbox, lists, measures: agentMeasures(metrics) },
+  );
   try {
     agent.open(identities);
     const { observe } = config;
@@ -102,6 +118,7 @@ class Agent implements RunningAgent {
   readonly #config: AgentConfig;
   readonly #dependencies: AgentDependencies & { readonly clock: Clock };
   readonly #outbox: Outbox;
+  readonly #lists: RevocationLists;
   readonly #measures: AgentMeasures;
   readonly #devices = new Map<string, Device>();
   readonly #rejected = new Map<string, number>();
@@ -115,12 +132,12 @@ class Agent implements RunningAgent {
   constructor(
     config: AgentConfig,
     dependencies: AgentDependencies & { readonly clock: Clock },
-    outbox: Outbox,
-    measures: AgentMeasures,
+    { outbox, lists, measures }: Pick<DeviceContext, 'outbox' | 'lists' | 'measures'>,
   ) {
     this.#config = config;
     this.#dependencies = dependencies;
     this.#outbox = outbox;
+    this.#lists = lists;
     this.#measures = measures;
   }
 
@@ -136,6 +153,7 @@ class Agent implements RunningAgent {
     const context = {
       config: this.#config,
       outbox: this.#outbox,
+      lists: this.#lists,
       measures: this.#measures,
       agentVersion: packageVersion(),
       clock,
@@ -143,7 +161,10 @@ class Agent implements RunningAgent {
       reconnect,
       onDelivered: () => this.#delivered(),
     };
-    for (const identity of identities) this.#devices.set(identity.path, new Device(identity, context));
+    for (const [index, identity] of identities.entries()) {
+      const role = index < listReaders ? 'list-reader' : 'ordinary';
+      this.#devices.set(identity.path, new Device(identity, context, role));
+    }
     this.#outbox.onCommitted((device) => {
       this.#measures.pending.set(this.#outbox.pending);
       this.#devices.get(device)?.send();

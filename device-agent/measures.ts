@@ -7,6 +7,7 @@ export interface AgentMeasures {
   readonly rejected: Counter<'reason'>;
   readonly commands: Counter<'outcome'>;
   readonly refusedCommands: Counter<'reason'>;
+  readonly leftOut: Counter<'reason'>;
   readonly pending: Gauge;
 }
 
@@ -19,6 +20,11 @@ export function agentMeasures(metrics: Metrics): AgentMeasures {
     refusedCommands: metrics.counter(
       'plombe_agent_refused_commands_total',
       'messages on the command topic that were no command for us',
+      ['reason'],
+    ),
+    leftOut: metrics.counter(
+      'plombe_agent_recipients_left_out_total',
+      'configured recipients that an envelope was not sealed for',
       ['reason'],
     ),
     pending: metrics.gauge('plombe_agent_pending_envelopes', 'envelopes that wait in the outbox'),

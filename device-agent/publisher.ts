@@ -3,12 +3,14 @@ import { encodeDeviceCertificates } from '../domain/device-certificates.ts';
 import { encodeDeviceStatus } from '../domain/device-status.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { deviceTopic } from '../domain/topic.ts';
+import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import type { MessageHandler } from '../mqtt/inbox.ts';
 import { LinkError } from '../mqtt/link-error.ts';
 import type { Link } from '../mqtt/link.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { GrantedSubscription } from '../mqtt/subscriptions.ts';
 import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
+import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { Endpoint } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
@@ -24,6 +26,8 @@ export interface PublisherOptions {
   readonly agentVersion: string;
   /** Absent: the device takes no commands. */
   readonly onCommand?: MessageHandler;
+  /** Absent: revocation lists come by another device's connection. */
+  readonly onLists?: (payload: Buffer) => void;
   /** After each delivery. */
   readonly onDelivered: () => void;
   readonly log: Log;
@@ -49,7 +53,7 @@ export class Publisher {
   #introducing = false;
 
   constructor(options: PublisherOptions) {
-    const { device, broker, brokerName, tls, onCommand, log, reconnect } = options;
+    const { device, broker, brokerName, tls, log, reconnect } = options;
     this.#options = options;
     this.#link = openLink({
       broker,
@@ -59,7 +63,7 @@ export class Publisher {
       cleanSession: false, // commands that come while we are away wait for us
       will: { topic: deviceTopic(device, 'status'), payload: this.#status('offline'), qos: 1, retain: true },
       inFlightMax: windowMax + 2, // and the introduction
-      ...(onCommand === undefined ? {} : commandOptions(device, onCommand, log)),
+      ...incomingOptions(options),
       onConnect: () => this.#introduce(),
       log,
       ...(reconnect === undefined ? {} : { reconnect }),
@@ -144,11 +148,23 @@ export class Publisher {
 }
 
 /** From the first `commands.subscribed` on, commands wait at the broker while the device is away. */
-function commandOptions(device: NamespacePath, onMessage: MessageHandler, log: Log) {
+function incomingOptions({ device, onCommand, onLists, log }: PublisherOptions) {
+  const commands = deviceTopic(device, 'commands');
+  const subscriptions: LinkSubscription[] = [
+    ...(onCommand === undefined ? [] : [{ filter: commands, qos: 1 as const }]),
+    ...(onLists === undefined ? [] : [{ filter: e2eCrlTopic, qos: 1 as const }]),
+  ];
+  const onMessage: MessageHandler = (message, acknowledge) => {
+    if (message.topic === commands && onCommand !== undefined) return onCommand(message, acknowledge);
+    if (message.topic === e2eCrlTopic) onLists?.(message.payload);
+    acknowledge();
+  };
   return {
-    subscriptions: [{ filter: deviceTopic(device, 'commands'), qos: 1 as const }],
+    subscriptions,
     onMessage,
-    onSubscribed: ([subscription]: readonly GrantedSubscription[]) =>
-      log.info({ granted: subscription?.granted }, 'commands.subscribed'),
+    onSubscribed: (granted: readonly GrantedSubscription[]) => {
+      const found = granted.find(({ filter }) => filter === commands);
+      if (found !== undefined) log.info({ granted: found.granted }, 'commands.subscribed');
+    },
   };
 }

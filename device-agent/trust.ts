@@ -4,7 +4,8 @@ import type { Originator } from '../cms/originator.ts';
 import { isServiceName, isWithin } from '../domain/namespace.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
-import { loadTrustedCertificate } from '../pki/trusted-file.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
+import { loadTrustedIdentity } from '../pki/trusted-file.ts';
 
 /**
  * Reads the ENC certificates that snapshots are sealed for.
@@ -17,14 +18,15 @@ export function loadRecipients(
   own: Certificate,
   roots: readonly Certificate[],
   nowMs: number,
-): Certificate[] {
+): VerifiedIdentity[] {
   return files.map((file) => {
-    const certificate = loadTrustedCertificate(file, { roots, atMs: nowMs, purpose: 'key-agreement' });
+    const identity = loadTrustedIdentity(file, { roots, atMs: nowMs, purpose: 'key-agreement' });
+    const { certificate } = identity;
     if (certificate.curve !== own.curve) {
       const curves = `${certificate.curve ?? 'an unknown curve'}, the device's on ${own.curve ?? 'another'}`;
       throw new PkiError('pki.unsupported_algorithm', `${file}: the recipient's key is on ${curves}`);
     }
-    return certificate;
+    return identity;
   });
 }
 
@@ -40,18 +42,23 @@ export function loadCommandIssuers(
   nowMs: number,
 ): Originator[] {
   return directories.map((directory) => {
-    const trusted = (name: string, purpose: 'signature' | 'key-agreement'): Certificate =>
-      loadTrustedCertificate(path.join(directory, name), { roots, atMs: nowMs, purpose });
+    const trusted = (name: string, purpose: 'signature' | 'key-agreement'): VerifiedIdentity =>
+      loadTrustedIdentity(path.join(directory, name), { roots, atMs: nowMs, purpose });
     const signature = trusted('sig.chain.pem', 'signature');
     const keyAgreement = trusted('enc.chain.pem', 'key-agreement');
     const { commonName } = signature;
-    if (commonName === undefined || commonName !== keyAgreement.commonName) {
+    if (commonName !== keyAgreement.commonName) {
       throw new PkiError(
         'pki.path_discipline',
         `${directory}: the two certificates are of different identities`,
       );
     }
-    return { commonName, signature, keyAgreement };
+    return {
+      commonName,
+      signature: signature.certificate,
+      keyAgreement: keyAgreement.certificate,
+      paths: [signature, keyAgreement],
+    };
   });
 }
 

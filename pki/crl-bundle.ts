@@ -5,7 +5,7 @@ import { crlsFromPem, crlToPem } from './crl.ts';
 import type { Crl } from './crl.ts';
 import { PkiError } from './errors.ts';
 import { requireAuthorityBelow } from './path.ts';
-import type { RevocationIndex } from './revocation.ts';
+import type { IssuedCrl, RevocationIndex } from './revocation.ts';
 
 export interface BundleReport {
   /** Lists that were newer than those held. */
@@ -13,10 +13,8 @@ export interface BundleReport {
   readonly unchanged: number;
 }
 
-export function crlBundleToPem(
-  lists: readonly { readonly authority: Certificate; readonly crl: Crl }[],
-): string {
-  return lists.map(({ authority, crl }) => certificatesToPem([authority]) + crlToPem(crl)).join('');
+export function crlBundleToPem(lists: Iterable<IssuedCrl>): string {
+  return Array.from(lists, ({ authority, crl }) => certificatesToPem([authority]) + crlToPem(crl)).join('');
 }
 
 /**
@@ -32,18 +30,40 @@ export function updateFromBundle(
   pem: string | Uint8Array,
   roots: readonly Certificate[],
 ): BundleReport {
-  const crls = crlsFromPem(pem);
-  const authorities = [...roots, ...certificatesIn(pem)];
-  const bySubject = Map.groupBy(authorities, ({ subjectDer }) => subjectDer.toString('base64'));
   const next = index.copy();
+  const certificates = [...roots, ...certificatesIn(pem)];
+  const report = addLists(next, pem, certificates, (authority) =>
+    requireAuthorityBelow(authority, certificates, roots),
+  );
+  index.replaceWith(next);
+  return report;
+}
+
+/**
+ * Fills an index with what `crlBundleToPem` once wrote of one. The CAs are not looked at again: a list is asked for
+ * in the name of a CA whose own path was verified, so that of any other is of no effect.
+ *
+ * @throws PkiError if it is not whole
+ */
+export function restoreFromBundle(index: RevocationIndex, pem: string | Uint8Array): void {
+  addLists(index, pem, certificatesIn(pem), () => undefined);
+}
+
+function addLists(
+  index: RevocationIndex,
+  pem: string | Uint8Array,
+  authorities: readonly Certificate[],
+  check: (authority: Certificate) => void,
+): BundleReport {
+  const crls = crlsFromPem(pem);
+  const bySubject = Map.groupBy(authorities, ({ subjectDer }) => subjectDer.toString('base64'));
   let updated = 0;
   for (const crl of crls) {
     const authority = issuerOf(crl, bySubject.get(crl.issuerDer.toString('base64')) ?? []);
     if (index.crlOf(authority)?.der.equals(crl.der) === true) continue;
-    requireAuthorityBelow(authority, authorities, roots);
-    if (next.add(crl, authority)) updated += 1;
+    check(authority);
+    if (index.add(crl, authority)) updated += 1;
   }
-  index.replaceWith(next);
   return { updated, unchanged: crls.length - updated };
 }
 

@@ -13,9 +13,15 @@ export interface StalePolicy {
   readonly staleAfterMs?: number;
 }
 
+/** A list beside the CA that issued it. */
+export interface IssuedCrl {
+  readonly authority: Certificate;
+  readonly crl: Crl;
+}
+
 /** Holds the newest list of each CA. Only lists whose signature was verified get in. */
 export class RevocationIndex {
-  readonly #byIssuer = new Map<string, Crl>();
+  readonly #byIssuer = new Map<string, IssuedCrl>();
   readonly #signatures: SignatureRules;
 
   constructor(signatures: SignatureRules = ecdsaSignatures) {
@@ -36,7 +42,7 @@ export class RevocationIndex {
    */
   add(crl: Crl, issuer: Certificate): boolean {
     const key = issuerKey(issuer);
-    const held = this.#byIssuer.get(key);
+    const held = this.#byIssuer.get(key)?.crl;
     if (held?.der.equals(crl.der) === true) return false;
     requireIssuedBy(crl, issuer, this.#signatures);
     if (held !== undefined && crl.number <= held.number) {
@@ -46,13 +52,18 @@ export class RevocationIndex {
         `cannot accept CRL number ${crl.number} of ${name}: number ${held.number} is here`,
       );
     }
-    this.#byIssuer.set(key, crl);
+    this.#byIssuer.set(key, { authority: issuer, crl });
     return true;
   }
 
   /** The newest list of a CA. */
   crlOf(issuer: Certificate): Crl | undefined {
-    return this.#byIssuer.get(issuerKey(issuer));
+    return this.#byIssuer.get(issuerKey(issuer))?.crl;
+  }
+
+  /** Everything that it holds. */
+  lists(): Iterable<IssuedCrl> {
+    return this.#byIssuer.values();
   }
 
   /** Whether and when `issuer` revoked the certificate with that serial number. */
@@ -63,18 +74,26 @@ export class RevocationIndex {
   /** The same lists; adding to the one leaves the other as it is. */
   copy(): RevocationIndex {
     const copy = new RevocationIndex(this.#signatures);
-    for (const [key, crl] of this.#byIssuer) copy.#byIssuer.set(key, crl);
+    for (const [key, list] of this.#byIssuer) copy.#byIssuer.set(key, list);
     return copy;
   }
 
   /** Takes over another index's lists in place of its own, in one step. */
   replaceWith(other: RevocationIndex): void {
     this.#byIssuer.clear();
-    for (const [key, crl] of other.#byIssuer) this.#byIssuer.set(key, crl);
+    for (const [key, list] of other.#byIssuer) this.#byIssuer.set(key, list);
   }
 }
 
+/** A CA is asked for with every envelope and every connect. */
+const issuerKeys = new WeakMap<Certificate, string>();
+
 /** By name and key, for the key identifier is whatever the certificate says, and two CAs may say the same. */
 function issuerKey(issuer: Certificate): string {
-  return `${issuer.subjectDer.toString('base64')} ${issuer.publicPoint?.toString('base64') ?? ''}`;
+  let key = issuerKeys.get(issuer);
+  if (key === undefined) {
+    key = `${issuer.subjectDer.toString('base64')} ${issuer.publicPoint?.toString('base64') ?? ''}`;
+    issuerKeys.set(issuer, key);
+  }
+  return key;
 }

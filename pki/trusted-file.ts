@@ -1,7 +1,7 @@
 /** The certificate of somebody else that a configuration names: a file, verified up to the pinned roots. */
 import type { Certificate } from './certificate.ts';
 import { certificatesFromPem } from './certificate.ts';
-import type { Purpose } from './path.ts';
+import type { Purpose, VerifiedIdentity } from './path.ts';
 import { verifyPath } from './path.ts';
 import { inFile, readTextFile } from './pem-file.ts';
 
@@ -15,9 +15,9 @@ export interface Trust {
  * @param file - PEM: the certificate and its CAs, leaf first
  * @throws PkiError with the file's name: it cannot be read, or its certificate is not to be trusted for that purpose
  */
-export function loadTrustedCertificate(file: string, trust: Trust): Certificate {
+export function loadTrustedIdentity(file: string, trust: Trust): VerifiedIdentity {
   return inFile(file, () => {
     const chain = certificatesFromPem(readTextFile(file));
-    return verifyPath({ chain, ...trust }).certificate;
+    return verifyPath({ chain, ...trust });
   });
 }

@@ -17,6 +17,7 @@ const statuses: Readonly<Record<ApiErrorCode | CommandServiceErrorCode | Databas
   'api.rate_limited': 429,
   'api.unavailable': 503,
   'command.unknown_device': 409,
+  'command.revoked_device': 409,
   'command.unsealable': 409,
   'database.conflict': 409,
   'database.unavailable': 503,

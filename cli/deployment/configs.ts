@@ -201,6 +201,8 @@ identity: ./identities/${snapshotServiceName}
 commandIdentity: ./identities/${commandServiceName}
 # sqlite:./file, or mysql://user:password@host:port/database for MySQL and MariaDB.
 database: ${vendor.database}
+# What it keeps beside the database: the revocation lists.
+data: ./data/backend
 http:
   # The dashboard. Put it behind a TLS-terminating proxy before you open it to a network.
   listen: ${vendor.http}

@@ -20,7 +20,8 @@ const device = devicePath('ms-acc-1/acc-1/dev-1');
 const other = devicePath('ms-acc-1/acc-1/dev-2');
 const service = 'vendor-snapshot-service';
 const topic = `${device}/snapshots`;
-const signingTimeMs = Date.UTC(2026, 0, 1);
+/** Within the validity of certificates that are issued for the test. */
+const signingTimeMs = Math.floor(Date.now() / 1000) * 1000;
 
 interface Bench {
   readonly site: Site;
@@ -71,6 +72,7 @@ interface SealAs {
   readonly originator?: string;
   readonly topic?: string;
   readonly contentType?: ContentType;
+  readonly signingTimeMs?: number;
 }
 
 function sealed({ site }: Bench, how: SealAs = {}): Buffer {
@@ -87,7 +89,7 @@ function sealed({ site }: Bench, how: SealAs = {}): Buffer {
       sequence: how.sequence ?? 1,
       previousDigest: how.previousDigest,
       contentType: how.contentType ?? 'senml+cbor',
-      signingTimeMs,
+      signingTimeMs: how.signingTimeMs ?? signingTimeMs,
     },
   ).envelope;
 }
@@ -181,6 +183,8 @@ for (const [what, reason, how, settings] of [
   ['that we cannot read', 'cms.not_a_recipient', { recipients: [service] }, {}],
   ['sealed for another topic', 'cms.wrong_topic', { topic: `${other}/snapshots` }, {}],
   ['of another content', 'audit.foreign_content', { contentType: 'octets' }, {}],
+  ['signed before its certificate was valid', 'pki.not_yet_valid', { signingTimeMs: Date.UTC(2020, 0) }, {}],
+  ['signed after its certificate expired', 'pki.expired', { signingTimeMs: Date.UTC(2049, 0) }, {}],
   ['of nobody known', 'cms.untrusted_originator', { originator: other }, { certificatesWaitSeconds: 0 }],
 ] as const) {
   test(`auditor: an envelope ${what} is an entry with a reason, and an alarm`, async (context) => {

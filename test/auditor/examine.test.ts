@@ -6,9 +6,10 @@ import type { Opener } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
-import { contextOf, makeIdentity } from '../cms/identities.ts';
+import { authority, contextOf, makeIdentity } from '../cms/identities.ts';
+import { freshLists } from '../pki/lists.ts';
 
-test('examine: a recipient of a kind that nobody here knows is foreign', () => {
+test('examine: a recipient of a kind that nobody here knows is foreign', (context) => {
   const [device, auditor] = [makeIdentity('ms-acc-1/acc-1/dev-1'), makeIdentity('ms-acc-1')];
   const { certificate } = auditor.recipient;
   const path = parseDevicePath('ms-acc-1/acc-1/dev-1');
@@ -16,7 +17,12 @@ test('examine: a recipient of a kind that nobody here knows is foreign', () => {
   const { envelope } = createSealer(device.sealKeys).seal(Buffer.from('[]'), [certificate], contextOf());
   const opener = createOpener({
     recipient: auditor.recipient,
-    originators: originatorsOf([device.originator]),
+    originators: originatorsOf([
+      {
+        ...device.originator,
+        paths: [{ chain: [device.originator.keyAgreement], root: authority.certificate }],
+      },
+    ]),
   });
   const alarmOf = (used: Opener) =>
     examine(
@@ -25,9 +31,16 @@ test('examine: a recipient of a kind that nobody here knows is foreign', () => {
         topicName: 'snapshots',
         topic: contextOf().topic,
         envelope,
-        receivedMs: 0,
+        receivedMs: contextOf().signingTimeMs,
       },
-      { opener: used, recipients: [certificate], digestsOf: () => [] },
+      {
+        opener: used,
+        recipients: [
+          { commonName: 'ms-acc-1', certificate, chain: [certificate], root: authority.certificate },
+        ],
+        lists: freshLists(context, [authority.certificate]).lists,
+        digestsOf: () => [],
+      },
     ).alarm;
   assert.equal(alarmOf(opener)?.reason, 'senml.malformed'); // whoever can read it is known
   const withOthers: Opener = {

@@ -3,20 +3,24 @@ import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
 import { createDecryptor } from '../../backend/decryptor.ts';
-import { DeviceDirectory } from '../../backend/directory.ts';
 import { Feed } from '../../backend/feed.ts';
 import { Ingest } from '../../backend/ingest.ts';
 import { createMeasures } from '../../backend/measures.ts';
 import type { BackendMeasures } from '../../backend/measures.ts';
+import { restoreOriginators } from '../../backend/published-chains.ts';
 import { Subscriber } from '../../backend/subscriber.ts';
 import { createOpener } from '../../cms/open.ts';
+import { OriginatorDirectory } from '../../cms/originator-directory.ts';
 import type { Database } from '../../database/connect.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
 import { readLatest } from '../../database/latest.ts';
 import { migrate } from '../../database/migrate.ts';
 import { countSnapshots } from '../../database/totals.ts';
+import { decodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
+import { RevocationLists } from '../../pki/revocation-lists.ts';
+import type { StalePolicy } from '../../pki/revocation.ts';
 import { createMetrics } from '../../runtime/observe.ts';
 import { Device, devicePath, RecordedLog, snapshotService, Vendor } from './vendor.ts';
 import type { Sealed } from './vendor.ts';
@@ -24,7 +28,8 @@ import type { Sealed } from './vendor.ts';
 interface Bench {
   readonly vendor: Vendor;
   readonly database: Database;
-  readonly directory: DeviceDirectory;
+  readonly directory: OriginatorDirectory;
+  readonly lists: RevocationLists;
   readonly ingest: Ingest;
   readonly subscriber: Subscriber;
   readonly measures: BackendMeasures;
@@ -32,21 +37,36 @@ interface Bench {
 }
 
 /** The backend without broker and pages. */
-async function bench(context: TestContext, options: { readonly queueMax?: number } = {}): Promise<Bench> {
+async function bench(
+  context: TestContext,
+  {
+    stalePolicy = { action: 'warn' },
+    ...options
+  }: { readonly queueMax?: number; readonly stalePolicy?: StalePolicy } = {},
+): Promise<Bench> {
   const vendor = new Vendor(context);
   await vendor.issue(snapshotService);
   const own = vendor.identity(snapshotService);
   const database = await connectDatabase('sqlite::memory:');
   context.after(() => database.close());
   await migrate(database);
-  const directory = new DeviceDirectory(own.roots);
-  const measures = createMeasures(createMetrics());
+  const directory = new OriginatorDirectory(own.roots);
+  const metrics = createMetrics();
+  const measures = createMeasures(metrics);
   const recorded = new RecordedLog();
   const { log } = recorded;
+  const lists = new RevocationLists({
+    directory: `${vendor.folder}/backend`,
+    roots: own.roots,
+    stalePolicy,
+    metrics,
+    log,
+  });
   const clock = Date.now;
   const subscriber: Subscriber = new Subscriber({
     database,
     directory,
+    lists,
     ingest: () => ingest,
     measures,
     clock,
@@ -54,17 +74,17 @@ async function bench(context: TestContext, options: { readonly queueMax?: number
   });
   const ingest = new Ingest({
     database,
-    decrypt: createDecryptor([createOpener({ recipient: own.keyAgreement, originators: directory })]),
+    decrypt: createDecryptor([createOpener({ recipient: own.keyAgreement, originators: directory })], lists),
     measures,
     feed: new Feed(),
     clock,
     log,
-    certificateGeneration: () => directory.generation,
-    onMissedCertificates: (path) => void subscriber.retry(path),
+    trustGeneration: () => directory.generation + lists.generation,
+    onMissedTrust: (path) => void subscriber.retry(path),
     ...options,
   });
   context.after(() => ingest.stop());
-  return { vendor, database, directory, ingest, subscriber, measures, recorded };
+  return { vendor, database, directory, lists, ingest, subscriber, measures, recorded };
 }
 
 function receive({ subscriber }: Bench, topic: string, payload: Uint8Array): Promise<void> {
@@ -75,6 +95,8 @@ function receive({ subscriber }: Bench, topic: string, payload: Uint8Array): Pro
       qos: 1,
       retain: false,
       duplicate: false,
+      properties: Buffer.alloc(0),
+      expirySeconds: undefined,
     } as const;
     subscriber.receive(message, acknowledge);
   });
@@ -176,7 +198,7 @@ test('Ingest: what came before its certificates is stored when they come', async
   assert.deepEqual(await countSnapshots(on.database, ''), { stored: 3, duplicated: 0 });
 });
 
-test('DeviceDirectory: believes only what its own device published, below the pinned root', async (context) => {
+test('Subscriber: believes only what its own device published, below the pinned root', async (context) => {
   const on = await bench(context);
   const device = await on.vendor.device(name);
   const elsewhere = new Vendor(context);
@@ -195,17 +217,20 @@ test('DeviceDirectory: believes only what its own device published, below the pi
     'pki.untrusted',
   ]);
   await receive(on, topic, device.certificates);
-  assert.ok(on.directory.keyAgreementOf(name)?.der.equals(device.identity.keyAgreement.certificate.der));
+  assert.ok(
+    on.directory.newestOf(name)?.keyAgreement.der.equals(device.identity.keyAgreement.certificate.der),
+  );
 
-  const restored = new DeviceDirectory(on.vendor.identity(snapshotService).roots);
+  const restored = new OriginatorDirectory(on.vendor.identity(snapshotService).roots);
   const kept = await on.database.kysely.selectFrom('certificate').select(['kind', 'chain']).execute();
-  restored.restore(
+  restoreOriginators(
+    restored,
     kept.map((row) => ({ ...row, path: name })),
     Date.now(),
     on.recorded.log,
   );
-  assert.ok(restored.keyAgreementOf(name)?.der.equals(device.identity.keyAgreement.certificate.der));
-  assert.equal(restored.publish(name, device.certificates, Date.now()), undefined);
+  assert.ok(restored.newestOf(name)?.keyAgreement.der.equals(device.identity.keyAgreement.certificate.der));
+  assert.equal(restored.publish(name, decodeDeviceCertificates(device.certificates), Date.now()), false);
 });
 
 test('Ingest: a renewed certificate opens new envelopes, and the former one those on their way', async (context) => {
@@ -218,7 +243,9 @@ test('Ingest: a renewed certificate opens new envelopes, and the former one thos
   await publish(on, renewed.snapshot(2));
   await publish(on, late);
   assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
-  assert.ok(on.directory.keyAgreementOf(name)?.der.equals(renewed.identity.keyAgreement.certificate.der));
+  assert.ok(
+    on.directory.newestOf(name)?.keyAgreement.der.equals(renewed.identity.keyAgreement.certificate.der),
+  );
 });
 
 test('Ingest: while the database is full nothing is acknowledged, and nothing is missing afterwards', async (context) => {

@@ -18,7 +18,8 @@ import { encodeSenmlCbor } from '../../domain/senml.ts';
 import type { Reading } from '../../domain/snapshot.ts';
 import { deviceTopic } from '../../domain/topic.ts';
 import { openLink } from '../../mqtt/link.ts';
-import type { Link, LinkSubscription } from '../../mqtt/link.ts';
+import type { LinkSubscription } from '../../mqtt/client-packets.ts';
+import type { Link } from '../../mqtt/link.ts';
 import type { MessageHandler } from '../../mqtt/inbox.ts';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import type { Authority } from '../../pki/authority/authority.ts';
@@ -106,6 +107,7 @@ export class Vendor {
       identity: path.join(this.folder, 'identities', snapshotService),
       commandIdentity: path.join(this.folder, 'identities', commandService),
       database: `sqlite:${path.join(this.folder, 'plombe.db')}`,
+      data: path.join(this.folder, 'backend-data'),
       http: { listen: '127.0.0.1:0' },
       ...settings,
     });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createAuthority } from '../../pki/authority/authority.ts';
-import { loadTrustedCertificate } from '../../pki/trusted-file.ts';
+import { loadTrustedIdentity } from '../../pki/trusted-file.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'plombe-trusted-'));
 after(() => rmSync(base, { recursive: true, force: true }));
@@ -18,17 +18,17 @@ const { directory } = await authority.issue({
 const file = join(directory, 'enc.chain.pem');
 const trust = { roots: [authority.roots.e2e], atMs, purpose: 'key-agreement' } as const;
 
-test('loadTrustedCertificate: the leaf of a chain that leads to a pinned root', () => {
-  assert.equal(loadTrustedCertificate(file, trust).commonName, 'vendor-snapshot-service');
+test('loadTrustedIdentity: the leaf of a chain that leads to a pinned root', () => {
+  assert.equal(loadTrustedIdentity(file, trust).commonName, 'vendor-snapshot-service');
 });
 
-test('loadTrustedCertificate: every refusal names the file', () => {
+test('loadTrustedIdentity: every refusal names the file', () => {
   const nonsense = join(base, 'nonsense.pem');
   writeFileSync(nonsense, 'nonsense');
   const missing = join(base, 'none.pem');
   const refused = (name: string, code: string, over: object = {}): void =>
     assert.throws(
-      () => loadTrustedCertificate(name, { ...trust, ...over }),
+      () => loadTrustedIdentity(name, { ...trust, ...over }),
       (error: Error & { code?: string }) => error.code === code && error.message.startsWith(`${name}: `),
     );
   refused(file, 'pki.untrusted', { roots: [other.roots.e2e] });

@@ -1,0 +1,41 @@
+/** Whether the certificates behind an envelope were in force: valid when it was signed, and not revoked by its arrival. */
+import { PkiError } from '../pki/errors.ts';
+import type { RevocationLists } from '../pki/revocation-lists.ts';
+import type { OpenedEnvelope } from './open.ts';
+import type { Originator } from './originator.ts';
+
+/**
+ * @param receivedMs - when the envelope reached this reader
+ * @throws PkiError `pki.not_yet_valid`, `pki.expired`, `pki.revoked`, `pki.stale_crl`
+ */
+export function requireInForce(
+  { originator, signers, signingTimeMs }: Pick<OpenedEnvelope, 'originator' | 'signers' | 'signingTimeMs'>,
+  receivedMs: number,
+  lists: RevocationLists,
+): void {
+  // It was verified when it was published; what counts now is that it was valid when this was signed.
+  const { notBeforeMs, notAfterMs } = signers[0]?.certificate ?? originator.keyAgreement;
+  if (signingTimeMs === undefined || signingTimeMs < notBeforeMs) {
+    throw new PkiError('pki.not_yet_valid', 'it was signed before its certificate became valid');
+  }
+  if (signingTimeMs > notAfterMs) {
+    throw new PkiError('pki.expired', 'it was signed after its certificate expired');
+  }
+  requireUnrevoked(originator, receivedMs, lists);
+}
+
+/**
+ * Both certificates, up to the root: of a stolen device both keys are stolen.
+ *
+ * @param atMs - the time of receipt, by our own clock. Whoever has a stolen key writes any signing time, so what arrives
+ *   from the date of the revocation on is refused, also if it may have been made before.
+ * @throws PkiError `pki.revoked`, `pki.stale_crl`
+ */
+export function requireUnrevoked(
+  { commonName, paths }: Originator,
+  atMs: number,
+  lists: RevocationLists,
+): void {
+  if (paths === undefined) throw new TypeError(`it was not kept how ${commonName} was verified`);
+  for (const path of paths) lists.requireUnrevoked(path, atMs);
+}
