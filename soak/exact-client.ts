@@ -3,17 +3,15 @@
  * every exchange outlives its connections, so whatever is lost or comes twice is the broker's doing.
  */
 import { connect } from 'node:tls';
-import type { TLSSocket } from 'node:tls';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import mqttPacket from 'mqtt-packet';
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 
 export interface ExactClientOptions {
   readonly port: number;
-  /** PEM: of the client, and of whom it trusts. */
-  readonly key: string;
-  readonly cert: string;
-  readonly ca: string;
+  /** Who it is, and whom it trusts. */
+  readonly tls: ConnectionOptions;
   readonly clientId: string;
   /** Subscribed to when the session begins, at this QoS. */
   readonly filters?: readonly string[];
@@ -70,8 +68,8 @@ export class ExactClient {
 
   /** Resolves once the session stands, and what was open goes on. */
   async open(port = this.#options.port): Promise<void> {
-    const { key, cert, ca, clientId } = this.#options;
-    const socket = connect({ host: '127.0.0.1', port, key, cert, ca });
+    const { tls, clientId } = this.#options;
+    const socket = connect({ host: '127.0.0.1', port, ...tls });
     this.#socket = socket;
     this.#isMute = false;
     socket.setNoDelay(true);

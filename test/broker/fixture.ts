@@ -108,6 +108,12 @@ export class Site {
     return loadTlsIdentity(await this.identity(commonName));
   }
 
+  /** PEM, as Node's TLS takes it. */
+  async credentials(commonName: string): Promise<{ key: string; cert: string; ca: string }> {
+    const { privateKeyPem, chainPem, rootsPem } = await this.tls(commonName);
+    return { key: privateKeyPem, cert: chainPem, ca: rootsPem };
+  }
+
   async config(settings: Readonly<Record<string, unknown>> = {}): Promise<BrokerConfig> {
     return parseConfig({
       name: 'test',
@@ -161,14 +167,11 @@ export class Site {
   }
 
   async options({ port }: { readonly port: number }, commonName: string): Promise<IClientOptions> {
-    const { privateKeyPem, chainPem, rootsPem } = await this.tls(commonName);
     return {
+      ...(await this.credentials(commonName)),
       protocol: 'mqtts',
       host: '127.0.0.1',
       port,
-      key: privateKeyPem,
-      cert: chainPem,
-      ca: rootsPem,
       reconnectPeriod: 0,
       protocolVersion: 4,
     };
@@ -179,8 +182,7 @@ export class Site {
     commonName: string,
     version: 4 | 5 = 4,
   ): Promise<RawClient> {
-    const { privateKeyPem, chainPem, rootsPem } = await this.tls(commonName);
-    return this.rawConnectWith(port, { key: privateKeyPem, cert: chainPem, ca: rootsPem }, version);
+    return this.rawConnectWith(port, await this.credentials(commonName), version);
   }
 
   async rawConnectWith(port: number, options: ConnectionOptions, version: 4 | 5 = 4): Promise<RawClient> {

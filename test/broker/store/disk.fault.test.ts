@@ -28,8 +28,8 @@ async function client(
   identity: string,
   options: Partial<ExactClientOptions> & { port: number },
 ): Promise<ExactClient> {
-  const { privateKeyPem: key, chainPem: cert, rootsPem: ca } = await site.tls(identity);
-  return new ExactClient({ key, cert, ca, clientId: 'c', qos: 2, ...options });
+  const tls = await site.credentials(identity);
+  return new ExactClient({ tls, clientId: 'c', qos: 2, ...options });
 }
 
 /** A session that has everything of the device, and what it has got. */

@@ -121,13 +121,11 @@ for (const [index, death] of deaths.entries()) {
       identity: string,
       more: Partial<ExactClientOptions>,
     ): Promise<ExactClient> => {
-      const { privateKeyPem: key, chainPem: cert, rootsPem: ca } = await site.tls(identity);
+      const tls = await site.credentials(identity);
       const spy = watch(death, current);
       return new ExactClient({
         port: current.port,
-        key,
-        cert,
-        ca,
+        tls,
         clientId: `${of} ${index}`,
         qos,
         ...more,
