@@ -33,7 +33,7 @@ export function chainVerifier({ clock, onRefused, ...question }: ChainSettings):
 }
 
 /** Puts certificates in the order that the verifier takes: the leaf, and each one's issuer after it. */
-function chainAbove(leaf: Certificate, pool: readonly Certificate[]): readonly Certificate[] {
+export function chainAbove(leaf: Certificate, pool: readonly Certificate[]): readonly Certificate[] {
   const chain = [leaf];
   for (let last = leaf; chain.length < chainLengthMax;) {
     const issuer = pool.find((candidate) => isIssuer(candidate, last));

@@ -68,12 +68,12 @@ export function writeContentInfo(contentType: Buffer, content: Buffer): Buffer {
 }
 
 /** Runs a reader; what it finds wrong with the bytes becomes `cms.malformed`. */
-export function strictly<Result>(read: () => Result): Result {
+export function strictly<Result>(read: () => Result, what = 'an envelope'): Result {
   try {
     return read();
   } catch (cause) {
     if (!(cause instanceof DerFault)) throw cause;
-    throw new CmsError('cms.malformed', `not an envelope: ${cause.message}`, { cause });
+    throw new CmsError('cms.malformed', `not ${what}: ${cause.message}`, { cause });
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * SignedData (RFC 5652 §5) around one AuthEnvelopedData.
+ * SignedData (RFC 5652 §5) around one AuthEnvelopedData, or around content that is signed and not sealed.
  *
  *     SignedData ::= SEQUENCE {
- *       version CMSVersion,  -- 3, because the content is not id-data
+ *       version CMSVersion,  -- 3, because the content is not id-data, or the signers are named by key identifiers
  *       digestAlgorithms SET OF AlgorithmIdentifier,
  *       encapContentInfo SEQUENCE { eContentType OBJECT IDENTIFIER, eContent [0] EXPLICIT OCTET STRING },
  *       certificates [0] IMPLICIT CertificateSet OPTIONAL,
@@ -16,13 +16,13 @@ import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
 import { compareEncodings, derAlgorithm, derExplicit, derOid, derSetOf } from './der-writer.ts';
 import { CmsError } from './errors.ts';
 import { signersMax } from './limits.ts';
-import { oids } from './oid.ts';
+import { oidName, oids } from './oid.ts';
 import type { ShellReader } from './shell.ts';
 import { readHashAlgorithm, readSignerInfo } from './signer-info.ts';
 import type { SignerInfo, WrittenSignerInfo } from './signer-info.ts';
 
 export interface SignedData {
-  /** The octets that are signed: an encoded AuthEnvelopedData. */
+  /** The octets that are signed, such as an encoded AuthEnvelopedData. */
   readonly content: Buffer;
   /** DER, unverified: anybody on the way may have put them in. */
   readonly certificates: readonly Buffer[];
@@ -34,8 +34,11 @@ const contentTag = 0xa0;
 const certificatesTag = 0xa0;
 const crlsTag = 0xa1;
 
-/** @param shell - stands before the SEQUENCE, and after it afterwards */
-export function readSignedData(shell: ShellReader): SignedData {
+/**
+ * @param shell - stands before the SEQUENCE, and after it afterwards
+ * @param wantedType - which content it must have
+ */
+export function readSignedData(shell: ShellReader, wantedType = oids.authEnvelopedData): SignedData {
   const what = 'SignedData';
   shell.enter(derTag.sequence, what);
   const found = readSmallInteger(shell.take(derTag.integer, 'version'), 'version');
@@ -43,8 +46,8 @@ export function readSignedData(shell: ShellReader): SignedData {
   const digestAlgorithms = shell.take(derTag.set, 'digest algorithms');
   shell.enter(derTag.sequence, 'encapsulated content');
   const contentType = shell.take(derTag.objectIdentifier, 'content type').content;
-  if (!contentType.equals(oids.authEnvelopedData)) {
-    throw new CmsError('cms.unsupported', 'signed content that is not an AuthEnvelopedData');
+  if (!contentType.equals(wantedType)) {
+    throw new CmsError('cms.unsupported', `signed content that is not ${oidName(wantedType)}`);
   }
   shell.enter(contentTag, 'encapsulated content');
   const content = shell.octets(derTag.octetString, 'encapsulated content');
@@ -52,7 +55,7 @@ export function readSignedData(shell: ShellReader): SignedData {
   shell.leave('encapsulated content');
   const certificates = shell.takeOptional(certificatesTag, 'certificates');
   shell.takeOptional(crlsTag, 'revocation lists'); // they reach us by their own topic
-  const signers = readSigners(shell);
+  const signers = readSigners(shell, wantedType);
   shell.leave(what);
   requireAnnounced(digestAlgorithms, signers);
   return {
@@ -64,12 +67,13 @@ export function readSignedData(shell: ShellReader): SignedData {
 
 export function writeSignedData(
   data: Pick<SignedData, 'content' | 'certificates'> & { readonly signers: readonly WrittenSignerInfo[] },
+  contentType = oids.authEnvelopedData,
 ): Buffer {
   const digests = new Map(data.signers.map(({ hashOid }) => [hashOid.toString('latin1'), hashOid]));
   return derSequence(
     derInteger(version),
     derSetOf([...digests.values()].map((oid) => derAlgorithm(oid))),
-    derSequence(derOid(oids.authEnvelopedData), derExplicit(0, derOctetString(data.content))),
+    derSequence(derOid(contentType), derExplicit(0, derOctetString(data.content))),
     ...(data.certificates.length === 0
       ? []
       : [derExplicit(0, ...data.certificates.toSorted(compareEncodings))]),
@@ -77,11 +81,11 @@ export function writeSignedData(
   );
 }
 
-function readSigners(shell: ShellReader): readonly SignerInfo[] {
+function readSigners(shell: ShellReader, contentType: Buffer): readonly SignerInfo[] {
   const signers: SignerInfo[] = [];
   shell.enter(derTag.set, 'signers');
   while (shell.nextTag !== undefined) {
-    signers.push(readSignerInfo(shell.take(derTag.sequence, 'signer')));
+    signers.push(readSignerInfo(shell.take(derTag.sequence, 'signer'), contentType));
     if (signers.length > signersMax) throw new DerFault(`signers: more than ${signersMax}`);
   }
   shell.leave('signers');

@@ -75,7 +75,9 @@ const signatureBytesMax = 144;
 
 // The same in every signature of ours.
 const versionByKeyIdentifier = derInteger(3);
-const sealedContentAttribute = contentTypeAttribute(oids.authEnvelopedData);
+const contentTypeAttributes: ReadonlyMap<Buffer, Buffer> = new Map(
+  [oids.authEnvelopedData, oids.data].map((type) => [type, contentTypeAttribute(type)]),
+);
 
 /** @throws CmsError `cms.unsupported` if the certificate is not for signatures, or the key is not its key */
 export function checkSignatureKey({ key, certificate }: SignatureKey): void {
@@ -88,7 +90,8 @@ export function checkSignatureKey({ key, certificate }: SignatureKey): void {
   }
 }
 
-export function readSignerInfo(found: DerElement): SignerInfo {
+/** @param contentType - of what is signed; the signed attributes must name it */
+export function readSignerInfo(found: DerElement, contentType: Buffer): SignerInfo {
   const what = 'signer';
   const fields = found.inside();
   const version = readSmallInteger(fields.take(derTag.integer, what), what);
@@ -97,7 +100,7 @@ export function readSignerInfo(found: DerElement): SignerInfo {
   if (version !== (identifier.kind === 'keyIdentifier' ? 3 : 1))
     throw new DerFault(`${what}: version ${version}`);
   const hashOid = readHashAlgorithm(fields.take(derTag.sequence, 'digest algorithm'), 'digest algorithm');
-  // RFC 5652 §5.3: they must be there, because the content is not id-data.
+  // RFC 5652 §5.3: they must be there if the content is not id-data; if it is, we want them all the same.
   const attributes = readAttributes(
     fields.take(signedAttributesTag, 'signed attributes'),
     'signed attributes',
@@ -125,7 +128,7 @@ export function readSignerInfo(found: DerElement): SignerInfo {
     identifier,
     hash: algorithm.hash,
     hashOid,
-    ...readRequired(attributes),
+    ...readRequired(attributes, contentType),
     attributes,
     signature,
     der: found.der,
@@ -133,21 +136,23 @@ export function readSignerInfo(found: DerElement): SignerInfo {
 }
 
 /**
- * @param content - the octets to sign: an encoded AuthEnvelopedData
+ * @param content - the octets to sign
  * @param signer - checked by `checkSignatureKey`
  * @param signingTimeMs - undefined for the originator, whose time is in the content
  * @param sha256 - of the content, if it is known
+ * @param contentType - of the content
  */
 export function makeSignerInfo(
   content: Uint8Array,
   signer: SignatureKey,
   signingTimeMs: number | undefined,
   sha256?: Buffer,
+  contentType = oids.authEnvelopedData,
 ): WrittenSignerInfo {
   const suite = suiteOf(signer.certificate.curve);
   const messageDigest = digestBy(suite.hash, content, sha256);
   const attributes = derSetOf([
-    sealedContentAttribute,
+    contentTypeAttributes.get(contentType) ?? contentTypeAttribute(contentType),
     attribute(oids.messageDigest, derOctetString(messageDigest)),
     ...(signingTimeMs === undefined ? [] : [signingTimeAttribute(signingTimeMs)]),
   ]);
@@ -189,10 +194,13 @@ function maySign(certificate: Certificate): boolean {
   return certificate.keyUsage === undefined || certificate.keyUsage.has('digitalSignature');
 }
 
-function readRequired(attributes: Attributes): Pick<SignerInfo, 'messageDigest' | 'signingTimeMs'> {
+function readRequired(
+  attributes: Attributes,
+  contentType: Buffer,
+): Pick<SignerInfo, 'messageDigest' | 'signingTimeMs'> {
   // RFC 5652 §11.1, §11.2: both are mandatory.
   const digest = singleValue(attributes, oids.messageDigest, 'message digest');
-  if (!checkContentType(attributes, oids.authEnvelopedData) || digest === undefined) {
+  if (!checkContentType(attributes, contentType) || digest === undefined) {
     throw new DerFault('signed attributes: no content type or no message digest');
   }
   return {
