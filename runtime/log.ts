@@ -36,8 +36,9 @@ export function createLog(program: string, level: LogLevel = 'info', destination
     },
     destination ?? pino.destination({ fd: 1, sync: true }),
   );
-  log.on('level-change', (next) => {
-    for (const child of children) child.level = next;
+  // Children say so too, with the same emitter.
+  log.on('level-change', (next, _value, _before, _valueBefore, changed) => {
+    if (changed === log) for (const child of children) child.level = next;
   });
   return log;
 }
