@@ -1,8 +1,10 @@
-/** The loop: change an input that reached something, call a target with it, keep it if it reached something new. */
+/** Messages, certificates and lists: what a reader of them is called with, and what is to hold of each call. */
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { BlockCoverage } from './coverage.ts';
 import { Generator } from './generator.ts';
+import type { Progress, Subject } from './loop.ts';
+import { fuzzLoop } from './loop.ts';
 import { mutated } from './mutate.ts';
 import type { resigned } from './resign.ts';
 import { kinds } from './target-names.ts';
@@ -15,22 +17,12 @@ const inputMsMax = 50;
 const inputMemoryMax = 16 * 1024 * 1024;
 /** A slow or a large one counts if it is so every time. */
 const repetitions = 3;
-/** How many inputs share a look at the coverage. */
-const batchMax = 64;
-const findingsMax = 20;
 
 export interface Finding {
   readonly target: TargetName;
   readonly reader: string;
   readonly why: string;
   readonly input: Buffer;
-}
-
-export interface Progress {
-  readonly executions: number;
-  readonly corpus: number;
-  readonly blocks: { readonly reached: number; readonly known: number };
-  readonly findings: readonly Finding[];
 }
 
 export interface FuzzOptions {
@@ -64,7 +56,11 @@ export async function fuzz(options: FuzzOptions): Promise<Progress> {
   const coverage = new BlockCoverage(['cms', 'pki']);
   coverage.start();
   try {
-    return new Run(options, coverage, await loadCode()).run();
+    return fuzzLoop(new Messages(options, await loadCode()), coverage, {
+      isDone: options.isDone,
+      onFound: ({ trial: { target, reader, input }, why }) =>
+        options.onFinding?.({ target, reader: reader.name, why, input }),
+    });
   } finally {
     coverage.stop();
   }
@@ -93,25 +89,22 @@ async function loadCode(): Promise<Code> {
   return { world, targets: targetsIn(world), resigned };
 }
 
-class Run {
-  readonly #options: FuzzOptions;
-  readonly #coverage: BlockCoverage;
+class Messages implements Subject<Trial> {
+  readonly seeds: readonly Trial[];
+  readonly #targets: readonly TargetName[];
   readonly #code: Code;
   readonly #generator: Generator;
   readonly #corpus: Readonly<Record<'envelope' | 'certificate' | 'crl', Entry[]>>;
   readonly #donors: Readonly<Record<'envelope' | 'certificate' | 'crl', readonly Buffer[]>>;
-  readonly #findings: Finding[] = [];
-  #executions = 0;
 
-  constructor(options: FuzzOptions, coverage: BlockCoverage, code: Code) {
-    const { envelopes, certificates, crls } = code.world;
-    this.#options = options;
-    this.#coverage = coverage;
+  constructor({ targets, seed }: FuzzOptions, code: Code) {
+    const { envelopes, certificates, crls, readers } = code.world;
+    this.#targets = targets;
     this.#code = code;
-    this.#generator = new Generator(options.seed);
+    this.#generator = new Generator(seed);
     const plain = (octets: Buffer): Entry => ({ octets, readers: [] });
     this.#corpus = {
-      envelope: envelopes.map(({ octets, readers }) => ({ octets, readers })),
+      envelope: envelopes.map(({ octets, readers: addressed }) => ({ octets, readers: addressed })),
       certificate: certificates.map(plain),
       crl: crls.map(plain),
     };
@@ -120,36 +113,27 @@ class Run {
       certificate: certificates,
       crl: [...crls, ...certificates],
     };
+    this.seeds = targets.flatMap((target) =>
+      this.#corpus[kinds[target]].flatMap((parent) =>
+        (parent.readers.length > 0 ? parent.readers : readers.slice(0, 1)).map((reader) => ({
+          target,
+          reader,
+          input: parent.octets,
+          parent,
+        })),
+      ),
+    );
   }
 
-  run(): Progress {
-    this.#runSeeds();
-    this.#coverage.grew();
-    while (!this.#options.isDone(this.#progress()) && this.#findings.length < findingsMax) {
-      const batch = Array.from({ length: batchMax }, () => this.#nextTrial());
-      for (const trial of batch) this.#execute(trial);
-      if (this.#coverage.grew()) this.#keepThoseThatGrow(batch);
-    }
-    return this.#progress();
+  get corpusSize(): number {
+    const { envelope, certificate, crl } = this.#corpus;
+    return envelope.length + certificate.length + crl.length;
   }
 
-  /** Also makes what is compiled or cached at first use, so that no input is charged with it. */
-  #runSeeds(): void {
-    for (const target of this.#options.targets) {
-      for (const parent of this.#corpus[kinds[target]]) {
-        for (const reader of parent.readers.length > 0
-          ? parent.readers
-          : this.#code.world.readers.slice(0, 1)) {
-          this.#execute({ target, reader, input: parent.octets, parent });
-        }
-      }
-    }
-  }
-
-  #nextTrial(): Trial {
+  next(): Trial {
     const generator = this.#generator;
     const { world, resigned } = this.#code;
-    const target = generator.pick(this.#options.targets);
+    const target = generator.pick(this.#targets);
     const kind = kinds[target];
     const entries = this.#corpus[kind];
     // What was found last is the least explored.
@@ -165,38 +149,16 @@ class Run {
     return { target, reader, input: again ?? mutated(parent.octets, donors, generator), parent };
   }
 
-  #execute(trial: Trial): void {
-    this.#executions += 1;
-    const why = faultOf(this.#code.targets[trial.target], trial);
-    if (why === undefined) return;
-    const finding: Finding = { target: trial.target, reader: trial.reader.name, why, input: trial.input };
-    this.#findings.push(finding);
-    this.#options.onFinding?.(finding);
+  faultOf(trial: Trial): string | undefined {
+    return faultOf(this.#code.targets[trial.target], trial);
   }
 
-  /** Finds out by halves which inputs of a batch it was; what several reach is the first one's. */
-  #keepThoseThatGrow(trials: readonly Trial[]): void {
-    const [first] = trials;
-    if (trials.length === 1 && first !== undefined) {
-      this.#corpus[kinds[first.target]].push({ octets: first.input, readers: first.parent.readers });
-      return;
-    }
-    this.#coverage.forgetLast();
-    const middle = trials.length >> 1;
-    for (const half of [trials.slice(0, middle), trials.slice(middle)]) {
-      for (const { target, reader, input } of half) this.#code.targets[target](input, reader);
-      if (this.#coverage.grew()) this.#keepThoseThatGrow(half);
-    }
+  repeat({ target, reader, input }: Trial): void {
+    this.#code.targets[target](input, reader);
   }
 
-  #progress(): Progress {
-    const { envelope, certificate, crl } = this.#corpus;
-    return {
-      executions: this.#executions,
-      corpus: envelope.length + certificate.length + crl.length,
-      blocks: this.#coverage.blocks,
-      findings: this.#findings,
-    };
+  keep({ target, input, parent }: Trial): void {
+    this.#corpus[kinds[target]].push({ octets: input, readers: parent.readers });
   }
 }
 

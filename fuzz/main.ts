@@ -8,7 +8,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { fuzz, reproduce } from './fuzzer.ts';
-import type { Finding, Progress } from './fuzzer.ts';
+import type { Finding } from './fuzzer.ts';
+import type { Progress } from './loop.ts';
 import { fuzzPackets, reproducePackets } from './packets.ts';
 import type { PacketFinding } from './packets.ts';
 import { targetNames } from './target-names.ts';
@@ -75,11 +76,9 @@ async function runPackets(durationMs: number, seed: number): Promise<number> {
   return timed(durationMs, (isDone) => fuzzPackets({ seed, isDone, onFinding: savePackets }));
 }
 
-type Told = Pick<Progress, 'executions' | 'corpus' | 'blocks'> & { readonly findings: readonly unknown[] };
-
 async function timed(
   durationMs: number,
-  work: (isDone: (progress: Told) => boolean) => Promise<Told>,
+  work: (isDone: (progress: Progress) => boolean) => Promise<Progress>,
 ): Promise<number> {
   const start = performance.now();
   let reported = start;
@@ -98,11 +97,11 @@ async function timed(
   console.log(
     `fuzz: ${end.executions} executions in ${secondsOf(tookMs)} s (${perSecond.toFixed(0)}/s), ${describe(end)}`,
   );
-  return end.findings.length === 0 ? 0 : 1;
+  return end.findings === 0 ? 0 : 1;
 }
 
-function describe({ corpus, blocks, findings }: Told): string {
-  return `corpus ${corpus}  blocks ${blocks.reached} of ${blocks.known}  findings ${findings.length}`;
+function describe({ corpus, blocks, findings }: Progress): string {
+  return `corpus ${corpus}  blocks ${blocks.reached} of ${blocks.known}  findings ${findings}`;
 }
 
 function secondsOf(ms: number): string {

@@ -7,6 +7,8 @@ import mqttPacket from 'mqtt-packet';
 import type { Packet } from 'mqtt-packet';
 import { BlockCoverage } from './coverage.ts';
 import { Generator } from './generator.ts';
+import type { Progress, Subject } from './loop.ts';
+import { fuzzLoop } from './loop.ts';
 import { packetSeeds } from './packet-seeds.ts';
 import type { IncomingPacket } from '../broker/packets/packets.ts';
 import type { PacketReader } from '../broker/packets/wire.ts';
@@ -16,17 +18,10 @@ export interface PacketFinding {
   readonly input: Buffer;
 }
 
-export interface PacketProgress {
-  readonly executions: number;
-  readonly corpus: number;
-  readonly blocks: { readonly reached: number; readonly known: number };
-  readonly findings: readonly PacketFinding[];
-}
-
 export interface PacketFuzzOptions {
   readonly seed: number;
   /** Asked after every batch. */
-  readonly isDone: (progress: PacketProgress) => boolean;
+  readonly isDone: (progress: Progress) => boolean;
   readonly onFinding?: (finding: PacketFinding) => void;
 }
 
@@ -42,21 +37,22 @@ const packetBytesMax = 4096;
 const inputBytesMax = 16 * 1024;
 const inputMsMax = 50;
 const repetitions = 3;
-const batchMax = 64;
-const findingsMax = 20;
 const changesMax = 4;
 /** Where lengths, versions, flags and UTF-8 turn. */
 const interesting = [
   0, 1, 2, 3, 4, 5, 0x0f, 0x10, 0x1f, 0x30, 0x62, 0x7f, 0x80, 0x82, 0xa2, 0xc0, 0xe0, 0xed, 0xf0, 0xff,
 ];
 
-export async function fuzzPackets(options: PacketFuzzOptions): Promise<PacketProgress> {
+export async function fuzzPackets(options: PacketFuzzOptions): Promise<Progress> {
   const coverage = new BlockCoverage(['broker']);
   coverage.start();
   try {
     // Only now, so that what runs as it loads is counted too.
     const { PacketReader } = await import('../broker/packets/wire.ts');
-    return new PacketRun(options, coverage, PacketReader).run();
+    return fuzzLoop(new Streams(PacketReader, options.seed), coverage, {
+      isDone: options.isDone,
+      onFound: ({ trial: input, why }) => options.onFinding?.({ why, input }),
+    });
   } finally {
     coverage.stop();
   }
@@ -68,73 +64,38 @@ export async function reproducePackets(input: Buffer): Promise<string | undefine
   return packetFault(PacketReader, input, new Generator(1));
 }
 
-class PacketRun {
-  readonly #options: PacketFuzzOptions;
-  readonly #coverage: BlockCoverage;
+class Streams implements Subject<Buffer> {
+  readonly seeds = packetSeeds();
   readonly #reader: ReaderClass;
   readonly #generator: Generator;
-  readonly #seeds = packetSeeds();
-  readonly #corpus: Buffer[] = [...this.#seeds];
-  readonly #findings: PacketFinding[] = [];
-  #executions = 0;
+  readonly #corpus: Buffer[] = [...this.seeds];
 
-  constructor(options: PacketFuzzOptions, coverage: BlockCoverage, reader: ReaderClass) {
-    this.#options = options;
-    this.#coverage = coverage;
+  constructor(reader: ReaderClass, seed: number) {
     this.#reader = reader;
-    this.#generator = new Generator(options.seed);
+    this.#generator = new Generator(seed);
   }
 
-  run(): PacketProgress {
-    for (const seed of this.#seeds) this.#execute(seed);
-    this.#coverage.grew();
-    while (!this.#options.isDone(this.#progress()) && this.#findings.length < findingsMax) {
-      const batch = Array.from({ length: batchMax }, () => this.#nextInput());
-      for (const input of batch) this.#execute(input);
-      if (this.#coverage.grew()) this.#keepThoseThatGrow(batch);
-    }
-    return this.#progress();
+  get corpusSize(): number {
+    return this.#corpus.length;
   }
 
-  #nextInput(): Buffer {
+  next(): Buffer {
     const generator = this.#generator;
-    const parent = generator.chance(0.3)
-      ? generator.pick(this.#corpus.slice(-32))
-      : generator.pick(this.#corpus);
-    return changed(parent, this.#seeds, generator);
+    const recent = this.#corpus.slice(-32);
+    const parent = generator.pick(generator.chance(0.3) ? recent : this.#corpus);
+    return changed(parent, this.seeds, generator);
   }
 
-  #execute(input: Buffer): void {
-    this.#executions++;
-    const why = packetFault(this.#reader, input, this.#generator);
-    if (why === undefined) return;
-    const finding = { why, input };
-    this.#findings.push(finding);
-    this.#options.onFinding?.(finding);
+  faultOf(input: Buffer): string | undefined {
+    return packetFault(this.#reader, input, this.#generator);
   }
 
-  /** Finds out by halves which inputs of a batch it was. */
-  #keepThoseThatGrow(inputs: readonly Buffer[]): void {
-    const [first] = inputs;
-    if (inputs.length === 1 && first !== undefined) {
-      this.#corpus.push(first);
-      return;
-    }
-    this.#coverage.forgetLast();
-    const middle = inputs.length >> 1;
-    for (const half of [inputs.slice(0, middle), inputs.slice(middle)]) {
-      for (const input of half) packetFault(this.#reader, input, this.#generator);
-      if (this.#coverage.grew()) this.#keepThoseThatGrow(half);
-    }
+  repeat(input: Buffer): void {
+    packetFault(this.#reader, input, this.#generator);
   }
 
-  #progress(): PacketProgress {
-    return {
-      executions: this.#executions,
-      corpus: this.#corpus.length,
-      blocks: this.#coverage.blocks,
-      findings: this.#findings,
-    };
+  keep(input: Buffer): void {
+    this.#corpus.push(input);
   }
 }
 

@@ -1,6 +1,7 @@
 /** `npm run soak -- kills|plug|connections|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
 import { soakConnections } from './connections.ts';
+import { soakFuzz } from './fuzz.ts';
 import { soakKills } from './kills.ts';
 import type { Soak, SoakOptions } from './outcome.ts';
 import { soakPlug } from './plug.ts';
@@ -9,6 +10,7 @@ const soaks: Readonly<Record<string, Soak>> = {
   kills: soakKills,
   plug: soakPlug,
   connections: soakConnections,
+  fuzz: soakFuzz,
 };
 
 const usage = `usage: npm run soak -- kills|plug|connections|fuzz [options]
