@@ -27,10 +27,13 @@ const addresses = ['127.0.0.1', '::1'];
 export async function openDoor(options: DoorOptions): Promise<Door> {
   const sockets = new Set<Socket>();
   const session: { ticket?: Buffer } = {};
+  // A broker that counts connections must know of an end before it hears of what the client begins after it.
+  const ending = new Set<Promise<void>>();
   const admit = (outer: Socket): void => {
     sockets.add(outer);
     outer.once('close', () => sockets.delete(outer));
-    join(outer, options, session);
+    outer.on('error', () => undefined); // it closes next
+    setImmediate(() => void Promise.all(ending).then(() => join(outer, options, session, ending)));
   };
   const servers: Server[] = [];
   let { port } = options;
@@ -52,6 +55,7 @@ function join(
   outer: Socket,
   { brokerPort, identity, dialect }: DoorOptions,
   session: { ticket?: Buffer },
+  ending: Set<Promise<void>>,
 ): void {
   const { privateKeyPem: key, chainPem: cert, rootsPem: ca } = identity;
   const inner = connect({
@@ -66,6 +70,12 @@ function join(
   inner.on('session', (ticket) => (session.ticket = ticket));
   inner.on('error', () => undefined); // it closes next
   outer.on('error', () => inner.destroy());
+  outer.once('end', () => {
+    if (inner.closed) return;
+    const ended = new Promise<void>((resolve) => inner.once('close', () => resolve()));
+    ending.add(ended);
+    void ended.then(() => ending.delete(ended));
+  });
   // Whatever the client still sends is read and thrown away: a reset would take the broker's last words from it.
   inner.once('close', () => {
     outer.end();

@@ -47,7 +47,7 @@ const wideLimits = {
   perIdentity: { sessionsMax: 10_000, connectionsMax: 10_000 },
   clientIdLengthMax: 65_535,
   topicBytesMax: 65_535,
-  topicLevelsMax: 200, // Mosquitto's own bound
+  topicLevelsMax: 201, // Mosquitto's own bound: 200 slashes
   connectBytesMax: 1024 ** 2,
   packetBytesMax: 268_435_460,
   keepAliveSecondsMax: 65_535,
