@@ -6,6 +6,7 @@ import type { ConfigTypes } from '../runtime/config.ts';
 import { endpointType } from '../runtime/config.ts';
 import { logLevels } from '../runtime/log.ts';
 import { limitsType } from './limits.ts';
+import { cascadeType } from './cascade/cascade-config.ts';
 import { clusterType } from './nodes/cluster-config.ts';
 
 const filterType = z
@@ -26,52 +27,6 @@ export const rolesType = z
   )
   .optional()
   .describe('rows that replace or add to the default roles of the services, by common name');
-
-const brokerNameType = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
-
-function cascadeType(types: ConfigTypes): z.ZodOptional<z.ZodType<CascadeConfig>> {
-  return z
-    .strictObject({
-      upstream: endpointType.describe('host:port of the upstream broker'),
-      brokerName: brokerNameType.describe("common name that the upstream broker's certificate carries"),
-      identity: types.existingPath.optional().describe("key directory; the broker's own unless given"),
-      passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
-      up: z
-        .array(filterType)
-        .optional()
-        .describe("what goes up; a master account's device topics unless given"),
-      down: z.array(filterType).optional().describe('what comes down'),
-      retainDown: z
-        .array(filterType)
-        .optional()
-        .describe('of what comes down, what is kept as retained here'),
-      inFlightMax: z
-        .int()
-        .min(1)
-        .max(10_000)
-        .default(512)
-        .describe('messages sent up and not acknowledged yet'),
-      keepAliveSeconds: z
-        .int()
-        .min(1)
-        .max(3600)
-        .default(30)
-        .describe('ping interval of the connection upstream'),
-    })
-    .optional();
-}
-
-export interface CascadeConfig {
-  readonly upstream: { readonly host: string; readonly port: number };
-  readonly brokerName: string | string[];
-  readonly identity?: string | undefined;
-  readonly passphraseFile?: string | undefined;
-  readonly up?: string[] | undefined;
-  readonly down?: string[] | undefined;
-  readonly retainDown?: string[] | undefined;
-  readonly inFlightMax: number;
-  readonly keepAliveSeconds: number;
-}
 
 /** @param types - resolve paths against the file's folder */
 export function brokerConfigType(types: ConfigTypes) {

@@ -89,8 +89,8 @@ export class Core {
       measures,
       log,
       clock,
-      get cascadeInFlightMax() {
-        return config.cascade?.inFlightMax;
+      get cascadeQueue() {
+        return config.cascade?.queue;
       },
     });
     for (const expected of config.expectedSessions) this.#sessions.expect(expected);
@@ -186,7 +186,7 @@ export class Core {
     const nowMs = this.#options.clock();
     const monotonicMs = this.#options.monotonicMs();
     this.#turn.guard(() => {
-      this.#cascade?.retryWaiting();
+      this.#cascade?.sweep();
       this.#sessions.expire();
       this.#wills.sweep();
       for (const connection of this.#connections) {
@@ -239,7 +239,7 @@ export class Core {
   }
 
   #openCascade(): Cascade | undefined {
-    const { settings, measures, log, reconnect } = this.#options;
+    const { settings, measures, log, clock, monotonicMs, reconnect } = this.#options;
     const { config, cascade } = settings;
     if (config.cascade === undefined || cascade === undefined) return undefined;
     declareCascadeTopics(this.#hub, () => this.#cascade?.state);
@@ -267,11 +267,14 @@ export class Core {
 
   #connectionContext(): ConnectionContext {
     const { settings, measures, log, clock, monotonicMs } = this.#options;
+      name: config.name,
     const { config } = settings;
     return {
       store: this.#store,
       turn: this.#turn,
       sessions: this.#sessions,
+      clock,
+      monotonicMs,
       hub: this.#hub,
       wills: this.#wills,
       get roles() {

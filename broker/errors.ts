@@ -5,6 +5,7 @@ export type BrokerErrorCode =
   | 'broker.store_locked' // another process has the data directory open
   | 'broker.store_too_new' // written by a later version
   | 'broker.cascade_denied' // the configuration asks the cascade to carry what its certificate may not
+  | 'broker.cascade_mapping' // the configuration leaves open under which topic something arrives
   | 'broker.expected_session' // the configuration expects a session to read what its identity may not
   | 'broker.front_failed' // a process that was to serve connections ended or cannot listen
   | 'broker.cluster_refused' // Redis, or what it or the data directory holds, is not what a cluster needs

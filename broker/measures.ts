@@ -1,4 +1,6 @@
 /** The broker's metrics. Every refusal and every loss has a counter with its reason. */
+import { createCascadeMeasures } from './cascade/cascade-measures.ts';
+import type { CascadeMeasures } from './cascade/cascade-measures.ts';
 import { createMetrics } from '../runtime/observe.ts';
 import type { Counter, Gauge, Metrics } from '../runtime/observe.ts';
 
@@ -91,6 +93,7 @@ export function createMeasures(): Measures {
     retained: metrics.gauge('plombe_broker_retained_messages', 'Retained messages.'),
     queuedMessages: metrics.gauge(
       'plombe_broker_queued_messages',
+  readonly cascade: CascadeMeasures;
       'Unacknowledged messages of all sessions.',
     ),
     queuedBytes: metrics.gauge('plombe_broker_queued_bytes', 'Bytes of the unacknowledged messages.'),
@@ -138,6 +141,7 @@ export function createMeasures(): Measures {
     storeFailures: metrics.counter('plombe_broker_store_failures_total', 'Commits and reads that failed.'),
     reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [
       'outcome',
+    cascade: createCascadeMeasures(metrics),
     ]),
   };
 }

@@ -11,8 +11,8 @@ import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { rolesWith } from './access/roles.ts';
 import type { RoleTable } from './access/roles.ts';
 import { decideFilter } from './access/shared-filter.ts';
-import { cascadeFilters } from './cascade/cascade.ts';
-import type { CascadeFilters } from './cascade/cascade.ts';
+import { cascadeFilters } from './cascade/filters.ts';
+import type { CascadeFilters } from './cascade/filters.ts';
 import type { BrokerConfig } from './config.ts';
 import { BrokerError } from './errors.ts';
 

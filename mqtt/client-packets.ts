@@ -82,6 +82,8 @@ export function encodeUnsubscribe(
 export const pingreq = Buffer.from([0xc0, 0]);
 /** Without a reason code: normal disconnection, which discards the will (MQTT 5 §3.14.2.1). */
 export const disconnect = Buffer.from([0xe0, 0]);
+/** §3.14.2.1: the broker is to publish the will all the same. */
+export const disconnectWithWill = Buffer.from([0xe0, 1, 0x04]);
 
 /**
  * @param properties - those that are passed on, as they stand in a packet

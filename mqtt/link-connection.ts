@@ -1,6 +1,12 @@
 /** One connection of a link: packets in, packets out, one write for each turn, until it is lost or closed. */
 import type { TLSSocket } from 'node:tls';
-import { encodeConnect, disconnect, pingreq, publishProperties } from './client-packets.ts';
+import {
+  encodeConnect,
+  disconnect,
+  disconnectWithWill,
+  pingreq,
+  publishProperties,
+} from './client-packets.ts';
 import type { Connect } from './client-packets.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { LinkError } from './link-error.ts';
@@ -145,9 +151,12 @@ export class LinkConnection implements Sender {
     this.#socket.destroy();
   }
 
-  /** Says goodbye, so that the last will is not published, and ends. */
-  async end(timeoutMs: number): Promise<void> {
-    if (this.#connack !== undefined) this.write(disconnect);
+  /** Says goodbye, so that the last will is not published unless it is wanted, and ends. */
+  async end(timeoutMs: number, how: 'normal' | 'with_will'): Promise<void> {
+    if (this.#connack !== undefined) {
+      if (how === 'normal') this.write(disconnect);
+      else if (this.version === 5) this.write(disconnectWithWill); // 3.1.1 publishes it unless told not to
+    }
     this.#flush();
     await new Promise<void>((resolve) => {
       if (this.#socket.destroyed) return resolve();

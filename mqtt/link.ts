@@ -14,6 +14,7 @@ import type { MessageHandler } from './inbox.ts';
 import { LinkConnection } from './link-connection.ts';
 import { LinkError } from './link-error.ts';
 import type { Outbound } from './outbound.ts';
+import { outboundIdMax } from './outbound.ts';
 import { PublishWindow } from './publish-window.ts';
 import type { Qos } from './packets/qos.ts';
 import { openSecureSocket } from './secure-socket.ts';
@@ -32,9 +33,11 @@ export interface LinkOptions {
   readonly cleanSession: boolean;
   readonly keepAliveSeconds?: number;
   readonly will?: Will;
-  /** Unacknowledged publishes on the wire. */
+  /** It is published when the link closes, too, not only when it is lost. */
+  readonly isWillLeft?: boolean;
+  /** Unacknowledged publishes of `publish` on the wire. */
   readonly inFlightMax?: number;
-  /** Whoever keeps the messages itself; otherwise `publish` keeps them in memory. */
+  /** Whoever keeps its messages itself; what `publish` is given is kept in memory. */
   readonly outbound?: Outbound;
   /** Subscribed on every connect. */
   readonly subscriptions?: readonly LinkSubscription[];
@@ -94,7 +97,8 @@ export class Link {
   readonly #resumptions: readonly Resumption[];
   readonly #failover: Failover;
   readonly #window: PublishWindow;
-  readonly #outbound: Outbound;
+  /** Whatever sends over this link. */
+  readonly #outbounds: readonly Outbound[];
   readonly #inbox: Inbox;
   readonly #subscriptions: Subscriptions;
   readonly #monotonicMs: () => number;
@@ -120,10 +124,12 @@ export class Link {
       probe: options.probe ?? defaults.probe,
     });
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
-    this.#window = new PublishWindow(options.inFlightMax ?? defaults.inFlightMax, (...refusal) =>
-      this.#refused(...refusal),
+    this.#window = new PublishWindow(
+      options.inFlightMax ?? defaults.inFlightMax,
+      (...refusal) => this.#refused(...refusal),
+      options.outbound === undefined ? 1 : outboundIdMax + 1,
     );
-    this.#outbound = options.outbound ?? this.#window;
+    this.#outbounds = options.outbound === undefined ? [this.#window] : [this.#window, options.outbound];
     this.#inbox = new Inbox(options.onMessage ?? ((_message, acknowledge) => acknowledge()));
     this.#subscriptions = new Subscriptions(options.subscriptions ?? [], (granted) =>
       options.onSubscribed?.(granted),
@@ -187,7 +193,7 @@ export class Link {
     this.#closed = true;
     for (const timer of [this.#connectTimer, this.#probeTimer, this.#refusedTimer]) clearTimeout(timer);
     this.#window.close();
-    await this.#connection?.end(closeTimeoutMs);
+    await this.#connection?.end(closeTimeoutMs, this.#options.isWillLeft === true ? 'with_will' : 'normal');
   }
 
   async #connect(): Promise<void> {
@@ -243,10 +249,11 @@ export class Link {
         publish: (packet) =>
           this.#inbox.publish(packet, (type, packetId) => connection.acknowledge(type, packetId)),
         released: (packetId) => this.#inbox.release(packetId, (type, id) => connection.acknowledge(type, id)),
-        acknowledged: (packetId, code, reason) => this.#outbound.acknowledged(packetId, code, reason),
+        acknowledged: (packetId, code, reason) =>
+          this.#ownerOf(packetId).acknowledged(packetId, code, reason),
         subscribed: ({ packetId, codes }) => this.#subscribed(packetId, codes),
         unsubscribed: ({ packetId }) => this.#subscriptions.removed(packetId),
-        drained: () => this.#outbound.pump(),
+        drained: () => this.#outbounds.forEach((outbound) => outbound.pump()),
         closed: (reason, wasSilent) => this.#detached(broker, reason, wasSilent),
       },
     });
@@ -275,7 +282,7 @@ export class Link {
     log.info({ broker: nameOf(broker), version, sessionPresent, isResumed }, 'link.connected');
     this.#inbox.connected(sessionPresent);
     this.#subscriptions.connected(connection);
-    this.#outbound.connected(connection);
+    for (const outbound of this.#outbounds) outbound.connected(connection);
     onConnect?.({ broker, version, sessionPresent, isResumed });
   }
 
@@ -284,7 +291,7 @@ export class Link {
     this.#connected = false;
     this.#connection = undefined;
     clearTimeout(this.#probeTimer);
-    this.#outbound.disconnected();
+    for (const outbound of this.#outbounds) outbound.disconnected();
     this.#inbox.disconnected();
     this.#subscriptions.disconnected();
     if (this.#closed) return;
@@ -299,6 +306,11 @@ export class Link {
     this.#isReturning = false;
     this.#isDowngrading = false;
     return this.#retryAfter(0);
+  }
+
+  #ownerOf(packetId: number): Outbound {
+    const { outbound } = this.#options;
+    return outbound !== undefined && packetId <= outboundIdMax ? outbound : this.#window;
   }
 
   #subscribed(packetId: number, codes: readonly number[]): void {
@@ -346,7 +358,7 @@ export class Link {
     if (!this.#failover.probed(found)) return this.#probeLater();
     this.#options.log.info({ broker: nameOf(this.#brokerAt(found ?? 0)) }, 'link.returning');
     this.#isReturning = true;
-    await connection.end(closeTimeoutMs);
+    await connection.end(closeTimeoutMs, 'normal');
   }
 
   #brokerAt(index: number): Endpoint {

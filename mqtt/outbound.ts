@@ -50,5 +50,7 @@ export interface Outbound {
 
 /** Message ids are 16-bit and not zero [MQTT-2.3.1-1]; the link's subscribes use the 255 above these [MQTT-2.3.1-4]. */
 export const publishIdMax = 65_280;
+/** Whoever keeps its messages itself uses ids up to this one; those above are left to what the link publishes beside them. */
+export const outboundIdMax = 65_024;
 /** From here on a reason code says that something failed (MQTT 5 §2.4). */
 export const failureFrom = 0x80;

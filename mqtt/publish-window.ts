@@ -17,6 +17,7 @@ export const waitingMax = 65_536;
 
 /** Keeps order: what was published first is sent first, and sent again first after a reconnect [MQTT-4.6.0-1]. */
 export class PublishWindow implements Outbound {
+  readonly #idMin: number;
   readonly #inFlightMax: number;
   readonly #onRefused: RefusalHandler;
   readonly #inFlight = new Map<number, Pending>();
@@ -24,12 +25,14 @@ export class PublishWindow implements Outbound {
   #refused: Pending[] = [];
   #waiting: Pending[] = [];
   #waitingHead = 0;
-  #lastMessageId = 0;
+  #lastMessageId = publishIdMax;
   #sender: Sender | undefined;
   #closed = false;
 
-  constructor(inFlightMax: number, onRefused: RefusalHandler) {
-    this.#inFlightMax = Math.min(inFlightMax, publishIdMax - 1);
+  /** @param idMin - of its message ids, which go up to `publishIdMax` */
+  constructor(inFlightMax: number, onRefused: RefusalHandler, idMin = 1) {
+    this.#idMin = idMin;
+    this.#inFlightMax = Math.min(inFlightMax, publishIdMax - idMin);
     this.#onRefused = onRefused;
   }
 
@@ -157,7 +160,7 @@ export class PublishWindow implements Outbound {
   }
 
   #freeMessageId(): number {
-    do this.#lastMessageId = (this.#lastMessageId % publishIdMax) + 1;
+    do this.#lastMessageId = this.#lastMessageId === publishIdMax ? this.#idMin : this.#lastMessageId + 1;
     while (this.#inFlight.has(this.#lastMessageId));
     return this.#lastMessageId;
   }

@@ -1,109 +1,98 @@
 /** The cascade: store and forward to an upstream broker, and what comes down from it (DESIGN §6). */
-import { levelOf, parseNamespacePath } from '../../domain/namespace.ts';
+import { brokerStatusTopic, encodeBrokerStatus } from '../../domain/broker-status.ts';
+import type { Clock } from '../../domain/clock.ts';
+import { parseNamespacePath } from '../../domain/namespace.ts';
 import { filterCovers } from '../../domain/topic.ts';
-import { LinkError } from '../../mqtt/link-error.ts';
-import { openLink } from '../../mqtt/link.ts';
-import type { Link, LinkOptions } from '../../mqtt/link.ts';
 import type { ReceivedMessage } from '../../mqtt/inbox.ts';
+import type { Connected, Link, LinkOptions } from '../../mqtt/link.ts';
+import { openLink } from '../../mqtt/link.ts';
+import type { Outbound, Sender } from '../../mqtt/outbound.ts';
+import { failureFrom } from '../../mqtt/outbound.ts';
 import type { TlsIdentity } from '../../pki/identity.ts';
-import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
-import type { Outlet } from '../routing/delivery-queue.ts';
-import { BrokerError } from '../errors.ts';
+import { packageVersion } from '../../runtime/version.ts';
+import type { Measures } from '../measures.ts';
 import type { Hub, PublishRefusal } from '../routing/hub.ts';
 import { isRefused } from '../routing/hub.ts';
-import type { Measures } from '../measures.ts';
-import type { Content, Delivery, Message, Terms } from '../routing/message.ts';
-import { noBytes } from '../routing/message.ts';
-import type { RoleTable } from '../access/roles.ts';
-import { everyoneReads } from '../access/roles.ts';
+import type { Content, Terms } from '../routing/message.ts';
+import { expiryOf, messageBytes, noBytes } from '../routing/message.ts';
 import type { Client, Session } from '../routing/session.ts';
-import { cascadeIdentity, neverExpires } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
-import { areCovered, rightsOf } from '../access/tacs.ts';
 import type { Turn } from '../store/turn.ts';
+import type { CascadeConfig } from './cascade-config.ts';
+import type { CascadeFilters } from './filters.ts';
+import { hopsMax, hopsOf, withHops } from './hops.ts';
+import { Pace } from './pace.ts';
+import { Reconciler } from './reconciler.ts';
+import { StatusReport } from './status-report.ts';
+import { TopicMap } from './topic-map.ts';
+import type { GiveUpReason, UpOutlet, UpQueue } from './up-queue.ts';
+import type { UpDelivery } from './up-store.ts';
 
-export interface CascadeOptions {
-  readonly upstream: Endpoint;
-  /** The common name that the upstream broker's certificate must carry. */
-  readonly brokerName: string | readonly string[];
+export interface CascadeOptions extends Pick<
+  CascadeConfig,
+  'upstream' | 'brokerName' | 'inFlightMax' | 'keepAliveSeconds' | 'bandwidth'
+> {
+  /** Of this broker, for whoever watches it above. */
+  readonly name: string;
   readonly identity: TlsIdentity;
   readonly filters: CascadeFilters;
-  readonly inFlightMax: number;
-  readonly keepAliveSeconds: number;
   readonly hub: Hub;
   readonly sessions: Sessions;
   readonly turn: Turn;
   readonly measures: Measures;
   readonly log: Log;
+  readonly clock: Clock;
+  readonly monotonicMs: () => number;
   readonly reconnect?: LinkOptions['reconnect'];
-}
-
-export interface CascadeFilters {
-  readonly up: readonly string[];
-  readonly down: readonly string[];
-  /** Of what comes down, what is kept as retained here: MQTT 3.1.1 does not say of a live message that it was. */
-  readonly retainDown: readonly string[];
+  readonly probe?: LinkOptions['probe'];
 }
 
 interface Arrival {
   readonly message: ReceivedMessage;
+  /** Under which it is published here. */
+  readonly topic: string;
   readonly acknowledge: () => void;
 }
 
 export interface CascadeState {
   readonly connected: boolean;
+  /** The one of several that is connected, or was. */
+  readonly upstream: string | undefined;
+  readonly version: number | undefined;
+  readonly connectedSinceMs: number | undefined;
   readonly queued: number;
   readonly queuedBytes: number;
   readonly inFlight: number;
+  readonly oldestWaitingMs: number;
   readonly forwardedUp: number;
   readonly forwardedDown: number;
+  /** Messages that the upstream would not take and that are kept beside the queue. */
+  readonly refused: number;
 }
 
-const upNames = ['snapshots', 'status', 'certificates', 'commands/result', 'firmware/progress', 'enrolment'];
-const downNames = ['commands', 'firmware', 'policy', 'enrolment/reply'];
+/** Reason codes of PUBACK that pass: the upstream has no room now, or lost count of identifiers (MQTT 5 §3.4.2.1). */
+const passingCodes = new Set([0x91, 0x97]);
+/** What the link publishes beside the queue: a status and a fence. */
+const besideMax = 2;
 const cascadeClientId = 'cascade';
+const statusEveryMs = 5000;
 
-/**
- * What a cascade carries unless the configuration says otherwise: the device topics of the broker's own subtree, and
- * what everyone may read.
- *
- * @throws BrokerError `broker.cascade_denied` if the certificate may not publish or read some of it upstream
- */
-export function cascadeFilters(
-  identity: string,
-  configured: { readonly [K in keyof CascadeFilters]?: readonly string[] | undefined },
-  roles: RoleTable,
-): CascadeFilters {
-  const path = parseNamespacePath(identity);
-  const below = path === undefined ? undefined : devicesBelow(path);
-  const own = (names: readonly string[]): string[] =>
-    below === undefined ? [] : names.map((name) => `${below}/${name}`);
-  const filters = {
-    up: configured.up ?? own(upNames),
-    down: configured.down ?? [...own(downNames), ...everyoneReads],
-    retainDown: configured.retainDown ?? [...own(['policy']), ...everyoneReads],
-  };
-  for (const [action, wanted] of [
-    ['publish', filters.up],
-    ['subscribe', filters.down],
-  ] as const) {
-    const rights = rightsOf(identity, action, roles) ?? [];
-    const denied = wanted.find((filter) => !areCovered(rights, filter));
-    if (denied === undefined) continue;
-    throw new BrokerError(
-      'broker.cascade_denied',
-      `cannot cascade ${denied}: ${identity} may not ${action} it upstream`,
-    );
-  }
-  return filters;
-}
-
-/** The upstream broker's end of this broker: one durable session here, one link there. */
-export class Cascade implements Client, Outlet {
+/** The upstream broker's end of this broker: one durable queue here, one link there. */
+export class Cascade implements Client, Outbound, UpOutlet {
   readonly #options: CascadeOptions;
   readonly #session: Session;
+  readonly #queue: UpQueue;
   readonly #link: Link;
+  readonly #up: TopicMap;
+  readonly #down: TopicMap;
+  readonly #pace: Pace;
+  readonly #reconciler: Reconciler | undefined;
+  readonly #status: StatusReport | undefined;
+  #sender: Sender | undefined;
+  #connected: (Connected & { readonly sinceMs: number }) | undefined;
+  #lastUpstream: string | undefined;
+  #resting: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #waiting: Arrival[] = [];
   #isClosed = false;
   #isDraining = false;
@@ -111,92 +100,170 @@ export class Cascade implements Client, Outlet {
   #onDrained: () => void = () => undefined;
   #forwardedUp = 0;
   #forwardedDown = 0;
+  /** The message whose round trip is measured. */
+  #timed: { readonly packetId: number; readonly sentMs: number } | undefined;
 
   constructor(options: CascadeOptions) {
     this.#options = options;
-    const { hub, sessions, filters } = options;
-    const { session } = sessions.open(cascadeIdentity, cascadeClientId, this, {
-      clean: false,
-      expirySeconds: neverExpires,
-    });
+    const { sessions, filters, identity, turn, log } = options;
+    const { session, queue } = sessions.openCascade(cascadeClientId, this);
     this.#session = session;
+    this.#queue = queue;
+    this.#up = new TopicMap(filters.up);
+    this.#down = new TopicMap(filters.down);
+    this.#pace = new Pace({
+      bytesPerSecondMax: options.bandwidth.bytesPerSecondMax,
+      burstBytes: options.bandwidth.burstBytes,
+      monotonicMs: options.monotonicMs,
+    });
+    const path = parseNamespacePath(identity.commonName);
+    const fenceTopic = path && `${path}/broker/fence`;
+    const statusTopic = path && brokerStatusTopic(path);
+    this.#reconciler = fenceTopic === undefined ? undefined : this.#reconcilerFor(fenceTopic);
+    this.#status = statusTopic === undefined ? undefined : this.#statusReportFor(statusTopic);
+    this.#subscribeHere();
     this.#link = openLink({
       broker: options.upstream,
       brokerName: options.brokerName,
-      identity: options.identity,
+      identity,
       // Stable, so that what comes down waits upstream while this broker is away.
-      clientId: `cascade-of-${options.identity.commonName}`,
+      clientId: `cascade-of-${identity.commonName}`,
       cleanSession: false,
       keepAliveSeconds: options.keepAliveSeconds,
-      inFlightMax: options.inFlightMax,
-      subscriptions: filters.down.map((filter) => ({ filter, qos: 1 })),
-      onMessage: (message, acknowledge) => options.turn.guard(() => this.#receive(message, acknowledge)),
-      onConnect: () => this.#connectionChanged(true),
-      onDisconnect: () => this.#connectionChanged(false),
-      log: options.log,
+      outbound: this,
+      inFlightMax: besideMax,
+      subscriptions: [
+        ...filters.down.map(({ remote }) => ({
+          filter: remote,
+          qos: 1 as const,
+          noLocal: true,
+          retainAsPublished: true,
+        })),
+        ...(fenceTopic === undefined ? [] : [{ filter: fenceTopic, qos: 1 as const }]),
+      ],
+      ...(statusTopic === undefined
+        ? {}
+        : {
+            will: {
+              topic: statusTopic,
+              payload: encodeBrokerStatus({ state: 'offline', name: options.name }),
+              qos: 1,
+              retain: true,
+            },
+            isWillLeft: true,
+          }),
+      onMessage: (message, acknowledge) => turn.guard(() => this.#receive(message, acknowledge)),
+      onConnect: (connected) => this.#linked(connected),
+      onDisconnect: () => this.#unlinked(),
+      onSubscribed: () => this.#reconciler?.subscribed(),
+      schedule: (flush) => turn.afterCommit(flush),
+      monotonicMs: options.monotonicMs,
+      log,
       ...(options.reconnect === undefined ? {} : { reconnect: options.reconnect }),
+      ...(options.probe === undefined ? {} : { probe: options.probe }),
     });
-    for (const filter of session.subscriptions.keys()) {
-      if (!filters.up.includes(filter)) sessions.unsubscribe(session, filter);
-    }
-    for (const filter of filters.up) {
-      if (session.subscriptions.has(filter)) continue;
-      const subscription = {
-        qos: 1,
-        noLocal: false,
-        retainAsPublished: true,
-        identifier: undefined,
-      } as const;
-      sessions.subscribe(session, filter, subscription);
-      hub.replay(session, filter, subscription);
-    }
-    session.queue.attach(this);
   }
 
   get state(): CascadeState {
-    const { queue } = this.#session;
     return {
-      connected: this.#link.connected,
-      queued: queue.messages,
-      queuedBytes: queue.bytes,
-      inFlight: queue.inFlight,
+      connected: this.#connected !== undefined,
+      upstream: this.#lastUpstream,
+      version: this.#connected?.version,
+      connectedSinceMs: this.#connected?.sinceMs,
+      queued: this.#queue.messages,
+      queuedBytes: this.#queue.bytes,
+      inFlight: this.#queue.inFlight,
+      oldestWaitingMs: this.#queue.oldestWaitingMs(),
       forwardedUp: this.#forwardedUp,
       forwardedDown: this.#forwardedDown,
+      refused: this.#queue.refused,
     };
   }
 
-  /** The link keeps what is in flight over its reconnects, so the window alone bounds what it holds. */
+  // What the link says.
+
+  connected(sender: Sender): void {
+    if (this.#isClosed) return;
+    this.#sender = sender;
+    this.#options.turn.guard(() => this.#queue.attach(this, sender.sessionPresent));
+  }
+
+  disconnected(): void {
+    this.#sender = undefined;
+    this.#timed = undefined;
+    this.#stopResting();
+    if (!this.#isClosed) this.#queue.detach();
+  }
+
+  /** The socket has room again. */
+  pump(): void {
+    this.#options.turn.guard(() => this.#queue.pump());
+  }
+
+  acknowledged(packetId: number, code: number, reason: string | undefined): void {
+    if (this.#isClosed) return;
+    this.#options.turn.guard(() => this.#settle(packetId, code, reason));
+    if (this.#queue.inFlight === 0) this.#onDrained();
+  }
+
+  // What the queue asks.
+
+  get windowMax(): number {
+    const { receiveMaximum = 1 } = this.#sender ?? {};
+    return Math.max(1, Math.min(this.#options.inFlightMax, receiveMaximum - besideMax));
+  }
+
   get isReady(): boolean {
-    return !this.#isClosed && !this.#isDraining;
+    return !this.#isDraining && this.#sender?.isReady === true;
   }
 
-  send(delivery: Delivery, { topic, payload }: Message): boolean {
-    this.#link.publish(topic, payload, { qos: 1, retain: delivery.retain }).then(
-      () => this.#options.turn.guard(() => this.#forwarded(delivery)),
-      (error: unknown) => {
-        // Closed: the message stays in the queue and goes out on the next start.
-        if (!(error instanceof LinkError)) throw error;
-      },
+  waitMs(): number {
+    return this.#pace.waitMs();
+  }
+
+  later(delayMs: number): void {
+    const resume = (): void => this.#options.turn.guard(() => this.#queue.resume());
+    this.#resting = delayMs === 0 ? setImmediate(resume) : setTimeout(resume, delayMs);
+  }
+
+  send({ message, retain, bytes }: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
+    const { topic, payload, properties, expiresMs } = message;
+    const hops = hopsOf(properties) + 1;
+    if (hops > hopsMax) return 'hops_exceeded';
+    const sent = this.#sender?.publish(
+      this.#up.toRemote(topic) ?? topic,
+      payload,
+      1,
+      retain,
+      duplicate,
+      packetId,
+      withHops(properties, hops),
+      this.#secondsLeft(expiresMs),
     );
-    return true;
+    if (sent === undefined || sent === 0) return 'packet_too_large';
+    this.#pace.spend(sent);
+    this.#timed ??= { packetId, sentMs: this.#options.monotonicMs() };
+    this.#options.measures.cascade.bytes.inc({ direction: 'up' }, bytes);
+    return sent;
   }
 
-  release(): void {
-    throw new Error('the cascade subscribes with QoS 1, so nothing of it waits for a release');
-  }
+  // What the session asks.
 
-  sendNow({ topic, payload }: Content, { retain }: Terms): boolean {
-    if (this.#isClosed || !this.#link.connected) return false;
-    this.#link.publish(topic, payload, { qos: 0, retain }).catch((error: unknown) => {
-      this.#options.log.debug({ topic, detail: String(error) }, 'cascade.qos0_lost');
-    });
-    return true;
+  sendNow({ topic, payload, properties, expiresMs }: Content, { retain }: Terms): boolean {
+    const sender = this.#sender;
+    const hops = hopsOf(properties) + 1;
+    if (sender === undefined || !this.isReady || hops > hopsMax || this.#pace.waitMs() > 0) return false;
+    const remote = this.#up.toRemote(topic) ?? topic;
+    const seconds = this.#secondsLeft(expiresMs);
+    const sent = sender.publish(remote, payload, 0, retain, false, 0, withHops(properties, hops), seconds);
+    this.#pace.spend(sent);
+    return sent > 0;
   }
 
   /** Sends nothing more, and waits until the upstream has acknowledged what is on its way, but no longer than that. */
   async drain(withinMs: number): Promise<void> {
     this.#isDraining = true;
-    if (this.#session.queue.inFlight === 0 || !this.#link.connected) return;
+    if (this.#queue.inFlight === 0 || this.#sender === undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, withinMs);
       this.#onDrained = () => {
@@ -210,55 +277,141 @@ export class Cascade implements Client, Outlet {
   async stop(): Promise<void> {
     this.close();
     await this.#link.close();
-    this.#options.turn.guard(() => this.#options.sessions.close(this.#session));
   }
 
   close(): void {
-    this.#isClosed = true;
-  }
-
-  #forwarded({ packetId }: Delivery): void {
     if (this.#isClosed) return;
-    this.#forwardedUp++;
-    this.#options.measures.cascadeForwarded.inc({ direction: 'up' });
-    this.#session.queue.acknowledged(packetId);
-    if (this.#session.queue.inFlight === 0) this.#onDrained();
+    this.#isClosed = true;
+    this.#stopResting();
+    if (this.#sender !== undefined) this.#queue.detach();
+    this.#sender = undefined;
+    this.#options.measures.cascadeConnected.set(0);
   }
 
-  /** Takes what had to wait for room here, in order. Called every second. */
-  retryWaiting(): void {
+  /** Takes what had to wait for room here, in order, and lets go of what grew too old. Called every second. */
+  sweep(): void {
+    if (this.#isClosed) return;
+    this.#queue.sweep();
     while (this.#waiting.length > 0) {
       const [first] = this.#waiting;
-      if (first === undefined || this.#take(first) !== undefined) return;
+      if (first === undefined || this.#take(first) !== undefined) break;
       this.#waiting.shift();
+    }
+    this.#report();
+  }
+
+  #subscribeHere(): void {
+    const { sessions, hub, filters } = this.#options;
+    const session = this.#session;
+    const wanted = new Set(filters.up.map(({ local }) => local));
+    for (const filter of session.subscriptions.keys()) {
+      if (!wanted.has(filter)) sessions.unsubscribe(session, filter);
+    }
+    for (const filter of wanted) {
+      if (session.subscriptions.has(filter)) continue;
+      const subscription = {
+        qos: 1,
+        noLocal: false,
+        retainAsPublished: true,
+        identifier: undefined,
+      } as const;
+      sessions.subscribe(session, filter, subscription);
+      hub.replay(session, filter, subscription);
+    }
+  }
+
+  #reconcilerFor(fenceTopic: string): Reconciler {
+    const { hub, turn, log } = this.#options;
+    const down = this.#down;
+    return new Reconciler({
+      link: () => this.#link,
+      fenceTopic,
+      *held() {
+        for (const topic of hub.retainedFrom('upstream')) {
+          const remote = down.hasLocal(topic) ? down.toRemote(topic) : undefined;
+          if (remote !== undefined) yield remote;
+        }
+      },
+      remove: (remote) => {
+        const topic = down.toLocal(remote);
+        if (topic === undefined) return;
+        const content = { topic, payload: noBytes, properties: noBytes, expiresMs: undefined };
+        turn.guard(
+          () => void hub.publish({ ...content, qos: 1, retain: true, origin: 'upstream' }, undefined),
+        );
+      },
+      log,
+    });
+  }
+
+  #statusReportFor(statusTopic: string): StatusReport {
+    return new StatusReport({
+      publish: (payload) => this.#link.publish(statusTopic, payload, { qos: 1, retain: true }),
+      everyMs: statusEveryMs,
+      monotonicMs: this.#options.monotonicMs,
+    });
+  }
+
+  #settle(packetId: number, code: number, reason: string | undefined): void {
+    const { measures, monotonicMs, log } = this.#options;
+    if (this.#timed?.packetId === packetId) {
+      measures.cascade.roundTripSeconds.set((monotonicMs() - this.#timed.sentMs) / 1000);
+      this.#timed = undefined;
+    }
+    if (code < failureFrom) {
+      if (this.#queue.acknowledged(packetId) === undefined) return;
+      this.#forwardedUp++;
+      measures.cascadeForwarded.inc({ direction: 'up' });
+      return;
+    }
+    const reasonCode = `0x${code.toString(16)}`;
+    if (passingCodes.has(code)) {
+      measures.cascade.refused.inc({ reason: reasonCode });
+      log.warn({ reasonCode, reason }, 'cascade.upstream_full');
+      this.#queue.refusedForNow(packetId);
+    } else {
+      this.#queue.refusedForGood(packetId, reasonCode);
     }
   }
 
   /** Unacknowledged, the upstream sends no more than its window, which bounds what waits here. */
   #receive(message: ReceivedMessage, acknowledge: () => void): void {
     if (this.#isClosed) return;
-    const arrival = { message, acknowledge };
+    if (this.#reconciler?.received(message.topic, message.payload) === true) return acknowledge();
+    const topic = this.#down.toLocal(message.topic);
+    // What the own status says comes down where everything of the own subtree does.
+    if (topic === undefined || message.topic === this.#ownStatusTopic()) return acknowledge();
+    const arrival = { message, topic, acknowledge };
     const refusal = this.#waiting.length > 0 ? undefined : this.#take(arrival);
-    if (refusal === undefined && this.#waiting.length === 0) return;
+    if (refusal === undefined && this.#waiting.length === 0) return undefined;
     this.#waiting.push(arrival);
-    if (refusal === undefined) return;
+    if (refusal === undefined) return undefined;
     const { measures, log } = this.#options;
     measures.refusals.inc({ reason: refusal });
-    log.error({ topic: message.topic, reason: refusal }, 'cascade.message_refused');
+    log.error({ topic, reason: refusal }, 'cascade.message_refused');
+    return undefined;
   }
 
   /** The upstream is told that a message has arrived only once it is durable here. */
-  #take({ message, acknowledge }: Arrival): PublishRefusal | undefined {
-    const { topic, payload, qos, retain } = message;
-    const { hub, turn, filters, measures } = this.#options;
-    const isRetained = retain || filters.retainDown.some((filter) => filterCovers(filter, topic));
-    // Every reconnect brings the retained messages again.
-    const isKnown = isRetained && hub.retainedPayload(topic)?.equals(payload) === true;
-    if (!isKnown) {
-      const content = { topic, payload, properties: noBytes, expiresMs: undefined };
-      const outcome = hub.publish({ ...content, qos, retain: isRetained, origin: 'upstream' }, undefined);
+  #take({ message, topic, acknowledge }: Arrival): PublishRefusal | undefined {
+    const { hub, turn, measures, log, clock } = this.#options;
+    const { payload, qos } = message;
+    const hops = hopsOf(message.properties) + 1;
+    if (hops > hopsMax) {
+      measures.cascade.dropped.inc({ reason: 'hops_exceeded' });
+      log.error({ topic, hops }, 'cascade.ring_ended');
+      turn.afterCommit(acknowledge);
+      return undefined;
+    }
+    const retain = this.#isRetained(message, topic);
+    const properties = this.#connected?.version === 5 ? withHops(message.properties, hops) : noBytes;
+    const expiresMs = expiryOf(message.expirySeconds, clock());
+    if (!(retain && this.#isKnown(topic, payload))) {
+      const content = { topic, payload, properties, expiresMs };
+      const outcome = hub.publish({ ...content, qos, retain, origin: 'upstream' }, undefined);
       if (isRefused(outcome)) return outcome;
     }
+    measures.cascade.bytes.inc({ direction: 'down' }, messageBytes({ ...message, expiresMs }));
     turn.afterCommit(() => {
       this.#forwardedDown++;
       measures.cascadeForwarded.inc({ direction: 'down' });
@@ -267,18 +420,72 @@ export class Cascade implements Client, Outlet {
     return undefined;
   }
 
-  #connectionChanged(isConnected: boolean): void {
-    // What waits is not acknowledged, so the upstream sends it again.
-    if (!isConnected) {
-      this.#waiting = [];
-      this.#onDrained();
-    }
-    this.#options.measures.cascadeConnected.set(isConnected ? 1 : 0);
+  #isRetained({ retain }: ReceivedMessage, topic: string): boolean {
+    // MQTT 3.1.1 does not say of a live message that it was retained [MQTT-3.3.1-9].
+    if (retain || this.#connected?.version === 5) return retain;
+    return this.#options.filters.retainDown.some((filter) => filterCovers(filter, topic));
   }
-}
 
-/** @returns for example `ms-acc-1/+/+` */
-function devicesBelow(path: NonNullable<ReturnType<typeof parseNamespacePath>>): string {
-  const missing = { 'master-account': '/+/+', account: '/+', device: '' }[levelOf(path)];
-  return `${path}${missing}`;
+  /** Every reconnect brings the retained messages again. */
+  #isKnown(topic: string, payload: Buffer): boolean {
+    const isReplaying = this.#reconciler?.isReplaying ?? true;
+    return isReplaying && this.#options.hub.retainedPayload(topic)?.equals(payload) === true;
+  }
+
+  #linked(connected: Connected): void {
+    const { broker } = connected;
+    this.#connected = { ...connected, sinceMs: this.#options.clock() };
+    this.#lastUpstream = `${broker.host}:${broker.port}`;
+    this.#options.measures.cascadeConnected.set(1);
+    this.#options.measures.cascade.connections.inc();
+    this.#status?.reset();
+    this.#report();
+  }
+
+  #unlinked(): void {
+    // What waits is not acknowledged, so the upstream sends it again.
+    this.#waiting = [];
+    this.#connected = undefined;
+    this.#reconciler?.disconnected();
+    this.#onDrained();
+    this.#options.measures.cascadeConnected.set(0);
+  }
+
+  #report(): void {
+    const { queued, queuedBytes, oldestWaitingMs, forwardedUp, forwardedDown, refused } = this.state;
+    const { cascade } = this.#options.measures;
+    cascade.queuedBytes.set(queuedBytes);
+    cascade.oldestWaitingSeconds.set(oldestWaitingMs / 1000);
+    cascade.setAside.set(refused);
+    if (this.#connected === undefined) return;
+    this.#status?.report({
+      state: 'online',
+      name: this.#options.name,
+      version: packageVersion(),
+      connectedSinceMs: this.#connected.sinceMs,
+      queued,
+      queuedBytes,
+      oldestWaitingMs,
+      forwardedUp,
+      forwardedDown,
+      refused,
+    });
+  }
+
+  #ownStatusTopic(): string | undefined {
+    const path = parseNamespacePath(this.#options.identity.commonName);
+    return path && brokerStatusTopic(path);
+  }
+
+  #secondsLeft(expiresMs: number | undefined): number | undefined {
+    if (expiresMs === undefined) return undefined;
+    return Math.max(0, Math.ceil((expiresMs - this.#options.clock()) / 1000)); // [MQTT-3.3.2-6]
+  }
+
+  #stopResting(): void {
+    if (this.#resting === undefined) return;
+    clearImmediate(this.#resting as NodeJS.Immediate);
+    clearTimeout(this.#resting as NodeJS.Timeout);
+    this.#resting = undefined;
+  }
 }

@@ -24,7 +24,7 @@ import { Publisher } from './publisher.ts';
 import type { PublisherAnswers, PublisherContext } from './publisher.ts';
 import { failureFrom, reasonCode, reasonCodeOf } from '../packets/reason-codes.ts';
 import type { ReasonCode } from '../packets/reason-codes.ts';
-import type { Client, Session } from '../routing/session.ts';
+import type { Client, ClientSession, Session } from '../routing/session.ts';
 import { sessionExpirySecondsMax } from '../routing/sessions.ts';
 import type { SubscriberContext } from './subscriber.ts';
 import { subscribe, unsubscribe } from './subscriber.ts';
@@ -55,7 +55,7 @@ const answerTooLarge: WireFault = {
 
 /** What there is once a CONNECT was accepted. */
 interface Conversation {
-  readonly session: Session;
+  readonly session: ClientSession;
   readonly dialect: Dialect;
   readonly publisher: Publisher;
   readonly throttle: Throttle;

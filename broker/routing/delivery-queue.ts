@@ -4,6 +4,7 @@ import type { Clock } from '../../domain/clock.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Delivery, Message, Terms } from './message.ts';
 import { isExpired, messageBytes } from './message.ts';
+import type { SessionQueue } from './session-queue.ts';
 import type { Store, StoredDelivery } from '../store/store.ts';
 
 /** Where deliveries go: a connection, or the link upstream. */
@@ -50,7 +51,8 @@ const packetIdMax = 65_535;
 /** How many stored deliveries are in memory at once; also what one page reads. */
 const pageDeliveries = 128;
 
-export class DeliveryQueue {
+export class DeliveryQueue implements SessionQueue {
+  readonly whenFull = undefined;
   readonly #options: QueueOptions;
   readonly #inFlight = new Map<number, Delivery>();
   #outlet: Outlet | undefined;

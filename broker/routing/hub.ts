@@ -80,7 +80,9 @@ export class Hub {
       if (grant === undefined) continue;
       const { session } = route;
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
-      if (this.#options.queueFull === 'refuse' && session.queue.isFullFor(bytes)) return 'queue_full';
+      const { queue } = session;
+      if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse')
+        return 'queue_full';
       storedTargets++;
     }
     const refusal = retain ? this.#retained.put(publication) : undefined;
@@ -124,6 +126,11 @@ export class Hub {
       const terms = { qos: 0, retain: true, identifiers, share: undefined } as const;
       session.client?.sendNow(systemContent(topic, value), terms);
     }
+  }
+
+  /** @returns the topics of what is retained and came from there */
+  retainedFrom(origin: Origin): Iterable<string> {
+    return this.#retained.topicsFrom(origin);
   }
 
   /** Calls back for every message on one topic, whoever published it. */

@@ -1,6 +1,6 @@
 /** The last retained message of each topic (MQTT 3.1.1 §3.3.1.3), in memory and in the store. */
 import { filterCovers } from '../../domain/topic.ts';
-import type { Publication } from './message.ts';
+import type { Origin, Publication } from './message.ts';
 import { isExpired, messageBytes } from './message.ts';
 import type { BrokerLimits } from '../limits.ts';
 import { boundsOf, holderOfTopic, Holdings, shareRefusal } from '../quota/shares.ts';
@@ -60,6 +60,11 @@ export class RetainedMessages {
     this.#count(topic, more, moreBytes);
     this.#store.putRetained(message);
     return undefined;
+  }
+
+  /** @returns the topics of what came from there */
+  *topicsFrom(origin: Origin): Generator<string> {
+    for (const message of this.#byTopic.values()) if (message.origin === origin) yield message.topic;
   }
 
   /** Forgets what is no longer worth sending [MQTT-3.3.2-5]. */

@@ -1,6 +1,7 @@
 /** What the broker keeps of one client (MQTT 3.1.1 §4.1): its subscriptions, its queue, its QoS 2 identifiers. */
 import type { DeliveryQueue } from './delivery-queue.ts';
 import type { Content, Qos, Terms } from './message.ts';
+import type { SessionQueue } from './session-queue.ts';
 import type { Will } from './wills.ts';
 
 /** A live end of a session. */
@@ -26,7 +27,7 @@ export interface Session {
   readonly storedId: number | undefined;
   /** By filter. */
   readonly subscriptions: Map<string, Subscription>;
-  readonly queue: DeliveryQueue;
+  readonly queue: SessionQueue;
   /** QoS 2 messages received and not released yet. */
   readonly incoming: Set<number>;
   /** The cascade's session: gets the retain flag as published, and nothing that came from the upstream. */
@@ -41,6 +42,9 @@ export interface Session {
 
 /** `\0` is in no client id [MQTT-1.5.3-2], so no pair of two can look like another pair. */
 export function sessionKey(identity: string, clientId: string): string {
+/** One that a connection may serve; the cascade's is not. */
+export type ClientSession = Session & { readonly queue: DeliveryQueue };
+
   return `${identity}\0${clientId}`;
 }
 

@@ -1,4 +1,5 @@
 /** All sessions and their subscriptions, in memory and in the store. */
+import assert from 'node:assert/strict';
 import type { Clock } from '../../domain/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
@@ -6,7 +7,11 @@ import type { ExistingQueue } from './delivery-queue.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
 import type { RoleTable } from '../access/roles.ts';
-import type { Client, Session, Subscription } from './session.ts';
+import type { UpQueueConfig } from '../cascade/cascade-config.ts';
+import { UpQueue } from '../cascade/up-queue.ts';
+import type { UpBounds } from '../cascade/up-queue.ts';
+import { UpStore } from '../cascade/up-store.ts';
+import type { Client, ClientSession, Session, Subscription } from './session.ts';
 import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
 import type { Store } from '../store/store.ts';
 import { ShareGroups } from './share-groups.ts';
@@ -21,7 +26,7 @@ export interface SessionsOptions {
   readonly roles: RoleTable;
   readonly limits: BrokerLimits;
   /** Of the cascade's session; undefined if none is configured, and then a stored one is dropped. */
-  readonly cascadeInFlightMax: number | undefined;
+  readonly cascadeQueue: UpQueueConfig | undefined;
   readonly measures: Measures;
   readonly log: Log;
   readonly clock: Clock;
@@ -54,6 +59,7 @@ export class Sessions {
   readonly #heldSubscriptions = new Holdings();
   readonly #tree = new SubscriptionTree<Session>();
   readonly #readers = new KnownReaders();
+  #cascadeDropped = 0;
   readonly #endListeners: ((session: Session) => void)[] = [];
   #version = 0;
   /** No session expires before; 0: not known. */
@@ -113,15 +119,15 @@ export class Sessions {
     clientId: string,
     client: Client,
     { clean, expirySeconds }: SessionTerms,
-  ): { session: Session; present: boolean } {
+  ): { session: ClientSession; present: boolean } {
     this.find(identity, clientId)?.client?.close('taken_over');
-    let session = this.find(identity, clientId); // one that lasts as long as its connection has ended with it
+    let session = this.#findClient(identity, clientId); // one that lasts as long as its connection has ended with it
     if (session !== undefined && (clean || this.#expiryMs(session) <= this.#options.clock())) {
       this.#drop(session); // [MQTT-3.1.2-6], [MQTT-3.1.2-4]
       session = undefined;
     }
     const present = session !== undefined;
-    session ??= this.#add(
+    session ??= this.#addClient(
       identity,
       clientId,
       expirySeconds === 0 ? undefined : this.#store.createSession(identity, clientId, expirySeconds),
@@ -131,6 +137,21 @@ export class Sessions {
     session.expirySeconds = expirySeconds;
     this.#mark(session);
     return { session, present };
+  }
+
+  /** Resumes the cascade's session, or begins it. */
+  openCascade(clientId: string, client: Client): { session: Session; queue: UpQueue } {
+    this.find(cascadeIdentity, clientId)?.client?.close('taken_over');
+    const session =
+      this.find(cascadeIdentity, clientId) ??
+      this.#addCascade(clientId, this.#store.createSession(cascadeIdentity, clientId, neverExpires));
+    const { queue } = session;
+    assert(queue instanceof UpQueue, "the cascade's identity has no other session");
+    session.client = client;
+    session.disconnectedMs = undefined;
+    session.expirySeconds = neverExpires;
+    this.#mark(session);
+    return { session, queue };
   }
 
   /** MQTT 5 §3.14.2.2.2: a client says goodbye and changes how long its session lasts; never from 0 to more. */
@@ -144,7 +165,7 @@ export class Sessions {
    */
   expect({ identity, clientId, subscriptions }: ExpectedSession): void {
     if (this.find(identity, clientId) !== undefined) return;
-    const session = this.#add(
+    const session = this.#addClient(
       identity,
       clientId,
       this.#store.createSession(identity, clientId, neverExpires),
@@ -255,13 +276,16 @@ export class Sessions {
   }
 
   #restore(): void {
-    const { clock, cascadeInFlightMax, log, roles } = this.#options;
+    const { clock, cascadeQueue, log, roles } = this.#options;
     const sizes = new Map(this.#store.queueSizes().map((size) => [size.session, size]));
     const byId = new Map<number, Session>();
     for (const stored of this.#store.sessions()) {
       const { id, identity, clientId, disconnectedMs, expirySeconds, lastSent } = stored;
       const size = sizes.get(id);
-      const session = this.#add(identity, clientId, id, size && { ...size, lastSent });
+      const session =
+        identity === cascadeIdentity
+          ? this.#addCascade(clientId, id)
+          : this.#addClient(identity, clientId, id, size && { ...size, lastSent });
       // One that was connected when the process ended is away from now on.
       session.disconnectedMs = disconnectedMs ?? clock();
       session.expirySeconds = expirySeconds;
@@ -281,7 +305,7 @@ export class Sessions {
     }
     for (const { session: id, packetId } of this.#store.incoming()) byId.get(id)?.incoming.add(packetId);
     for (const session of byId.values()) {
-      if (!session.isCascade || cascadeInFlightMax !== undefined) continue;
+      if (!session.isCascade || cascadeQueue !== undefined) continue;
       log.warn({ queued: session.queue.messages }, 'cascade.queue_dropped');
       this.#drop(session);
     }
@@ -303,13 +327,25 @@ export class Sessions {
     else this.#tree.remove(filter, session);
   }
 
-  #add(identity: string, clientId: string, storedId: number | undefined, size?: ExistingQueue): Session {
+  #findClient(identity: string, clientId: string): ClientSession | undefined {
+    const session = this.find(identity, clientId);
+    if (session === undefined) return undefined;
+    const { queue } = session;
+    assert(queue instanceof DeliveryQueue, "the cascade's identity is in no certificate");
+    return Object.assign(session, { queue });
+  }
+
+  #addClient(
+    identity: string,
+    clientId: string,
+    storedId: number | undefined,
+    size?: ExistingQueue,
+  ): ClientSession {
     const { limits, measures, log, clock } = this.#options;
-    const isCascade = identity === cascadeIdentity;
     const queue = new DeliveryQueue(
       {
         stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
-        limits: isCascade ? this.#cascadeLimits() : limits,
+        limits,
         clock,
         mayReceive: (topic) => this.mayReceive(session, topic),
         onDropped: (reason, dropped) => {
@@ -320,33 +356,39 @@ export class Sessions {
       },
       size,
     );
-    const session: Session = {
-      identity,
-      clientId,
-      storedId,
-      queue,
-      isCascade,
-      subscriptions: new Map(),
-      incoming: new Set(),
-      client: undefined,
-      disconnectedMs: undefined,
-      expirySeconds: 0,
-      will: undefined,
-    };
-    this.#byKey.set(sessionKey(identity, clientId), session);
-    this.#held.add(holderOf(identity), 1);
+    const session = { ...newSession(identity, clientId, storedId), queue, isCascade: false };
+    this.#register(session);
     return session;
   }
 
-  /** The window changes with a reload, when the cascade attaches again. */
-  #cascadeLimits(): BrokerLimits {
+  #addCascade(clientId: string, storedId: number): Session {
+    const { limits, measures, log, clock } = this.#options;
     const options = this.#options;
-    return {
-      ...options.limits,
-      get inFlightMax() {
-        return options.cascadeInFlightMax ?? options.limits.inFlightMax;
+    const queue = new UpQueue({
+      store: new UpStore(this.#store),
+      bounds: () => upBounds(options.cascadeQueue ?? {}, limits),
+      clock,
+      onDropped: (reason, { message }) => {
+        measures.dropped.inc({ reason });
+        measures.cascade.dropped.inc({ reason });
+        const dropped = ++this.#cascadeDropped;
+        const fields = { topic: message.topic, reason, dropped };
+        if (reason === 'hops_exceeded') log.error(fields, 'cascade.ring_ended');
+        else if (isWorthALine(dropped)) log.error(fields, 'cascade.message_dropped');
       },
-    };
+      onRefused: ({ message, bytes }, reason) => {
+        measures.cascade.refused.inc({ reason });
+        log.error({ topic: message.topic, bytes, reason }, 'cascade.message_set_aside');
+      },
+    });
+    const session = { ...newSession(cascadeIdentity, clientId, storedId), queue, isCascade: true };
+    this.#register(session);
+    return session;
+  }
+
+  #register(session: Session): void {
+    this.#byKey.set(sessionKey(session.identity, session.clientId), session);
+    this.#held.add(holderOf(session.identity), 1);
   }
 
   #drop(session: Session): void {
@@ -358,6 +400,7 @@ export class Sessions {
     this.#heldSubscriptions.add(holder, -session.subscriptions.size);
     for (const listener of this.#endListeners) listener(session);
     session.queue.detach();
+    if (session.queue instanceof UpQueue) session.queue.clear();
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
   }
 
@@ -374,6 +417,37 @@ export class Sessions {
     const secondsMax = sessionExpirySecondsMax(this.#options.limits);
     return disconnectedMs + Math.min(expirySeconds, secondsMax) * 1000;
   }
+}
+
+/** A session that nobody is connected to and that has nothing yet. */
+function newSession(
+  identity: string,
+  clientId: string,
+  storedId: number | undefined,
+): Omit<Session, 'queue' | 'isCascade'> {
+  return {
+    identity,
+    clientId,
+    storedId,
+    subscriptions: new Map(),
+    incoming: new Set(),
+    client: undefined,
+    disconnectedMs: undefined,
+    expirySeconds: 0,
+    will: undefined,
+  };
+}
+
+function upBounds(
+  { messagesMax, bytesMax, ageHoursMax, whenFull }: UpQueueConfig,
+  limits: BrokerLimits,
+): UpBounds {
+  return {
+    messagesMax: messagesMax ?? limits.queuedMessagesMax,
+    bytesMax: bytesMax ?? limits.queuedBytesMax,
+    ageMsMax: ageHoursMax === undefined ? undefined : ageHoursMax * 3_600_000,
+    whenFull,
+  };
 }
 
 /** Rows of one queue, and of all together, that one call looks at for messages that have expired. */

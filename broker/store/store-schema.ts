@@ -1,7 +1,7 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 4;
+export const schemaVersion = 5;
 
 /** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
 const willTable = `
@@ -30,6 +30,42 @@ CREATE TABLE place (
   position INTEGER NOT NULL,
   epoch INTEGER NOT NULL
 ) STRICT;
+`;
+
+/**
+ * What waits for the upstream, in one lane for each topic, and what the upstream would not take. A message in either
+ * counts in `message.pending`, like one in the queue of a session.
+ */
+const cascadeTables = `
+CREATE TABLE cascade_delivery (
+  sequence INTEGER PRIMARY KEY,
+  lane INTEGER NOT NULL,
+  message INTEGER NOT NULL,
+  retain INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  queued_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX cascade_delivery_lane ON cascade_delivery (lane, sequence);
+CREATE TABLE cascade_refused (
+  id INTEGER PRIMARY KEY,
+  topic TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  refused_ms INTEGER NOT NULL,
+  message INTEGER NOT NULL
+) STRICT;
+`;
+
+/**
+ * Until then the cascade's queue was that of a session. Its lanes are not known to SQL, so all of it is one lane, which
+ * keeps its order.
+ */
+const moveCascadeQueue = `
+INSERT INTO cascade_delivery (sequence, lane, message, retain, bytes, queued_ms)
+  SELECT d.sequence, 0, d.message, d.retain, d.bytes, unixepoch() * 1000
+  FROM delivery d JOIN session s ON s.id = d.session
+  WHERE s.identity = '$cascade' AND d.message IS NOT NULL;
+DELETE FROM delivery WHERE session IN (SELECT id FROM session WHERE identity = '$cascade');
 `;
 
 /**
@@ -91,7 +127,7 @@ CREATE TABLE retained (
   properties BLOB,
   expires_ms INTEGER
 ) STRICT;
-${willTable}${placeTable}`;
+${willTable}${placeTable}${cascadeTables}`;
 
 /** Forward only: by the version that a file has, what makes the next one of it. Nothing that was there is rewritten. */
 export const migrations: ReadonlyMap<number, string> = new Map([
@@ -113,4 +149,5 @@ ${willTable}`,
   ],
   [2, 'ALTER TABLE session ADD COLUMN last_sent INTEGER;'],
   [3, placeTable],
+  [4, `${cascadeTables}${moveCascadeQueue}`],
 ]);

@@ -53,4 +53,28 @@ export const sql = {
   putPlace: 'INSERT OR REPLACE INTO place (id, lineage, position, epoch) VALUES (1, ?, ?, ?)',
   forgetPlace: 'DELETE FROM place',
   movePlace: 'UPDATE place SET position = ?, epoch = ?',
+  upSizes: 'SELECT lane, count(*) AS messages FROM cascade_delivery GROUP BY lane',
+  upTotal: `SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes, coalesce(max(sequence), 0) AS last_sequence
+    FROM cascade_delivery`,
+  upEnqueue:
+    'INSERT INTO cascade_delivery (sequence, lane, message, retain, bytes, queued_ms) VALUES (?, ?, ?, ?, ?, ?)',
+  upReadLane: `SELECT d.sequence, d.lane, d.retain, d.bytes, d.queued_ms,
+      m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
+    FROM cascade_delivery d JOIN message m ON m.id = d.message
+    WHERE d.lane = ? AND d.sequence > ? ORDER BY d.sequence LIMIT ?`,
+  upReadOldest: `SELECT d.sequence, d.lane, d.retain, d.bytes, d.queued_ms,
+      m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
+    FROM cascade_delivery d JOIN message m ON m.id = d.message
+    WHERE d.sequence > ? ORDER BY d.sequence LIMIT ?`,
+  upOldest: 'SELECT queued_ms FROM cascade_delivery ORDER BY sequence LIMIT 1',
+  upMove: 'UPDATE cascade_delivery SET lane = ? WHERE sequence = ?',
+  upDelete: 'DELETE FROM cascade_delivery WHERE sequence = ?',
+  upRelease: 'UPDATE message SET pending = pending - 1 WHERE id IN (SELECT message FROM cascade_delivery)',
+  upClear: 'DELETE FROM cascade_delivery',
+  upSetAside:
+    'INSERT INTO cascade_refused (topic, bytes, reason, refused_ms, message) VALUES (?, ?, ?, ?, ?)',
+  upSetAsideCount: 'SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM cascade_refused',
+  upSetAsideOldest: `SELECT r.id, r.topic, r.bytes, r.reason, r.refused_ms, r.message, m.pending
+    FROM cascade_refused r LEFT JOIN message m ON m.id = r.message ORDER BY r.id LIMIT ?`,
+  upForgetSetAside: 'DELETE FROM cascade_refused WHERE id = ?',
 } as const;

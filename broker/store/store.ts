@@ -246,6 +246,16 @@ export class Store {
     }));
   }
 
+  /** For a part that keeps tables of its own in this file; the write joins the open transaction. */
+  write(statement: string, ...values: readonly StoredValue[]): void {
+    this.#write(statement, ...values);
+  }
+
+  /** The same for reading. */
+  read(statement: string, ...values: readonly number[]): Record<string, unknown>[] {
+    return this.#all(statement, ...values);
+  }
+
   queueSizes(): QueueSize[] {
     return this.#all(sql.queueSizes).map((row) => ({
       session: Number(row['session']),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { cascadeFilters } from '../../../broker/cascade/cascade.ts';
+import { cascadeFilters } from '../../../broker/cascade/filters.ts';
 import { defaultRoles } from '../../../broker/access/roles.ts';
 import type { RunningBroker } from '../../../broker/main.ts';
 import type { Journal, Site } from '../fixture.ts';
@@ -62,7 +62,7 @@ test('cascade: what came down never goes up again, even where the filters overla
   const topics = { up: ['ms-acc-1/#'], down: ['ms-acc-1/#'], retainDown: [] };
   const { broker: customer } = await startCustomer('loop', vendor, topics);
   const watcher = await site.connect(vendor, 'MRO-Admin');
-  await watcher.subscribeAsync('ms-acc-1/#', { qos: 1 });
+  await watcher.subscribeAsync('ms-acc-1/+/+/+', { qos: 1 });
   const local = await site.connect(customer, 'ms-acc-1');
   await local.subscribeAsync('ms-acc-1/#', { qos: 1 });
   await watcher.publishAsync(`${device}/commands`, 'down', { qos: 1 });
@@ -166,12 +166,17 @@ test('cascade: an upstream that is another broker than the one named gets nothin
 });
 
 test('cascadeFilters: the defaults are the device topics of the own subtree, and what everyone may read', () => {
-  const { up, down } = cascadeFilters('ms-acc-1', {}, defaultRoles);
+  const filters = cascadeFilters('ms-acc-1', {}, defaultRoles);
+  const up = filters.up.map(({ remote }) => remote);
+  const down = filters.down.map(({ remote }) => remote);
   assert(up.includes('ms-acc-1/+/+/snapshots'));
   assert(!up.some((filter) => filter.endsWith('/commands')));
   assert(down.includes('ms-acc-1/+/+/commands'));
   assert(down.includes('vendor/crl/tls'));
-  assert.deepEqual(cascadeFilters('ms-acc-1/acc-1', {}, defaultRoles).up[0], 'ms-acc-1/acc-1/+/snapshots');
+  assert.deepEqual(cascadeFilters('ms-acc-1/acc-1', {}, defaultRoles).up[0], {
+    local: 'ms-acc-1/acc-1/+/snapshots',
+    remote: 'ms-acc-1/acc-1/+/snapshots',
+  });
 });
 
 test('cascadeFilters: what the certificate may not do upstream is a fault of the configuration', () => {

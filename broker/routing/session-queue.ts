@@ -1,0 +1,25 @@
+/** What the hub and the sessions ask of a queue, whoever takes from it. */
+import type { Delivery, Message, Terms } from './message.ts';
+
+export interface SessionQueue {
+  /** Unacknowledged messages, those in flight included. */
+  readonly messages: number;
+  readonly bytes: number;
+  readonly inFlight: number;
+  /** The last sequence that the client may have seen; undefined while nobody knows. */
+  readonly lastSent: number | undefined;
+  /** What happens then; undefined: as the broker is configured. */
+  readonly whenFull: 'refuse' | 'drop-oldest' | undefined;
+  /** Whether one more message would exceed a bound. */
+  isFullFor(bytes: number): boolean;
+  /** Appends a message, dropping the oldest that wait if it has to. */
+  enqueue(message: Message, qos: 1 | 2, terms: Terms): void;
+  /** Sends what there is room for. */
+  pump(): void;
+  /** The client is gone. */
+  detach(): void;
+  /** Lets go of what has expired among the oldest `limit` messages of a stored queue whose client is away. */
+  dropExpired(nowMs: number, limit: number): void;
+  /** What came through shared subscriptions and may go to another member. */
+  shared(): Iterable<{ readonly delivery: Delivery; readonly message: Message }>;
+}
