@@ -5,8 +5,8 @@ import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes } from '../runtime/config.ts';
 import { endpointType } from '../runtime/config.ts';
 import { logLevels } from '../runtime/log.ts';
-import { limitsType } from './limits.ts';
 import { cascadeType } from './cascade/cascade-config.ts';
+import { limitsType } from './limits.ts';
 import { clusterType } from './nodes/cluster-config.ts';
 
 const filterType = z

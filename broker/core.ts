@@ -246,11 +246,14 @@ export class Core {
     return new Cascade({
       ...config.cascade,
       ...cascade,
+      name: config.name,
       hub: this.#hub,
       sessions: this.#sessions,
       turn: this.#turn,
       measures,
       log: log.child({ part: 'cascade' }),
+      clock,
+      monotonicMs,
       ...(reconnect === undefined ? {} : { reconnect }),
     });
   }
@@ -267,14 +270,11 @@ export class Core {
 
   #connectionContext(): ConnectionContext {
     const { settings, measures, log, clock, monotonicMs } = this.#options;
-      name: config.name,
     const { config } = settings;
     return {
       store: this.#store,
       turn: this.#turn,
       sessions: this.#sessions,
-      clock,
-      monotonicMs,
       hub: this.#hub,
       wills: this.#wills,
       get roles() {

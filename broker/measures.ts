@@ -78,6 +78,7 @@ export interface Measures {
   readonly cascadeConnected: Gauge;
   readonly cascadeQueued: Gauge;
   readonly cascadeForwarded: Counter<'direction'>;
+  readonly cascade: CascadeMeasures;
   readonly held: Counter;
   readonly storeFailures: Counter;
   readonly reloads: Counter<'outcome'>;
@@ -93,7 +94,6 @@ export function createMeasures(): Measures {
     retained: metrics.gauge('plombe_broker_retained_messages', 'Retained messages.'),
     queuedMessages: metrics.gauge(
       'plombe_broker_queued_messages',
-  readonly cascade: CascadeMeasures;
       'Unacknowledged messages of all sessions.',
     ),
     queuedBytes: metrics.gauge('plombe_broker_queued_bytes', 'Bytes of the unacknowledged messages.'),
@@ -129,6 +129,7 @@ export function createMeasures(): Measures {
       'plombe_broker_cascade_queued_messages',
       'Messages that wait for the upstream.',
     ),
+    cascade: createCascadeMeasures(metrics),
     cascadeForwarded: metrics.counter(
       'plombe_broker_cascade_forwarded_total',
       'Messages that the other side has for certain.',
@@ -141,7 +142,6 @@ export function createMeasures(): Measures {
     storeFailures: metrics.counter('plombe_broker_store_failures_total', 'Commits and reads that failed.'),
     reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [
       'outcome',
-    cascade: createCascadeMeasures(metrics),
     ]),
   };
 }

@@ -40,11 +40,11 @@ export interface Session {
   will: Will | undefined;
 }
 
-/** `\0` is in no client id [MQTT-1.5.3-2], so no pair of two can look like another pair. */
-export function sessionKey(identity: string, clientId: string): string {
 /** One that a connection may serve; the cascade's is not. */
 export type ClientSession = Session & { readonly queue: DeliveryQueue };
 
+/** `\0` is in no client id [MQTT-1.5.3-2], so no pair of two can look like another pair. */
+export function sessionKey(identity: string, clientId: string): string {
   return `${identity}\0${clientId}`;
 }
 
