@@ -1,5 +1,6 @@
 /** The broker's configuration file. */
 import { z } from 'zod';
+import { expiredGraceDaysMax } from '../domain/limits.ts';
 import { isTopicFilter } from '../domain/topic.ts';
 import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes } from '../runtime/config.ts';
@@ -16,6 +17,15 @@ const filterType = z
 const originType = z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text, {
   error: (issue) => `not an origin such as https://fleet.example: ${JSON.stringify(issue.input)}`,
 });
+
+const expiredGraceDaysType = z
+  .int()
+  .min(0)
+  .max(expiredGraceDaysMax)
+  .default(365)
+  .describe(
+    'a device whose certificate expired no longer ago may connect to ask for a new one, and for nothing else',
+  );
 
 export const rolesType = z
   .record(
@@ -74,6 +84,7 @@ export function brokerConfigType(types: ConfigTypes) {
       .optional()
       .describe('CRL bundles (PEM) of the TLS PKI, read at the start'),
     staleCrl: staleCrlType,
+    expiredGraceDays: expiredGraceDaysType,
     expectedSessions: z
       .array(
         z.strictObject({

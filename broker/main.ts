@@ -59,6 +59,7 @@ export interface RunningBroker {
   stopDeadlineMs(): number;
 }
 
+const dayMs = 86_400_000;
 const sweepMs = 1000;
 const watchMsDefault = 5000;
 const systemTopicsMs = 10_000;
@@ -182,6 +183,9 @@ function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Om
     },
     get stalePolicy() {
       return settings.stalePolicy;
+    },
+    get expiredGraceMs() {
+      return settings.config.expiredGraceDays * dayMs;
     },
     revocation,
     clock,

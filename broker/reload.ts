@@ -41,6 +41,7 @@ const changes: Readonly<Record<keyof BrokerConfig, 'live' | 'restart'>> = {
   roles: 'live',
   crls: 'live',
   staleCrl: 'live',
+  expiredGraceDays: 'live',
   expectedSessions: 'live',
   cascade: 'live',
   observe: 'restart',

@@ -1,10 +1,12 @@
 /** Who a connection is: the verified common name of its certificate, and for how long. */
+import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../domain/clock.ts';
+import { enrolmentTopic } from '../../domain/topic.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import type { VerifiedIdentity } from '../../pki/path.ts';
-import { requireUnrevoked, verifyPath } from '../../pki/path.ts';
+import { isBootstrap, requireUnrevoked, verifyPath } from '../../pki/path.ts';
 import { parsePeerChain, peerChain, presentedCertificates } from '../../pki/peer-chain.ts';
 import type { RevocationIndex, StalePolicy } from '../../pki/revocation.ts';
 
@@ -14,10 +16,13 @@ export interface PeerVerifierOptions {
   /** Undefined until a list was loaded: then nothing is revoked. */
   readonly revocation: RevocationIndex;
   readonly stalePolicy: StalePolicy;
+  /** For so long after its expiry a device's certificate is still good for enrolment. */
+  readonly expiredGraceMs: number;
   readonly clock: Clock;
 }
 
 export interface Peer {
+  /** The common name of its certificate; of one that may only be enrolled, the topic where it asks for that. */
   readonly identity: string;
   readonly validUntilMs: number;
   readonly verified: VerifiedIdentity;
@@ -90,13 +95,20 @@ export class PeerVerifier {
   }
 
   #verify(chain: readonly Certificate[], atMs: number): Omit<KnownChain, 'digests'> {
-    const verified = verifyPath({ chain, roots: this.#options.roots, atMs, purpose: 'tls-client' });
+    const { roots, expiredGraceMs } = this.#options;
+    const [leaf] = chain;
+    const purpose = leaf !== undefined && isBootstrap(leaf) ? 'enrolment-client' : 'tls-client';
+    const verified = verifyPath({ chain, roots, atMs, purpose, expiredGraceMs });
+    const { commonName, scope, certificate } = verified;
     const all = [...verified.chain, verified.root];
+    const isExpired = atMs > certificate.notAfterMs;
     return {
       validFromMs: Math.max(...all.map(({ notBeforeMs }) => notBeforeMs)),
       peer: {
-        identity: verified.commonName,
-        validUntilMs: Math.min(...all.map(({ notAfterMs }) => notAfterMs)),
+        identity: scope === 'full' ? commonName : (enrolmentTopic(commonName) ?? assert.fail('a device')),
+        validUntilMs: Math.min(
+          ...all.map(({ notAfterMs }, index) => notAfterMs + (index === 0 && isExpired ? expiredGraceMs : 0)),
+        ),
         verified,
       },
     };
@@ -120,6 +132,14 @@ export class PeerVerifier {
     const [longestUnused] = this.#known.keys();
     if (longestUnused !== undefined) this.#known.delete(longestUnused);
   }
+}
+
+/**
+ * Whether our own verifier is to judge a chain that OpenSSL did not accept. It verifies all that OpenSSL does, and of
+ * expiry it knows more: a device whose certificate is out of date may still be enrolled.
+ */
+export function isForVerifier({ authorized, authorizationError }: TLSSocket): boolean {
+  return authorized || String(authorizationError) === 'CERT_HAS_EXPIRED';
 }
 
 /** The name that an unverified certificate claims, for the log alone. */

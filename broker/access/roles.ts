@@ -43,7 +43,18 @@ export const defaultRoles: RoleTable = new Map<string, Role>([
   ['vendor-crl-service', { publish: ['vendor/crl/tls', 'vendor/crl/e2e'], subscribe: [] }],
   ['vendor-recipient-service', { publish: ['vendor/recipients'], subscribe: [] }],
   ['vendor-policy-service', { publish: ['+/+/+/policy'], subscribe: [] }],
-  ['vendor-enrolment-service', { publish: ['+/+/+/enrolment/reply'], subscribe: ['+/+/+/enrolment'] }],
+  [
+    'vendor-enrolment-service',
+    {
+      publish: ['+/+/+/enrolment/reply', 'vendor/enrolment/+/reply'],
+      subscribe: [
+        '+/+/+/enrolment',
+        '+/+/+/enrolment/approval',
+        'vendor/enrolment/+',
+        'vendor/enrolment/+/approval',
+      ],
+    },
+  ],
 ]);
 
 /** The defaults, with whole rows replaced or added by the configuration. */

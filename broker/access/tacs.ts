@@ -1,6 +1,12 @@
 /** The topic access control system (DESIGN §4): who may publish to and subscribe to what. Pure. */
 import { isServiceName, parseNamespacePath } from '../../domain/namespace.ts';
-import { filterCovers, isTopicFilterWithin, isTopicWithin, mqttBounds } from '../../domain/topic.ts';
+import {
+  filterCovers,
+  isTopicFilterWithin,
+  isTopicWithin,
+  mqttBounds,
+  parseEnrolmentTopic,
+} from '../../domain/topic.ts';
 import type { RoleTable } from './roles.ts';
 import { everyoneReads } from './roles.ts';
 
@@ -18,7 +24,7 @@ export type Decision =
 const allowed: Decision = { allowed: true };
 
 /**
- * @param identity - common name of a verified certificate: a namespace path or a service name
+ * @param identity - common name of a verified certificate (a namespace path or a service name), or an enrolment topic
  * @param topicOrFilter - a topic name to publish to, or a topic filter to subscribe to
  * @returns whether every topic that it can match is granted
  */
@@ -49,13 +55,19 @@ export function decide(identity: string, action: Action, topicOrFilter: string, 
  */
 export function rightsOf(identity: string, action: Action, roles: RoleTable): readonly string[] | undefined {
   const path = parseNamespacePath(identity);
-  if (path === undefined && !isServiceName(identity)) return undefined;
+  if (path === undefined && !isServiceName(identity)) return enrolmentRights(identity, action);
   return [
     // The `/` before `#` keeps `ms-acc-1` out of `ms-acc-10`; `#` includes the parent level (§4.7.1.2).
     ...(path === undefined ? [] : [`${path}/#`]),
     ...(action === 'subscribe' ? everyoneReads : []),
     ...(roles.get(identity)?.[action] ?? []),
   ];
+}
+
+/** Who may only be enrolled has the topic where it asks for an identity, and is answered below it; no role adds to that. */
+function enrolmentRights(identity: string, action: Action): readonly string[] | undefined {
+  if (parseEnrolmentTopic(identity)?.part !== 'request') return undefined;
+  return [action === 'publish' ? identity : `${identity}/reply`];
 }
 
 /** Whether every topic that `filter` can match is matched by one of `rights`. */

@@ -6,7 +6,7 @@ import type { TlsIdentity } from '../../pki/identity.ts';
 import { PkiError } from '../../pki/errors.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
-import { claimedName } from '../access/identity.ts';
+import { claimedName, isForVerifier } from '../access/identity.ts';
 import type { Peer, PeerVerifier } from '../access/identity.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
@@ -121,7 +121,7 @@ function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerO
     log.warn({ identity: claimedName(socket), address, reason, detail }, 'connection.refused');
     socket.destroy();
   };
-  if (!socket.authorized) {
+  if (!isForVerifier(socket)) {
     // OpenSSL's own judgement of the chain; in the field stands its code, whatever the type says.
     refuse('tls', String(socket.authorizationError));
     return;

@@ -63,6 +63,7 @@ async function open({ config, connectionsMax }: Extract<FrontOrder, { kind: 'ope
     roots: identity.roots,
     revocation: new RevocationIndex(), // the process with the state has the lists, and asks them
     stalePolicy: { action: config.staleCrl.action },
+    expiredGraceMs: config.expiredGraceDays * 86_400_000,
     clock: systemClock,
   });
   const limits = { ...config.limits, connectionsMax };

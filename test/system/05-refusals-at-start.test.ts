@@ -10,7 +10,8 @@ import type { TestContext } from 'node:test';
 import { writeConfigs } from '../../cli/deployment/configs.ts';
 import type { DeploymentFiles } from '../../cli/deployment/configs.ts';
 import { makeKeys } from '../../cli/deployment/keys.ts';
-import type { Authority, IssueRequest } from '../../pki/authority/authority.ts';
+import type { Authority } from '../../pki/authority/authority.ts';
+import type { IssueRequest } from '../../pki/authority/requests.ts';
 import { openAuthority } from '../../pki/authority/authority.ts';
 import { startPlombe } from './process.ts';
 

@@ -72,7 +72,7 @@ function verifierAt(
   roots: readonly Certificate[],
   revocation = new RevocationIndex(),
 ): PeerVerifier {
-  return new PeerVerifier({ roots, revocation, stalePolicy: { action: 'warn' }, clock });
+  return new PeerVerifier({ roots, revocation, stalePolicy: { action: 'warn' }, expiredGraceMs: 0, clock });
 }
 
 test('PeerVerifier: whatever was presented before, the answer is that of a verification from scratch', () => {
