@@ -129,7 +129,16 @@ export function brokerConfigType(types: ConfigTypes) {
       })
       .prefault({})
       .describe('the way to stop'),
-    log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
+    log: z
+      .strictObject({
+        level: z.enum(logLevels).default('info'),
+        linesPerSecondMax: z
+          .int()
+          .min(5)
+          .default(100)
+          .describe('of one event with one reason, a fifth of it for one identity; the rest is counted'),
+      })
+      .prefault({}),
   });
 }
 

@@ -4,6 +4,7 @@ import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
 import { loadConfig } from '../runtime/config.ts';
+import { BoundedLog } from '../runtime/bounded-log.ts';
 import { createLog } from '../runtime/log.ts';
 import type { Log } from '../runtime/log.ts';
 import { startObservation } from '../runtime/observe.ts';
@@ -72,9 +73,8 @@ export async function startBroker(
   given: BrokerConfig,
   surroundings: BrokerSurroundings,
 ): Promise<RunningBroker> {
-  const { log } = surroundings;
   const options = coreOptions(given, surroundings);
-  const { settings, measures } = options;
+  const { settings, measures, log } = options;
   const { config } = settings;
   const supervisor = new Supervisor(options);
   const listeners: Listener[] = [];
@@ -99,6 +99,7 @@ export async function startBroker(
       setInterval(() => {
         supervisor.core?.sweep();
         supervisor.refreshMeasures();
+        log.flush();
       }, sweepMs),
       setInterval(() => supervisor.core?.publishSystemTopics(), systemTopicsMs),
       setInterval(() => supervisor.core?.tidy(), tidyMs),
@@ -172,8 +173,11 @@ async function listen(
   return { port: listener.port, webSocketPort: webSocketListener.port };
 }
 
-function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Omit<CoreOptions, 'onFailure'> {
-  const clock = surroundings.clock ?? systemClock;
+function coreOptions(
+  config: BrokerConfig,
+  surroundings: BrokerSurroundings,
+): Omit<CoreOptions, 'onFailure'> & { readonly log: BoundedLog } {
+  const { clock = systemClock, monotonicMs = () => performance.now() } = surroundings;
   const settings = new LiveSettings(readSettings(config, clock()));
   const revocation = new RevocationIndex();
   loadCrlFiles(revocation, config.crls ?? [], settings.identity.roots);
@@ -196,8 +200,11 @@ function coreOptions(config: BrokerConfig, surroundings: BrokerSurroundings): Om
     revocation,
     clock,
     measures: createMeasures(),
-    log: surroundings.log,
-    monotonicMs: surroundings.monotonicMs ?? (() => performance.now()),
+    log: new BoundedLog(surroundings.log, {
+      linesPerSecondMax: () => settings.config.log.linesPerSecondMax,
+      monotonicMs,
+    }),
+    monotonicMs,
     reconnect: surroundings.reconnect,
   };
 }

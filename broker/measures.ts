@@ -3,6 +3,9 @@ import { createCascadeMeasures } from './cascade/cascade-measures.ts';
 import type { CascadeMeasures } from './cascade/cascade-measures.ts';
 import { createMetrics } from '../runtime/observe.ts';
 import type { Counter, Gauge, Metrics } from '../runtime/observe.ts';
+import type { PkiErrorCode } from '../pki/errors.ts';
+import type { Action } from './access/tacs.ts';
+import type { DeniedReason, RefusalReason } from './reasons.ts';
 
 /** Counted without the cost of a labelled counter, because every packet passes here. */
 export interface Traffic {
@@ -23,40 +26,52 @@ export interface Traffic {
   sessionsExpired: number;
 }
 
-/** A counter with one label that may be counted for every message, and that can be read. */
-export class Tally<L extends string> {
-  readonly #label: L;
-  readonly #counter: Counter<L>;
-  readonly #counts = new Map<string, number>();
-  readonly #handedOver = new Map<string, number>();
+interface TallyEntry<Labels> {
+  readonly labels: Labels;
+  count: number;
+  handedOver: number;
+}
 
-  constructor(metrics: Metrics, name: string, help: string, label: L) {
-    this.#label = label;
-    this.#counter = metrics.counter(name, help, [label], () => this.#handOver());
+/** A counter with labels that may be counted for every message, and that can be read. */
+export class Tally<Labels extends Readonly<Record<string, string>>> {
+  readonly #names: readonly (keyof Labels & string)[];
+  readonly #counter: Counter;
+  readonly #entries = new Map<string, TallyEntry<Labels>>();
+
+  constructor(metrics: Metrics, name: string, help: string, names: readonly (keyof Labels & string)[]) {
+    this.#names = names;
+    this.#counter = metrics.counter<string>(name, help, names, () => this.#handOver());
   }
 
-  inc(labels: Readonly<Record<L, string>>, by = 1): void {
-    const value = labels[this.#label];
-    this.#counts.set(value, (this.#counts.get(value) ?? 0) + by);
+  inc(labels: Labels, by = 1): void {
+    const key = this.#keyOf(labels);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) this.#entries.set(key, { labels, count: by, handedOver: 0 });
+    else entry.count += by;
   }
 
-  /** By value of the label, since the start. */
-  get totals(): ReadonlyMap<string, number> {
-    return this.#counts;
+  /** Since the start. */
+  get entries(): Iterable<{ readonly labels: Labels; readonly count: number }> {
+    return this.#entries.values();
   }
 
   get total(): number {
     let total = 0;
-    for (const count of this.#counts.values()) total += count;
+    for (const { count } of this.#entries.values()) total += count;
     return total;
+  }
+
+  #keyOf(labels: Labels): string {
+    let key = '';
+    for (const name of this.#names) key = key === '' ? String(labels[name]) : `${key} ${labels[name]}`;
+    return key;
   }
 
   /** When the metrics are asked for. */
   #handOver(): void {
-    for (const [value, count] of this.#counts) {
-      const labels = { [this.#label]: value } as Record<L, string>;
-      this.#counter.inc(labels, count - (this.#handedOver.get(value) ?? 0));
-      this.#handedOver.set(value, count);
+    for (const entry of this.#entries.values()) {
+      this.#counter.inc(entry.labels, entry.count - entry.handedOver);
+      entry.handedOver = entry.count;
     }
   }
 }
@@ -71,10 +86,10 @@ export interface Measures {
   readonly queuedBytes: Gauge;
   readonly received: Counter;
   readonly sent: Counter;
-  readonly refusals: Tally<'reason'>;
-  readonly denials: Tally<'action'>;
-  readonly disconnects: Tally<'reason'>;
-  readonly dropped: Tally<'reason'>;
+  readonly refusals: Tally<{ readonly reason: RefusalReason }>;
+  readonly denials: Tally<{ readonly action: Action | 'will'; readonly reason: DeniedReason | PkiErrorCode }>;
+  readonly disconnects: Tally<{ readonly reason: string }>;
+  readonly dropped: Tally<{ readonly reason: string }>;
   readonly cascadeConnected: Gauge;
   readonly cascadeQueued: Gauge;
   readonly cascadeForwarded: Counter<'direction'>;
@@ -106,21 +121,18 @@ export function createMeasures(): Measures {
       metrics,
       'plombe_broker_refusals_total',
       'Connections, sessions and messages that were refused.',
-      'reason',
+      ['reason'],
     ),
     denials: new Tally(
       metrics,
       'plombe_broker_denials_total',
       'Subscriptions, messages and wills that the access control denied.',
-      'action',
+      ['action', 'reason'],
     ),
-    disconnects: new Tally(metrics, 'plombe_broker_disconnects_total', 'Ends of connections.', 'reason'),
-    dropped: new Tally(
-      metrics,
-      'plombe_broker_dropped_total',
-      'Messages that one receiver did not get.',
+    disconnects: new Tally(metrics, 'plombe_broker_disconnects_total', 'Ends of connections.', ['reason']),
+    dropped: new Tally(metrics, 'plombe_broker_dropped_total', 'Messages that one receiver did not get.', [
       'reason',
-    ),
+    ]),
     cascadeConnected: metrics.gauge(
       'plombe_broker_cascade_connected',
       '1 while the upstream broker is connected.',

@@ -139,10 +139,16 @@ function declareLoad(declare: Declare, { traffic, dropped }: Measures, nowMs: nu
 
 /** What Mosquitto has no names for. */
 function declareOwn(declare: Declare, measures: Measures): void {
-  declare('denials', () => JSON.stringify(Object.fromEntries(measures.denials.totals)));
-  declare('refusals', () => JSON.stringify(Object.fromEntries(measures.refusals.totals)));
-  declare('dropped', () => JSON.stringify(Object.fromEntries(measures.dropped.totals)));
-  declare('disconnects', () => JSON.stringify(Object.fromEntries(measures.disconnects.totals)));
+  for (const name of ['denials', 'refusals', 'dropped', 'disconnects'] as const) {
+    declare(name, () => JSON.stringify(countsOf(measures[name])));
+  }
+}
+
+/** @returns by the values of the labels, as `publish no_right` */
+function countsOf(tally: Measures['denials' | 'refusals' | 'dropped' | 'disconnects']): object {
+  return Object.fromEntries(
+    Array.from(tally.entries, ({ labels, count }) => [Object.values(labels).join(' '), count]),
+  );
 }
 
 function countAll(sessions: Iterable<Session>): Census {

@@ -99,6 +99,10 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     });
   }
 
+  get address(): string | undefined {
+    return this.#transport.remoteAddress;
+  }
+
   get clientId(): string | undefined {
     return this.#conversation?.session.clientId;
   }
@@ -164,7 +168,8 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     if (this.#isClosed) return;
     const { measures, log } = this.#context;
     measures.refusals.inc({ reason: fault.reason });
-    log.warn({ identity: this.peer.identity, clientId: this.clientId, ...fault }, 'packet.refused');
+    const { clientId, address } = this;
+    log.warn({ identity: this.peer.identity, clientId, address, ...fault }, 'packet.refused');
     if (!this.hasSession) this.#refuseBeforeConnect(fault);
     this.#end(fault.reason, fault.detail);
   }
@@ -224,7 +229,12 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     this.#conversation = undefined;
     measures.disconnects.inc({ reason });
     log.info(
-      { identity: this.peer.identity, clientId: conversation?.session.clientId, reason },
+      {
+        identity: this.peer.identity,
+        clientId: conversation?.session.clientId,
+        address: this.address,
+        reason,
+      },
       'connection.closed',
     );
     this.#release(conversation);
@@ -324,6 +334,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
       {
         identity,
         clientId,
+        address: this.address,
         version: connect.version,
         sessionPresent: present,
         queued: session.queue.messages,
@@ -339,8 +350,10 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   #refuseConnect({ clientId, version }: ConnectPacket, reason: ConnectRefusal): void {
     const { measures, log } = this.#context;
     measures.refusals.inc({ reason });
-    if (reason === 'will_denied') measures.denials.inc({ action: 'will' });
-    log.warn({ identity: this.peer.identity, clientId: clientId.slice(0, 64), reason }, 'session.refused');
+    if (reason === 'will_denied') measures.denials.inc({ action: 'will', reason: 'no_right' });
+    const { identity } = this.peer;
+    const facts = { identity, clientId: clientId.slice(0, 64), address: this.address, reason };
+    log.warn(facts, 'session.refused');
     this.#write(refusal(version, connackCodes[reason], reason));
     this.close(reason);
   }

@@ -18,6 +18,7 @@ export interface HoldBackContext {
 
 /** The connection, as far as it is read from. */
 export interface Reading {
+  readonly address: string | undefined;
   pause(): void;
   resume(): void;
   close(reason: string): void;
@@ -37,13 +38,13 @@ export function holdBack(
     monotonicMs,
     onHeld: (isFirst) => {
       measures.held.inc();
-      if (isFirst) log.warn({ identity, clientId, reason }, 'publisher.held');
+      if (isFirst) log.warn({ identity, clientId, address: reading.address, reason }, 'publisher.held');
       reading.pause();
     },
     onReleased: () => reading.resume(),
     onExceeded: () => {
       measures.refusals.inc({ reason });
-      log.warn({ identity, clientId, reason }, 'publish.refused');
+      log.warn({ identity, clientId, address: reading.address, reason }, 'publish.refused');
       turn.guard(() => reading.close(reason));
     },
   });

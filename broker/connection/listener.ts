@@ -10,6 +10,7 @@ import { claimedName, isForVerifier } from '../access/identity.ts';
 import type { Peer, PeerVerifier } from '../access/identity.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
+import type { RefusalReason } from '../reasons.ts';
 
 export interface ListenerOptions {
   readonly endpoint: Endpoint;
@@ -67,10 +68,8 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   });
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     measures.refusals.inc({ reason: 'tls' });
-    log.warn(
-      { address: socket.remoteAddress, reason: error.code ?? 'tls', detail: error.message },
-      'connection.refused',
-    );
+    const detail = error.code === undefined ? error.message : `${error.code}: ${error.message}`;
+    log.warn({ address: socket.remoteAddress, reason: 'tls', detail }, 'connection.refused');
     socket.destroy();
   });
   // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
@@ -116,7 +115,7 @@ function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerO
   const address = socket.remoteAddress;
   // Until a connection takes it over, an error must not end the process.
   socket.on('error', (error) => log.debug({ address, detail: error.message }, 'socket.failed'));
-  const refuse = (reason: string, detail?: string): void => {
+  const refuse = (reason: RefusalReason, detail?: string): void => {
     measures.refusals.inc({ reason });
     log.warn({ identity: claimedName(socket), address, reason, detail }, 'connection.refused');
     socket.destroy();

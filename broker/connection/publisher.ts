@@ -5,6 +5,7 @@ import type { Log } from '../../runtime/log.ts';
 import { receiveMaximum } from '../packets/connack.ts';
 import type { Hub, PublishOutcome } from '../routing/hub.ts';
 import type { BrokerLimits } from '../limits.ts';
+import type { RefusalReason } from '../reasons.ts';
 import type { Measures } from '../measures.ts';
 import { expiryOf } from '../routing/message.ts';
 import type { WireFault } from '../../mqtt/packets/packet-body.ts';
@@ -31,6 +32,7 @@ export interface PublisherContext {
 
 /** The connection, as far as a publisher is answered. */
 export interface PublisherAnswers {
+  readonly address: string | undefined;
   acknowledge(type: AcknowledgementType, packetId: number, code: ReasonCode, why?: string): void;
   refuse(fault: WireFault): void;
   close(reason: string): void;
@@ -175,13 +177,8 @@ export class Publisher {
   }
 
   /** Nothing of the message is kept, and the client is told so, if its MQTT can be told. */
-  #refuse(packet: PublishPacket, topic: string, reason: string, code: ReasonCode): void {
-    const { measures, log } = this.#context;
-    measures.refusals.inc({ reason });
-    log.warn(
-      { identity: this.#session.identity, clientId: this.#session.clientId, topic, reason },
-      'publish.refused',
-    );
+  #refuse(packet: PublishPacket, topic: string, reason: RefusalReason, code: ReasonCode): void {
+    this.#report(reason, topic);
     this.#answer(packet, code, reason);
   }
 
@@ -200,20 +197,24 @@ export class Publisher {
       return this.#refuse(packet, topic, fault, reasonCode.topicNameInvalid); // §3.4.2.1
     }
     const decision = decide(identity, 'publish', topic, roles);
-    const reason = decision.allowed ? undefined : decision.reason;
-    measures.denials.inc({ action: 'publish' });
-    log.warn({ identity, clientId, topic, reason }, 'publish.denied');
+    const reason = decision.allowed ? 'no_right' : decision.reason;
+    measures.denials.inc({ action: 'publish', reason });
+    log.warn({ identity, clientId, address: this.#answers.address, topic, reason }, 'publish.denied');
     if (this.#version === 5) return this.#answer(packet, reasonCode.notAuthorized, reason);
     if (deniedPublish === 'close') return this.#answers.close('publish_denied');
     return this.#answer(packet, reasonCode.success);
   }
 
-  #overflow(reason: string, topic?: string): void {
+  #overflow(reason: RefusalReason, topic?: string): void {
+    this.#report(reason, topic);
+    this.#answers.close(reason);
+  }
+
+  #report(reason: RefusalReason, topic: string | undefined): void {
     const { measures, log } = this.#context;
     const { identity, clientId } = this.#session;
     measures.refusals.inc({ reason });
-    log.warn({ identity, clientId, topic, reason }, 'publish.refused');
-    this.#answers.close(reason);
+    log.warn({ identity, clientId, address: this.#answers.address, topic, reason }, 'publish.refused');
   }
 
   #mayPublish(topic: string): boolean {

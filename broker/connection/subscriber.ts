@@ -101,8 +101,9 @@ function grant(
   const { identity, clientId } = session;
   const reason = denialOf(session, filter, isNew, context);
   if (reason === undefined) return qos;
-  measures.denials.inc({ action: 'subscribe' });
-  log.warn({ identity, clientId, filter, reason }, 'subscription.denied');
+  measures.denials.inc({ action: 'subscribe', reason });
+  const address = session.client?.address;
+  log.warn({ identity, clientId, address, filter, reason }, 'subscription.denied');
   return denialCodes[reason];
 }
 

@@ -15,6 +15,8 @@ export interface TransportEvents {
 }
 
 export interface Transport {
+  /** Of the peer, for the log; known until the end. */
+  readonly remoteAddress?: string | undefined;
   /** Bytes that were written and that the system has not taken yet. */
   readonly pendingBytes: number;
   readonly isDestroyed: boolean;
@@ -34,7 +36,9 @@ export interface Transport {
 
 /** @param socket - after its handshake */
 export function tlsTransport(socket: TLSSocket): Transport {
+  const { remoteAddress } = socket;
   return {
+    remoteAddress,
     get pendingBytes() {
       return socket.writableLength;
     },

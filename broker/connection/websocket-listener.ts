@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import type { Peer } from '../access/identity.ts';
 import type { BrokerLimits } from '../limits.ts';
+import type { RefusalReason } from '../reasons.ts';
 import { startListener } from './listener.ts';
 import type { Listener, ListenerOptions } from './listener.ts';
 import type { Transport } from './transport.ts';
@@ -26,7 +27,7 @@ const headerBytesMax = 8 * 1024;
 
 interface Refusal {
   readonly status: 400 | 403 | 408 | 426;
-  readonly reason: string;
+  readonly reason: RefusalReason;
   readonly detail?: string | undefined;
 }
 

@@ -9,7 +9,9 @@ const normalClosure = 1000;
 
 /** @param webSocket - after its handshake, without compression, so that what is written is in its socket at once */
 export function webSocketTransport(webSocket: WebSocket, socket: WritableEnd): Transport {
+  const { remoteAddress } = socket;
   return {
+    remoteAddress,
     get pendingBytes() {
       return socket.writableLength;
     },
@@ -51,6 +53,7 @@ export function webSocketTransport(webSocket: WebSocket, socket: WritableEnd): T
 
 /** Of the socket below, how much has not left yet. */
 interface WritableEnd {
+  readonly remoteAddress?: string | undefined;
   readonly writableLength: number;
   readonly writableNeedDrain: boolean;
   readonly destroyed: boolean;

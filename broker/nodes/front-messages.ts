@@ -1,5 +1,6 @@
 /** What the process with the state and its fronts say to each other, beside the link that carries the clients. */
 import type { BrokerConfig } from '../config.ts';
+import type { RefusalReason } from '../reasons.ts';
 
 /** The link's file descriptor in a front, after the three of the system and the channel of these messages. */
 export const linkDescriptor = 4;
@@ -12,4 +13,4 @@ export type FrontOrder =
 export type FrontReport =
   | { readonly kind: 'listening'; readonly port: number; readonly webSocketPort: number | undefined }
   | { readonly kind: 'failed'; readonly reason: string }
-  | { readonly kind: 'refused'; readonly reason: string; readonly count: number };
+  | { readonly kind: 'refused'; readonly reason: RefusalReason; readonly count: number };

@@ -93,7 +93,8 @@ function pass(client: Transport, { verified }: Peer): boolean {
 
 /** So that the metrics of the broker count what was refused here. */
 function reportRefusals(): void {
-  for (const [reason, total] of measures.refusals.totals) {
+  for (const { labels, count: total } of measures.refusals.entries) {
+    const { reason } = labels;
     const count = total - (reported.get(reason) ?? 0);
     if (count === 0) continue;
     reported.set(reason, total);

@@ -6,6 +6,8 @@ import type { Will } from './wills.ts';
 
 /** A live end of a session. */
 export interface Client {
+  /** Where its packets come from, for the log. */
+  readonly address?: string | undefined;
   /** QoS 0: sent if the client takes it now; there is no second attempt. */
   sendNow(content: Content, terms: Terms): boolean;
   close(reason: string): void;

@@ -1,6 +1,7 @@
 /** Last wills: stored with the CONNECT, so that a crash loses none, and published once their client is lost. */
 import type { Clock } from '../../domain/clock.ts';
 import { PkiError } from '../../pki/errors.ts';
+import type { PkiErrorCode } from '../../pki/errors.ts';
 import { certificatesFromPem, certificatesToPem } from '../../pki/certificate.ts';
 import type { Log } from '../../runtime/log.ts';
 import { isRefused } from './hub.ts';
@@ -31,6 +32,8 @@ export interface Will extends WillRequest {
   /** When it is published unless the client comes back; undefined while it is connected. */
   dueMs: number | undefined;
 }
+
+type WillDenial = 'no_right' | PkiErrorCode;
 
 /** Also for a session that is no more. */
 type Owner = Pick<Session, 'identity' | 'clientId' | 'will'>;
@@ -102,20 +105,24 @@ export class Wills {
     const { hub, measures, log, clock } = this.#options;
     const { identity, clientId } = session;
     const denial = this.#denial(identity, will);
-    if (denial !== undefined) {
-      measures.denials.inc({ action: 'will' });
-      log.warn({ identity, clientId, topic: will.topic, reason: denial }, 'will.denied');
-      return;
-    }
+    if (denial !== undefined) return this.#denied({ identity, clientId, topic: will.topic }, denial);
     const { topic, payload, properties, qos, retain, expirySeconds } = will;
     const expiresMs = expiryOf(expirySeconds, clock());
     const content = { topic, payload, properties, expiresMs };
     const outcome = hub.publish({ ...content, qos, retain, origin: 'client' }, undefined);
-    if (isRefused(outcome)) measures.dropped.inc({ reason: outcome });
+    if (!isRefused(outcome)) return undefined;
+    measures.dropped.inc({ reason: outcome });
+    return log.warn({ identity, clientId, topic, reason: outcome }, 'will.refused');
+  }
+
+  #denied(facts: Pick<StoredWill, 'identity' | 'clientId' | 'topic'>, reason: WillDenial): void {
+    const { measures, log } = this.#options;
+    measures.denials.inc({ action: 'will', reason });
+    log.warn({ ...facts, reason }, 'will.denied');
   }
 
   /** Whoever would be refused by now has nothing to say any more. */
-  #denial(identity: string, { topic, peer }: Will): string | undefined {
+  #denial(identity: string, { topic, peer }: Will): WillDenial | undefined {
     const { roles, verifier } = this.#options;
     if (!isAllowed(identity, 'publish', topic, roles)) return 'no_right';
     try {
@@ -135,14 +142,14 @@ export class Wills {
   }
 
   #restore(stored: StoredWill): void {
-    const { store, sessions, verifier, log, clock } = this.#options;
+    const { store, sessions, verifier, clock } = this.#options;
     const { identity, clientId, chain, dueMs, connectedMs, delaySeconds } = stored;
     let peer: Peer;
     try {
       peer = verifier.verifyChain(certificatesFromPem(chain), connectedMs);
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
-      log.warn({ identity, clientId, topic: stored.topic, reason: error.code }, 'will.denied');
+      this.#denied({ identity, clientId, topic: stored.topic }, error.code);
       store.deleteWill(identity, clientId);
       return;
     }

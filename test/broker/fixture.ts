@@ -121,6 +121,7 @@ export class Site {
       identity: await this.identity('vendor-broker', ['127.0.0.1']),
       data: path.join(this.directory, 'data'),
       durability: 'os',
+      log: { linesPerSecondMax: 1_000_000 }, // a test provokes more than a log should take
       ...settings,
     });
   }

@@ -114,7 +114,7 @@ test('$SYS: mosquitto_sub finds every name that Mosquitto has, and the numbers a
     'publish/messages/dropped': '0',
     'retained messages/count': '1',
     'shared_subscriptions/count': '1',
-    denials: '{"subscribe":1}',
+    denials: '{"subscribe no_right":1}',
     'connection/cascade/state': '0',
   });
   // Two wait for who is away (one of them on both of its subscriptions), two for the upstream, and one is retained.
