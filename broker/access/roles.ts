@@ -30,7 +30,10 @@ export const defaultRoles: RoleTable = new Map<string, Role>([
   [administratorName, { publish: ['#'], subscribe: ['#', '$SYS/#'] }],
   [
     'vendor-snapshot-service',
-    { publish: [], subscribe: ['+/+/+/snapshots', '+/+/+/status', '+/+/+/certificates'] },
+    {
+      publish: [],
+      subscribe: ['+/+/+/snapshots', '+/+/+/status', '+/+/+/certificates', '+/broker/status'],
+    },
   ],
   [
     'vendor-command-service',

@@ -17,16 +17,17 @@ export class FairLanes<L extends Turns> {
   readonly #new = new Set<L>();
   readonly #old = new Set<L>();
 
-  get size(): number {
-    return this.#new.size + this.#old.size;
-  }
-
   /** A lane has something to send; no change for one that had already. */
   add(lane: L): void {
     if (lane.list !== 'none') return;
     lane.list = 'new';
     lane.credit = quantum;
     this.#new.add(lane);
+  }
+
+  /** A lane that has been waiting since before this process began. */
+  addOld(lane: L): void {
+    this.#toOld(lane);
   }
 
   /** @returns the lane whose turn it is, or undefined if none has anything */

@@ -127,7 +127,7 @@ export class UpQueue implements SessionQueue {
       const lane = this.#addLane(id);
       lane.waiting = waiting;
       lane.isMoreOnDisk = true;
-      this.#fair.add(lane);
+      this.#fair.addOld(lane);
     }
   }
 
