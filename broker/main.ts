@@ -173,7 +173,7 @@ async function listen(
   return { port: listener.port, webSocketPort: webSocketListener.port };
 }
 
-function coreOptions(
+export function coreOptions(
   config: BrokerConfig,
   surroundings: BrokerSurroundings,
 ): Omit<CoreOptions, 'onFailure'> & { readonly log: BoundedLog } {

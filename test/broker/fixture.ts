@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { connect as connectMqtt } from 'mqtt';
@@ -207,8 +208,8 @@ export function openSite(): Site {
 }
 
 /** Bytes out, packets in: for what a well-behaved client never does. */
-export class RawClient {
-  readonly socket: TLSSocket;
+export class RawClient<Socket extends Duplex = TLSSocket> {
+  readonly socket: Socket;
   readonly version: 4 | 5;
   readonly packets: Packet[] = [];
   /** All that came, for what the parser does not show. */
@@ -217,7 +218,7 @@ export class RawClient {
   readonly closed: Promise<void>;
   isClosed = false;
 
-  constructor(socket: TLSSocket, version: 4 | 5) {
+  constructor(socket: Socket, version: 4 | 5) {
     this.socket = socket;
     this.version = version;
     const parser = mqttPacket.parser({ protocolVersion: version });
