@@ -75,6 +75,8 @@ class Intake {
   #puts: Promise<void>[] = [];
   #failuresSeen: number;
   #again: Sample[] = [];
+  /** Why the last of them has to wait. */
+  #delayReason = '';
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -83,8 +85,9 @@ class Intake {
 
   async take(sample: Sample): Promise<void> {
     const { pace, outbox, signal } = this.#options;
-    // After a failed commit, what was in it goes first: the rows of a file stay in order.
-    if (this.#puts.length >= putsMax || outbox.failures !== this.#failuresSeen) await this.settle();
+    // What was refused goes first: the rows of a file stay in order.
+    const hasFailed = outbox.failures !== this.#failuresSeen || this.#again.length > 0;
+    if (this.#puts.length >= putsMax || hasFailed) await this.settle();
     if (pace === 'waits') await this.#room();
     if (signal.aborted) return;
     this.#puts.push(this.#put(sample));
@@ -109,7 +112,10 @@ class Intake {
       const again = this.#again;
       if (again.length === 0) return;
       this.#again = [];
-      this.#options.log.error({ collector: this.#options.kind, samples: again.length }, 'samples.delayed');
+      this.#options.log.error(
+        { collector: this.#options.kind, reason: this.#delayReason, samples: again.length },
+        'samples.delayed',
+      );
       if (!(await this.#options.wait(storageRetryMs))) return;
       for (const sample of again) this.#puts.push(this.#put(sample));
     }
@@ -127,8 +133,10 @@ class Intake {
       if (error instanceof OutboxError && error.code === 'outbox.closed') return;
       const mayPass = error instanceof OutboxError || error instanceof ReadersError;
       if (!(mayPass || error instanceof CmsError || error instanceof SenmlError)) throw error;
-      if (mayPass && this.#options.pace === 'waits') this.#again.push(sample);
-      else this.#count(sample.device, error.code, { detail: error.message });
+      if (mayPass && this.#options.pace === 'waits') {
+        this.#delayReason = error.code;
+        this.#again.push(sample);
+      } else this.#count(sample.device, error.code, { detail: error.message });
     }
   }
 

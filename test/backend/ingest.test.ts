@@ -22,6 +22,7 @@ import { encodeSenmlCbor } from '../../domain/senml.ts';
 import { RevocationLists } from '../../pki/revocation-lists.ts';
 import type { StalePolicy } from '../../pki/revocation.ts';
 import { createMetrics } from '../../runtime/observe.ts';
+import { bundleOf } from '../pki/lists.ts';
 import { Device, devicePath, RecordedLog, snapshotService, Vendor } from './vendor.ts';
 import type { Sealed } from './vendor.ts';
 
@@ -294,4 +295,37 @@ test('Ingest: a full queue leaves the rest to the broker', async (context) => {
   assert.deepEqual([1, 2, 3, 4].map(offer), [true, true, true, false]);
   await on.recorded.until(() => on.measures.tally.stored === 3);
   assert.equal(devicePath(name), name);
+});
+
+test('Ingest: what a revoked device sends is put aside as that, and nothing else of it', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  const neighbour = await on.vendor.device('ms-acc-1/acc-1/dev-2');
+  for (const one of [device, neighbour]) await introduce(on, one);
+  const before = bundleOf(on.vendor.authority);
+  await receive(on, 'vendor/crl/e2e', before);
+  await publish(on, device.snapshot(1));
+  await on.vendor.authority.revoke({ target: { path: name }, kinds: ['enc'] });
+  await receive(on, 'vendor/crl/e2e', bundleOf(on.vendor.authority));
+  await receive(on, 'vendor/crl/e2e', before); // a hostile broker repeats it
+  await publish(on, device.snapshot(2));
+  await publish(on, neighbour.snapshot(1));
+  assert.deepEqual(
+    (await readDeadLetters(on.database, '')).map(({ reason }) => reason),
+    ['pki.revoked'],
+  );
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
+});
+
+test('Ingest: where the policy is to refuse, what came before the lists is stored when they come', async (context) => {
+  const on = await bench(context, { stalePolicy: { action: 'refuse' } });
+  const device = await on.vendor.device(name);
+  await publish(on, device.snapshot(1)); // waits for the certificates, and then for the lists
+  await introduce(on, device);
+  await publish(on, device.snapshot(2));
+  assert.equal(on.measures.tally.stored, 0);
+  await receive(on, 'vendor/crl/e2e', bundleOf(on.vendor.authority));
+  await on.recorded.until(() => on.measures.tally.stored === 2);
+  await publish(on, device.snapshot(3));
+  assert.deepEqual(await readDeadLetters(on.database, ''), []);
 });
