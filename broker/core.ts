@@ -261,6 +261,7 @@ export class Core {
   /** What arrives in between waits in the queue; two links with one client id would end each other. */
   async #reopenCascade(earlier: Promise<void> | undefined): Promise<void> {
     await earlier;
+    await this.#cascade?.drain(this.#options.settings.config.shutdown.cascadeSeconds * 1000);
     await this.#cascade?.stop();
     if (this.#isOver) return;
     this.#turn.guard(() => {

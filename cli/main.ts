@@ -12,7 +12,7 @@ const subcommands: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import('./demo.ts')).demoCommand(),
   init: async () => (await import('./init.ts')).initCommand(),
   pki: async () => (await import('./pki.ts')).pkiCommand(),
-  broker: async () => (await import('./programs.ts')).brokerCommand(),
+  broker: async () => (await import('./broker.ts')).brokerCommand(),
   agent: async () => (await import('./programs.ts')).agentCommand(),
   backend: async () => (await import('./programs.ts')).backendCommand(),
   bpm: async () => (await import('./programs.ts')).bpmCommand(),

@@ -1,4 +1,4 @@
-/** `plombe broker|agent|backend|bpm --config FILE`: each runs one program until it is told to stop. */
+/** `plombe agent|backend|bpm --config FILE`: each runs one program until it is told to stop. */
 import { Command } from 'commander';
 
 function programCommand(
@@ -10,14 +10,6 @@ function programCommand(
     .description(`${description}\n\nRuns until SIGINT or SIGTERM. Logs JSON lines on stdout.`)
     .requiredOption('--config <file>', 'configuration file (YAML); `plombe init` writes a commented one')
     .action(async (options: { config: string }) => (await load())(options.config));
-}
-
-export function brokerCommand(): Command {
-  return programCommand(
-    'broker',
-    'Carries sealed messages and cannot read them; cascades to an upstream broker.',
-    async () => (await import('../broker/main.ts')).runBroker,
-  );
 }
 
 export function agentCommand(): Command {

@@ -15,6 +15,7 @@ const wanted = [
   'pki show',
   'pki verify',
   'broker',
+  'broker check',
   'agent',
   'backend',
   'bpm',
