@@ -8,7 +8,7 @@ import { endpointType } from '../runtime/config.ts';
 import { logLevels } from '../runtime/log.ts';
 import { cascadeType } from './cascade/cascade-config.ts';
 import { limitsType } from './limits.ts';
-import { clusterType } from './nodes/cluster-config.ts';
+import { clusterType, processesType } from './nodes/cluster-config.ts';
 
 const filterType = z
   .string()
@@ -54,14 +54,7 @@ export function brokerConfigType(types: ConfigTypes) {
     identity: types.existingPath.describe('directory with tls.key.pem, tls.chain.pem and tls-root.crt.pem'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
     data: types.path.describe('directory of the durable state'),
-    processes: z
-      .int()
-      .min(0)
-      .max(64)
-      .default(0)
-      .describe(
-        'processes that do handshakes and encryption for the one with the state; 0: it does all itself',
-      ),
+    processes: processesType,
     cluster: clusterType(types).describe('makes this broker one node of several that share Redis'),
     durability: z
       .enum(['disk', 'os'])

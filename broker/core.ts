@@ -11,6 +11,7 @@ import type { ConnectionContext } from './connection/connection.ts';
 import type { Transport } from './connection/transport.ts';
 import { closeRevoked, watchCrls } from './access/crl-watch.ts';
 import { BrokerError } from './errors.ts';
+import type { Leadership } from './nodes/member.ts';
 import { Hub } from './routing/hub.ts';
 import type { Peer, PeerVerifier } from './access/identity.ts';
 import type { Measures } from './measures.ts';
@@ -33,6 +34,8 @@ export interface CoreOptions {
   readonly clock: Clock;
   readonly monotonicMs: () => number;
   readonly reconnect: BackoffLimits | undefined;
+  /** Of the node that is active among several; undefined on one that is alone. */
+  readonly leadership?: Leadership | undefined;
   /** The store failed: every connection is closed already, and this core is of no use any more. */
   readonly onFailure: (error: BrokerError) => void;
 }
@@ -60,6 +63,7 @@ export class Core {
   readonly #heldConnections = new Holdings();
   readonly #rates: PublishRates;
   readonly #systemTopics: SystemTopics;
+  #isHeld = false;
   #isOver = false;
 
   /** @throws BrokerError if the store cannot be opened */
@@ -68,10 +72,13 @@ export class Core {
     const { settings, verifier, measures, log, clock } = options;
     const { config } = settings;
     const { limits } = config;
-    this.#turn = new Turn((error) => this.#fail(error));
+    const { leadership } = options;
+    this.#turn = new Turn((error) => this.#fail(error), leadership?.confirm);
     this.#store = new Store({
       directory: config.data,
       durability: config.durability,
+      locking: leadership === undefined ? 'exclusive' : 'shared',
+      journal: leadership?.journal,
       bytesMax: limits.storeBytesMax,
       onFirstWrite: () => this.#turn.schedule(),
     });
@@ -190,7 +197,7 @@ export class Core {
       this.#sessions.expire();
       this.#wills.sweep();
       for (const connection of this.#connections) {
-        if (connection.isSilent(monotonicMs)) {
+        if (!this.#isHeld && connection.isSilent(monotonicMs)) {
           connection.close(connection.hasSession ? 'keep_alive_timeout' : 'connect_timeout');
         } else if (nowMs > connection.peer.validUntilMs) {
           connection.close('certificate_expired');
@@ -211,6 +218,20 @@ export class Core {
       this.#sessions.dropExpiredMessages();
       closeRevoked(this.#revocable());
     });
+  }
+
+  /** Reads nothing from anybody until `false`: it could not be answered for now. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    for (const connection of this.#connections) {
+      if (isHeld) connection.pause();
+      else connection.resume();
+    }
+  }
+
+  /** Closes everybody at once, with nothing more answered. */
+  abandon(error: BrokerError): void {
+    this.#turn.fail(error);
   }
 
   /**
@@ -305,7 +326,8 @@ export class Core {
   #fail(error: BrokerError): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    for (const connection of this.#connections) connection.abort('store_failed');
+    const reason = error.code === 'broker.cluster_fenced' ? 'not_active_any_more' : 'store_failed';
+    for (const connection of this.#connections) connection.abort(reason);
     this.#store.abandon();
     void this.#cascade?.stop();
     this.#options.onFailure(error);

@@ -22,6 +22,9 @@ import { tlsTransport } from './connection/transport.ts';
 import { startWebSocketListener } from './connection/websocket-listener.ts';
 import type { CoreOptions } from './core.ts';
 import { createMeasures } from './measures.ts';
+import { frontEntrance } from './nodes/entrance.ts';
+import { startFronts } from './nodes/fronts.ts';
+import { joinCluster } from './nodes/join-cluster.ts';
 import { readinessOf } from './readiness.ts';
 import { reload } from './reload.ts';
 import { LiveSettings, readSettings, watchedFiles } from './settings.ts';
@@ -80,6 +83,7 @@ export async function startBroker(
   const listeners: Listener[] = [];
   let isStopping = false;
   try {
+    if (config.cluster !== undefined) listeners.push(await joinCluster(config.cluster, supervisor, options));
     const ports = await listen(supervisor, options, listeners);
     const observation =
       config.observe &&
@@ -151,10 +155,12 @@ export async function runBroker(configFile: string): Promise<never> {
 /** @param listeners - those that listen already are added, whatever becomes of the others */
 async function listen(
   supervisor: Supervisor,
-  { settings, verifier, measures, log }: Omit<CoreOptions, 'onFailure'>,
+  options: Omit<CoreOptions, 'onFailure'>,
   listeners: Listener[],
 ): Promise<Pick<RunningBroker, 'port' | 'webSocketPort'>> {
+  const { settings, verifier, measures, log } = options;
   const { config, identity } = settings;
+  if (config.processes > 0) return listenInFronts(supervisor, options, listeners);
   const shared = { limits: config.limits, identity, verifier, measures, log };
   const listener = await startListener({
     ...shared,
@@ -171,6 +177,25 @@ async function listen(
   });
   listeners.push(webSocketListener);
   return { port: listener.port, webSocketPort: webSocketListener.port };
+}
+
+/** The same, in processes of their own. */
+async function listenInFronts(
+  supervisor: Supervisor,
+  options: Omit<CoreOptions, 'onFailure'>,
+  listeners: Listener[],
+): Promise<Pick<RunningBroker, 'port' | 'webSocketPort'>> {
+  const { settings, measures, log } = options;
+  const { config } = settings;
+  const fronts = await startFronts({
+    config,
+    processes: config.processes,
+    measures,
+    log,
+    onChannel: frontEntrance({ ...options, admit: (transport, peer) => supervisor.admit(transport, peer) }),
+  });
+  listeners.push(fronts);
+  return { port: fronts.port, webSocketPort: fronts.webSocketPort };
 }
 
 export function coreOptions(

@@ -34,6 +34,8 @@ const changes: Readonly<Record<keyof BrokerConfig, 'live' | 'restart'>> = {
   identity: 'live',
   passphraseFile: 'live',
   data: 'restart',
+  processes: 'restart',
+  cluster: 'restart',
   durability: 'restart',
   deniedPublish: 'live',
   queueFull: 'live',

@@ -4,9 +4,13 @@ import type { CoreOptions, CoreState } from './core.ts';
 import type { Transport } from './connection/transport.ts';
 import { BrokerError } from './errors.ts';
 import type { Peer } from './access/identity.ts';
+import { dersOf } from './nodes/entrance.ts';
+import type { Leadership, Led, Member, MemberState } from './nodes/member.ts';
 
 export interface BrokerState extends Partial<CoreState> {
   readonly name: string;
+  /** Of several nodes, this one. */
+  readonly node?: MemberState;
   readonly healthy: boolean;
   readonly reason?: string;
   readonly received: number;
@@ -15,17 +19,23 @@ export interface BrokerState extends Partial<CoreState> {
 
 const reopenMs = 2000;
 
-export class Supervisor {
+export class Supervisor implements Led {
   readonly #options: Omit<CoreOptions, 'onFailure'>;
+  #member: Pick<Member, 'state' | 'pass' | 'stop'> | undefined;
   #core: Core | undefined;
+  #retiring: Core | undefined;
   #reported = { received: 0, sent: 0 };
   #failure: string | undefined;
   #reopenTimer: NodeJS.Timeout | undefined;
 
-  /** @throws BrokerError if the store cannot be opened at the start */
+  /**
+   * A node of several has no core before it is active.
+   *
+   * @throws BrokerError if the store cannot be opened at the start
+   */
   constructor(options: Omit<CoreOptions, 'onFailure'>) {
     this.#options = options;
-    this.#core = this.#open();
+    if (options.settings.config.cluster === undefined) this.#core = this.#open();
   }
 
   get core(): Core | undefined {
@@ -33,18 +43,64 @@ export class Supervisor {
   }
 
   get health(): { healthy: boolean; reason?: string } {
-    return this.#failure === undefined ? { healthy: true } : { healthy: false, reason: this.#failure };
+    const reason = this.#failure ?? this.#member?.state.reason;
+    return reason === undefined ? { healthy: true } : { healthy: false, reason };
   }
 
   get state(): BrokerState {
     const { received, sent } = this.#options.measures.traffic;
-    return { name: this.#options.settings.config.name, ...this.health, received, sent, ...this.#core?.state };
+    return {
+      name: this.#options.settings.config.name,
+      ...this.health,
+      received,
+      sent,
+      ...this.#core?.state,
+      ...(this.#member === undefined ? {} : { node: this.#member.state }),
+    };
   }
 
-  /** @returns false while there is no store to keep promises in */
+  /** From now on the node decides when there is a core, and passes clients on while there is none. */
+  join(member: Pick<Member, 'state' | 'pass' | 'stop'>): void {
+    this.#member = member;
+  }
+
+  /** @returns false while there is no store to keep promises in, here or on another node */
   admit(transport: Transport, peer: Peer): boolean {
-    this.#core?.admit(transport, peer);
-    return this.#core !== undefined;
+    if (this.#core === undefined) {
+      return this.#member?.pass(transport, { kind: 'client', chain: dersOf(peer) }) === true;
+    }
+    this.#core.admit(transport, peer);
+    return true;
+  }
+
+  lead(leadership: Leadership, onFailure: (error: BrokerError) => void): void {
+    this.#core = new Core({
+      ...this.#options,
+      leadership,
+      onFailure: (error) => {
+        this.#core = undefined;
+        if (error.code === 'broker.cluster_fenced') return;
+        this.#options.measures.storeFailures.inc();
+        this.#options.log.error({ reason: error.code, detail: error.message }, 'store.failed');
+        onFailure(error);
+      },
+    });
+  }
+
+  hold(isHeld: boolean): void {
+    this.#core?.hold(isHeld);
+  }
+
+  async retire(): Promise<void> {
+    const core = this.#core;
+    this.#core = undefined;
+    this.#retiring = core;
+    await core?.stop();
+    this.#retiring = undefined;
+  }
+
+  abandon(error: BrokerError): void {
+    (this.#core ?? this.#retiring)?.abandon(error);
   }
 
   /** Copies what is counted elsewhere into the metrics. */
@@ -65,9 +121,8 @@ export class Supervisor {
 
   async stop(): Promise<void> {
     clearTimeout(this.#reopenTimer);
-    const core = this.#core;
-    this.#core = undefined;
-    await core?.stop();
+    if (this.#member === undefined) await this.retire();
+    else await this.#member.stop();
   }
 
   #open(): Core {

@@ -14,6 +14,8 @@ import type { RefusalReason } from '../reasons.ts';
 
 export interface ListenerOptions {
   readonly endpoint: Endpoint;
+  /** Other processes listen there too, and the system spreads the connections. */
+  readonly reusePort?: boolean;
   readonly identity: TlsIdentity;
   readonly verifier: PeerVerifier;
   readonly limits: Pick<BrokerLimits, 'connectionsMax' | 'handshakeSeconds'>;
@@ -52,7 +54,7 @@ const groups = [
 
 /** @throws the system's error if the address cannot be had */
 export async function startListener(options: ListenerOptions): Promise<Listener> {
-  const { endpoint, identity, limits, measures, log } = options;
+  const { identity, limits, measures, log } = options;
   const server = createServer({
     ...contextOf(identity),
     requestCert: true,
@@ -83,7 +85,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     handshaking.delete(peerKey(socket));
     admit(socket, options);
   });
-  await listen(server, endpoint);
+  await listen(server, options);
   return {
     port: (server.address() as AddressInfo).port,
     reload: (renewed) => {
@@ -141,10 +143,13 @@ function peerKey({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress ?? ''} ${remotePort ?? ''}`;
 }
 
-function listen(server: Server, endpoint: Endpoint): Promise<void> {
+function listen(
+  server: Server,
+  { endpoint: { host, port }, reusePort = false }: Pick<ListenerOptions, 'endpoint' | 'reusePort'>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(endpoint.port, endpoint.host, () => {
+    server.listen({ host, port, reusePort }, () => {
       server.removeListener('error', reject);
       resolve();
     });

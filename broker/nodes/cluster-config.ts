@@ -1,4 +1,4 @@
-/** The configuration of a broker that is one node of several. */
+/** The configuration of a broker of several processes, or that is one node of several. */
 import { z } from 'zod';
 import type { ConfigTypes, Endpoint } from '../../runtime/config.ts';
 import { endpointType } from '../../runtime/config.ts';
@@ -19,6 +19,13 @@ export interface ClusterConfig {
   };
   readonly restore: boolean;
 }
+
+export const processesType = z
+  .int()
+  .min(0)
+  .max(64)
+  .default(0)
+  .describe('processes that do handshakes and encryption for the one with the state; 0: it does all itself');
 
 const nameType = z
   .string()

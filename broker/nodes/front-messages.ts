@@ -6,7 +6,13 @@ import type { RefusalReason } from '../reasons.ts';
 export const linkDescriptor = 4;
 
 export type FrontOrder =
-  | { readonly kind: 'open'; readonly config: BrokerConfig; readonly connectionsMax: number }
+  | {
+      readonly kind: 'open' | 'reload';
+      readonly config: BrokerConfig;
+      readonly connectionsMax: number;
+      /** Others listen on the same ports. */
+      readonly sharesPorts: boolean;
+    }
   /** Take no more connections; those that stand go on. */
   | { readonly kind: 'close' };
 

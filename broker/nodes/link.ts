@@ -17,6 +17,8 @@ export interface LinkOptions {
 const pingMs = 1000;
 /** So long a silence means that the other side is gone, although the connection still looks open. */
 const silenceMs = 10_000;
+/** For the last frames, where the other side does not take them. */
+const finishMs = 2000;
 
 export class Link {
   readonly #socket: Socket;
@@ -60,6 +62,14 @@ export class Link {
     const payload = encodePurpose(purpose);
     this.#send(frameHeader(frameType.open, channel.id, payload.length), payload);
     return channel;
+  }
+
+  /** Ends it after what was sent has left. */
+  finish(): void {
+    if (this.#isClosed) return;
+    setTimeout(() => this.close('finished'), finishMs).unref();
+    // Not before what this turn of the event loop has sent.
+    setImmediate(() => this.#socket.end());
   }
 
   /** Ends the connection and with it every channel. */

@@ -2,6 +2,9 @@
 import type { Transport } from '../connection/transport.ts';
 import type { Channel } from './channel.ts';
 
+/** A client that does not read its last packets is not waited for. */
+const lingerMs = 2000;
+
 /** @param client - the decrypted connection @param channel - to whoever serves it */
 export function relay(client: Transport, channel: Channel): void {
   channel.whenEnded(() => client.end());
@@ -22,6 +25,9 @@ export function relay(client: Transport, channel: Channel): void {
     onDrain: () => client.resume(),
     onFault: () => client.destroy(),
     onError: () => client.destroy(),
-    onClose: () => client.destroy(),
+    onClose: () => {
+      client.end();
+      client.destroyAfter(lingerMs);
+    },
   });
 }

@@ -24,6 +24,7 @@ export class Turn {
   #isFailed = false;
   #flushables = new Set<Flushable>();
   #afterCommit: (() => void)[] = [];
+  #finishing: (() => void)[] = [];
 
   /**
    * @param onFailure - the commit failed: nothing of the turn may leave, and nothing more will be committed
@@ -57,12 +58,13 @@ export class Turn {
     this.schedule();
   }
 
-  /** Ends the turn now, for stopping; resolves when its answers have left. */
+  /** Ends the turn now, for stopping; resolves when its answers have left, or never will. */
   finish(): Promise<void> {
     this.#end();
     return new Promise((resolve) => {
-      if (this.#confirm === undefined || this.#isFailed) resolve();
-      else this.#confirm(resolve);
+      if (this.#confirm === undefined || this.#isFailed) return resolve();
+      this.#finishing.push(resolve);
+      return this.#confirm(resolve);
     });
   }
 
@@ -83,6 +85,7 @@ export class Turn {
     this.#flushables.clear();
     this.#afterCommit = [];
     this.#onFailure(error);
+    for (const resolve of this.#finishing) resolve();
   }
 
   #end(): void {

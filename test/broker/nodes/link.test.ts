@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { TransportEvents } from '../../../broker/connection/transport.ts';
 import type { Channel } from '../../../broker/nodes/channel.ts';
 import { windowBytes } from '../../../broker/nodes/channel.ts';
@@ -41,7 +41,9 @@ interface Ends {
   readonly far: Link;
   readonly journal: Journal;
   readonly wire: Socket;
-  opened(purpose?: ChannelPurpose): Promise<{ ours: Channel; theirs: Channel; purpose: ChannelPurpose }>;
+  readonly opened: (
+    purpose?: ChannelPurpose,
+  ) => Promise<{ ours: Channel; theirs: Channel; purpose: ChannelPurpose }>;
 }
 
 async function linkPair(): Promise<Ends> {

@@ -1,0 +1,115 @@
+/** What Redis does in one step each: the lease, the log and its members (docs/decisions/0008-nodes.md). */
+
+/**
+ * KEYS: meta (hash), log (stream), lease (string that expires), members (hash).
+ * `meta`: `lineage` names the cluster's state from its beginning; `epoch` is that of the last lease; `position` and
+ * `tail_epoch` are those of the last entry; `base` is the entry before the log's first one.
+ * An entry's id in the stream is `position-epoch`, so that the stream itself keeps their order.
+ */
+const head = `
+local meta, log, lease, members = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local function number(text) return tonumber(text or '0') end
+local function id(position, epoch) return string.format('%.0f-%.0f', position, epoch) end
+local state = redis.call('HMGET', meta, 'lineage', 'epoch', 'position', 'tail_epoch', 'base')
+local lineage, epoch, position, tailEpoch, base = state[1], number(state[2]), number(state[3]), number(state[4]), state[5]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+`;
+
+/** ARGV: lineage, position, epoch. The log begins, after a copy's last entry. */
+export const foundScript = `${head}
+if lineage then return lineage end
+redis.call('DEL', log)
+redis.call('HSET', meta, 'lineage', ARGV[1], 'epoch', ARGV[3], 'position', ARGV[2], 'tail_epoch', ARGV[3],
+  'base', id(number(ARGV[2]), number(ARGV[3])))
+return ARGV[1]`;
+
+/**
+ * ARGV: node, lineage, position, epoch, address, lease in milliseconds, '1' if it may lead.
+ * Reports how far a node's copy is, and asks for the lease. Whoever leads has the last entry, or is the only one that
+ * can have more: entries of the last epoch, or of a later one than Redis remembers, were its own and answered by nobody.
+ */
+export const campaignScript = `${head}
+if not lineage then return {'unfounded'} end
+local holder = redis.call('GET', lease)
+if lineage ~= ARGV[2] then return {'foreign', holder or ''} end
+local mine, mineEpoch = number(ARGV[3]), number(ARGV[4])
+local place = id(mine, mineEpoch)
+redis.call('HSET', members, ARGV[1], string.format('%.0f %.0f', mine, now))
+local known = (mine == position and mineEpoch == tailEpoch) or place == base
+  or #redis.call('XRANGE', log, place, place, 'COUNT', 1) > 0
+-- Its own lease, of an earlier process of the node: that one is no more, for the directory has one owner.
+if holder and cjson.decode(holder).node == ARGV[1] and mine == position and mineEpoch == tailEpoch then
+  holder = false
+end
+if holder then return {'held', holder, known and '1' or '0', position} end
+local isBehind = mineEpoch < tailEpoch or (mineEpoch == tailEpoch and mine < position)
+if ARGV[7] ~= '1' or isBehind then return {'open', '', known and '1' or '0', position} end
+epoch = redis.call('HINCRBY', meta, 'epoch', 1)
+if not (mine == position and mineEpoch == tailEpoch) then
+  redis.call('DEL', log)
+  redis.call('HSET', meta, 'position', mine, 'tail_epoch', mineEpoch, 'base', place)
+end
+redis.call('SET', lease, cjson.encode({node = ARGV[1], address = ARGV[5], epoch = epoch}), 'PX', ARGV[6])
+return {'acquired', epoch}`;
+
+/** ARGV: lineage, epoch, node, address, lease in milliseconds, position. */
+export const renewScript = `${head}
+if not lineage then return {'unfounded'} end
+if lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then return {'fenced'} end
+redis.call('SET', lease, cjson.encode({node = ARGV[3], address = ARGV[4], epoch = epoch}), 'PX', ARGV[5])
+redis.call('HSET', members, ARGV[3], string.format('%.0f %.0f', number(ARGV[6]), now))
+return {'ok', position}`;
+
+/** ARGV: lineage, epoch. Whoever waits may have it at once. */
+export const releaseScript = `${head}
+if lineage == ARGV[1] and epoch == number(ARGV[2]) then redis.call('DEL', lease) end
+return {'ok'}`;
+
+/** ARGV: lineage, epoch, position of the first entry, entries. Twice is as good as once. */
+export const appendScript = `${head}
+if not lineage then return {'unfounded'} end
+if lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then return {'fenced'} end
+local first = number(ARGV[3])
+if position + 1 < first then return {'behind', position} end
+local last = first + #ARGV - 4
+for at = math.max(first, position + 1), last do
+  redis.call('XADD', log, id(at, epoch), 'e', ARGV[at - first + 4])
+end
+if last > position then redis.call('HSET', meta, 'position', last, 'tail_epoch', epoch) end
+return {'ok'}`;
+
+/**
+ * ARGV: lineage, epoch, position, epoch of that position. Redis has lost entries that a node has confirmed, and the
+ * node has them no more: the log begins anew after its copy.
+ */
+export const rebaseScript = `${head}
+if not lineage then
+  redis.call('HSET', meta, 'lineage', ARGV[1], 'epoch', ARGV[2])
+elseif lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then
+  return {'fenced'}
+end
+redis.call('DEL', log)
+redis.call('HSET', meta, 'position', ARGV[3], 'tail_epoch', ARGV[4], 'base', id(number(ARGV[3]), number(ARGV[4])))
+return {'ok'}`;
+
+/**
+ * ARGV: lineage, epoch, entries at most, bytes at most, milliseconds after which a silent member has no claim.
+ * Keeps each member's last entry, for that is how it knows that its copy belongs to this log.
+ */
+export const trimScript = `${head}
+if lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then return 0 end
+local needed = position
+local all = redis.call('HGETALL', members)
+for index = 1, #all, 2 do
+  local at, seen = string.match(all[index + 1], '^(%d+) (%d+)$')
+  if now - number(seen) > number(ARGV[5]) then redis.call('HDEL', members, all[index])
+  else needed = math.min(needed, number(at)) end
+end
+local trimmed = redis.call('XTRIM', log, 'MINID', id(needed, 0))
+trimmed = trimmed + redis.call('XTRIM', log, 'MAXLEN', ARGV[3])
+local bytes = redis.call('MEMORY', 'USAGE', log) or 0
+if bytes > number(ARGV[4]) then
+  trimmed = trimmed + redis.call('XTRIM', log, 'MAXLEN', math.floor(redis.call('XLEN', log) / 2))
+end
+return trimmed`;

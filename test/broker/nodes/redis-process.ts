@@ -1,0 +1,85 @@
+/** A real Redis in a process of its own, whose life a test can take and give again. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { requireDebianPackages } from '../../../scripts/debian-packages.ts';
+
+const running = new Set<RedisProcess>();
+
+export class RedisProcess {
+  readonly #directory: string;
+  readonly #options: readonly string[];
+  readonly port: number;
+  #child: ChildProcess | undefined;
+
+  constructor(directory: string, port: number, options: readonly string[]) {
+    this.#directory = directory;
+    this.port = port;
+    this.#options = options;
+    running.add(this);
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Again on the same port and the same files. */
+  async start(): Promise<void> {
+    const place = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#directory];
+    const child = spawn('redis-server', [...place, '--save', '', ...this.#options], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#child = child;
+    const exited = once(child, 'exit').then(([status]: unknown[]) => {
+      throw new Error(`redis-server ended with ${String(status)}`);
+    });
+    const ready = new Promise<void>((resolve) => {
+      createInterface(child.stdout).on('line', (line) => {
+        if (line.includes('Ready to accept connections')) resolve();
+      });
+    });
+    await Promise.race([ready, exited]);
+    exited.catch(() => undefined);
+  }
+
+  /** @param signal - SIGKILL takes its life; SIGTERM asks for it */
+  async stop(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  }
+}
+
+/** For the end of a test file, whatever became of its tests. */
+export async function killRedisProcesses(): Promise<void> {
+  await Promise.all([...running].map((redis) => redis.stop()));
+}
+
+/** @param options - durable unless others are given */
+export async function startRedis(
+  directory: string,
+  options: readonly string[] = ['--appendonly', 'yes', '--appendfsync', 'always'],
+): Promise<RedisProcess> {
+  requireDebianPackages(['redis-server']);
+  mkdirSync(directory, { recursive: true });
+  const redis = new RedisProcess(path.resolve(directory), await freePort(), options);
+  await redis.start();
+  return redis;
+}
+
+/** A port that the system has just given back: Redis takes none of the system's choice. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

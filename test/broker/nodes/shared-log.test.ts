@@ -1,0 +1,344 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, before, test } from 'node:test';
+import * as fc from 'fast-check';
+import type { ClusterConfig } from '../../../broker/nodes/cluster-config.ts';
+import { EntryWriter, emptyEntry, readEntry } from '../../../broker/nodes/entry.ts';
+import { Replica, storeFileName } from '../../../broker/nodes/replica.ts';
+import { Replicator } from '../../../broker/nodes/replicator.ts';
+import { SharedLog } from '../../../broker/nodes/shared-log.ts';
+import type { Place } from '../../../broker/nodes/shared-log.ts';
+import { neverExpires } from '../../../broker/routing/session.ts';
+import { Store } from '../../../broker/store/store.ts';
+import { schemaVersion } from '../../../broker/store/store-schema.ts';
+import { sql } from '../../../broker/store/store-statements.ts';
+import { Journal } from '../fixture.ts';
+import type { RedisProcess } from './redis-process.ts';
+import { killRedisProcesses, startRedis } from './redis-process.ts';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'plombe-nodes-'));
+const logs: SharedLog[] = [];
+let redis: RedisProcess;
+before(async () => {
+  redis = await startRedis(path.join(directory, 'redis'));
+});
+after(async () => {
+  for (const log of logs) log.close();
+  await killRedisProcesses();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const endpoint = { host: '127.0.0.1', port: 1 };
+
+function configOf(name: string, node: string, settings: Partial<ClusterConfig> = {}): ClusterConfig {
+  return {
+    redis: redis.url,
+    name,
+    node,
+    listen: endpoint,
+    advertise: endpoint,
+    leaseSeconds: 60,
+    log: { entriesMax: 1000, bytesMax: 1024 ** 3, claimMinutes: 10 },
+    restore: false,
+    ...settings,
+  };
+}
+
+async function openLog(
+  name: string,
+  node: string,
+  settings: Partial<ClusterConfig> = {},
+): Promise<SharedLog> {
+  const log = new SharedLog(configOf(name, node, settings), new Journal().log);
+  logs.push(log);
+  await log.untilConnected(AbortSignal.timeout(20_000));
+  return log;
+}
+
+const start: Place = { lineage: 'l', position: 0, epoch: 0 };
+
+/** A cluster of a name of its own, whose node `a` is active in epoch 1. */
+async function foundedBy(name: string): Promise<{ a: SharedLog; place: Place }> {
+  const a = await openLog(name, 'a');
+  assert.equal(await a.found(start), 'l');
+  assert.deepEqual(await a.campaign(start, true), { kind: 'acquired', epoch: 1 });
+  return { a, place: { lineage: 'l', position: 0, epoch: 1 } };
+}
+
+test('SharedLog.requireDurability: a Redis that may forget is refused, with what it has and what is wanted', async () => {
+  await (await openLog('durable', 'a')).requireDurability();
+  const careless = await startRedis(path.join(directory, 'careless'), []);
+  const log = await openLog('careless', 'a', { redis: careless.url });
+  await assert.rejects(log.requireDurability(), {
+    code: 'broker.cluster_refused',
+    message: /wants Redis with "appendonly yes" and "appendfsync always", it has "appendonly no"/,
+  });
+  log.close();
+  await careless.stop();
+});
+
+test('SharedLog.campaign: one node has the lease; the others learn who', async () => {
+  const { place } = await foundedBy('lease');
+  const b = await openLog('lease', 'b');
+  assert.partialDeepStrictEqual(await b.campaign(start, true), {
+    kind: 'held',
+    holder: { node: 'a', address: '127.0.0.1:1', epoch: 1 },
+    isKnown: true,
+  });
+  assert.equal((await b.campaign({ ...start, lineage: 'other' }, true)).kind, 'foreign');
+  assert.equal((await (await openLog('lease-none', 'b')).campaign(start, true)).kind, 'unfounded');
+  await b.release({ ...place, epoch: 7 });
+  assert.equal((await b.campaign(start, true)).kind, 'held', 'only its holder gives it back');
+});
+
+test('SharedLog.campaign: who lacks an entry does not lead; who has more than Redis does, on a log that begins there', async () => {
+  const { a, place } = await foundedBy('behind');
+  assert.deepEqual(await a.append(place, 1, [emptyEntry(), emptyEntry()]), { kind: 'ok' });
+  await a.release(place);
+  const b = await openLog('behind', 'b');
+  assert.partialDeepStrictEqual(await b.campaign(start, true), { kind: 'open', isKnown: true, position: 2 });
+  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 3, epoch: 0 }, true), {
+    kind: 'open',
+    isKnown: false,
+  });
+  assert.deepEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, true), {
+    kind: 'acquired',
+    epoch: 2,
+  });
+  assert.deepEqual(await b.read({ position: 0, epoch: 0 }, 1), []);
+  assert.deepEqual(await b.append({ ...place, epoch: 2 }, 5, [emptyEntry()]), { kind: 'ok' });
+  assert.partialDeepStrictEqual(await a.campaign({ ...start, position: 2, epoch: 1 }, false), {
+    isKnown: false,
+  });
+});
+
+test('SharedLog.append: twice is as good as once; gaps, and an epoch that is over, are refused', async () => {
+  const { a, place } = await foundedBy('append');
+  const entries = ['one', 'two', 'three'].map((text) => Buffer.from(text));
+  assert.deepEqual(await a.append(place, 1, entries.slice(0, 2)), { kind: 'ok' });
+  assert.deepEqual(await a.append(place, 1, entries), { kind: 'ok' });
+  assert.deepEqual(await a.append(place, 1, entries), { kind: 'ok' });
+  assert.deepEqual(await a.append(place, 9, entries), { kind: 'behind', position: 3 });
+  const got = await a.read({ position: 0, epoch: 0 }, 1);
+  assert.deepEqual(
+    got.map(({ position, epoch, entry }) => [position, epoch, entry.toString()]),
+    [
+      [1, 1, 'one'],
+      [2, 1, 'two'],
+      [3, 1, 'three'],
+    ],
+  );
+  await a.release(place);
+  const b = await openLog('append', 'b');
+  assert.deepEqual(await b.campaign({ ...start, position: 3, epoch: 1 }, true), {
+    kind: 'acquired',
+    epoch: 2,
+  });
+  assert.deepEqual(await a.append(place, 4, entries), { kind: 'fenced' });
+  assert.deepEqual(await a.renew(place), { kind: 'fenced' });
+  assert.equal((await b.read({ position: 3, epoch: 1 }, 1)).length, 0, 'nothing of the old epoch came in');
+});
+
+test('SharedLog.trim: keeps what a member has not got yet, and its last entry', async () => {
+  const { a, place } = await foundedBy('trim');
+  await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
+  const b = await openLog('trim', 'b');
+  await b.campaign({ ...start, position: 4, epoch: 1 }, false);
+  await a.renew({ ...place, position: 10 });
+  assert.equal(await a.trim(place), 3);
+  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, false), {
+    isKnown: true,
+  });
+  assert.deepEqual((await b.read({ position: 4, epoch: 1 }, 1)).length, 6);
+  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 2, epoch: 1 }, false), {
+    isKnown: false,
+  });
+});
+
+test('SharedLog.trim: a member that stays away loses its claim, and so does one that would cost too much', async () => {
+  const { a, place } = await foundedBy('claims');
+  await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
+  await a.renew({ ...place, position: 10 });
+  const few = await openLog('claims', 'c', { log: { entriesMax: 6, bytesMax: 1024 ** 3, claimMinutes: 10 } });
+  await few.campaign(start, false);
+  assert.equal(await few.trim(place), 4);
+  const impatient = await openLog('claims', 'd', {
+    log: { entriesMax: 1000, bytesMax: 1024 ** 3, claimMinutes: 0 },
+  });
+  await new Promise((resolve) => setTimeout(resolve, 2)); // the clock of Redis moves on by its unit
+  assert.equal(await impatient.trim(place), 5);
+});
+
+test('readEntry: what a transaction wrote comes back; of another version nothing does', () => {
+  const value = fc.oneof(
+    fc.constant(null),
+    fc.string({ unit: 'grapheme' }),
+    fc.integer(),
+    fc.double({ noNaN: true }).filter((double) => !Object.is(double, -0)),
+    fc.nat(Number.MAX_SAFE_INTEGER),
+    fc.uint8Array({ maxLength: 9000 }).map((octets) => Buffer.from(octets)),
+  );
+  const write = fc.record(
+    { statement: fc.constantFrom(...Object.values(sql)), values: fc.array(value, { maxLength: 12 }) },
+    { noNullPrototype: true },
+  );
+  fc.assert(
+    fc.property(fc.array(fc.array(write, { maxLength: 5 }), { maxLength: 4 }), (transactions) => {
+      const writer = new EntryWriter();
+      const entries = transactions.map((writes) => {
+        for (const { statement, values } of writes) writer.add(statement, values);
+        return writer.take();
+      });
+      assert.deepEqual(entries.map(readEntry), transactions);
+    }),
+  );
+  const foreign = emptyEntry();
+  foreign.writeUInt8(foreign.readUInt8() ^ 1);
+  assert.equal(readEntry(foreign), undefined);
+  assert(schemaVersion > 0);
+});
+
+/** Every row of every table. */
+function contentOf(folder: string): unknown {
+  const database = new DatabaseSync(path.join(folder, storeFileName), { readOnly: true });
+  const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").all();
+  const content = tables.map(({ name }) => [
+    name,
+    database.prepare(`SELECT * FROM ${String(name)} ORDER BY 1, 2`).all(),
+  ]);
+  database.close();
+  return content;
+}
+
+test('Replica: whatever a store writes, a copy that follows is the same, row by row', async () => {
+  const topic = fc.constantFrom('a', 'a/b', 'c');
+  const action = fc.oneof(
+    fc.record({ do: fc.constant('session' as const), client: fc.nat(3) }),
+    fc.record({ do: fc.constant('end' as const), session: fc.nat(5) }),
+    fc.record({
+      do: fc.constant('publish' as const),
+      topic,
+      sessions: fc.uniqueArray(fc.nat(3), { maxLength: 3 }),
+    }),
+    fc.record({ do: fc.constant('release' as const), message: fc.nat(6) }),
+    fc.record({ do: fc.constant('retain' as const), topic }),
+    fc.record({ do: fc.constant('commit' as const) }),
+  );
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { maxLength: 40 }), async (actions) => {
+      const name = `follow-${run++}`;
+      const folders = { source: path.join(directory, `${name}-a`), copy: path.join(directory, `${name}-b`) };
+      for (const folder of Object.values(folders)) {
+        mkdirSync(folder);
+        const replica = new Replica(folder, { durability: 'os' });
+        replica.beginLineage('l');
+        if (folder === folders.source) replica.moveTo({ position: 1, epoch: 1 });
+        replica.close();
+      }
+      const { a } = await foundedBy(name);
+      const replicator = new Replicator({
+        log: new Journal().log,
+        sharedLog: a,
+        place: start,
+        epoch: 1,
+        onHold: () => undefined,
+        onFenced: () => assert.fail('nobody else wants it'),
+      });
+      await replicator.begin();
+      const store = new Store({
+        directory: folders.source,
+        durability: 'os',
+        locking: 'shared',
+        journal: replicator,
+        onFirstWrite: () => undefined,
+      });
+      runActions(store, actions);
+      store.commit();
+      await new Promise<void>((resolve) => replicator.confirm(resolve));
+      const replica = new Replica(folders.copy, { durability: 'os' });
+      for (;;) {
+        const entries = await a.read(replica.place ?? start, 1);
+        if (entries.length === 0) break;
+        assert.equal(replica.apply(entries), 'ok');
+      }
+      assert.deepEqual(replica.place, { ...replicator.place });
+      store.close();
+      replica.close();
+      assert.deepEqual(contentOf(folders.copy), contentOf(folders.source));
+      a.close();
+    }),
+    { numRuns: 25 },
+  );
+});
+
+type Action =
+  | { readonly do: 'session'; readonly client: number }
+  | { readonly do: 'end'; readonly session: number }
+  | { readonly do: 'publish'; readonly topic: string; readonly sessions: readonly number[] }
+  | { readonly do: 'release'; readonly message: number }
+  | { readonly do: 'retain'; readonly topic: string }
+  | { readonly do: 'commit' };
+
+function runActions(store: Store, actions: readonly Action[]): void {
+  const sessions: number[] = [];
+  const messages = new Map<number, number>();
+  let sequence = 0;
+  const content = (topic: string) => ({
+    topic,
+    payload: Buffer.from(`payload ${sequence}`),
+    properties: Buffer.alloc(0),
+    expiresMs: sequence % 2 === 0 ? undefined : 2 ** 41,
+  });
+  for (const action of actions) {
+    if (action.do === 'session') {
+      if (sessions[action.client] !== undefined) continue;
+      sessions[action.client] = store.createSession('ms-acc-1', `client-${action.client}`, neverExpires);
+    } else if (action.do === 'end') {
+      const [session] = sessions.splice(action.session, 1, 0);
+      if (session !== undefined && session > 0) store.deleteSession(session);
+    } else if (action.do === 'publish') {
+      const live = action.sessions.map((index) => sessions[index] ?? 0).filter((session) => session > 0);
+      const message = store.insertMessage(content(action.topic), live.length);
+      messages.set(message, live.length);
+      for (const session of live) {
+        const terms = {
+          qos: 1,
+          retain: false,
+          bytes: 9,
+          identifiers: Buffer.alloc(0),
+          share: undefined,
+        } as const;
+        store.enqueue(session, { sequence: ++sequence, ...terms }, message);
+      }
+    } else if (action.do === 'release') {
+      const [entry] = [...messages].slice(action.message);
+      if (entry !== undefined) store.releaseMessage(...entry);
+    } else if (action.do === 'retain') {
+      store.putRetained({ ...content(action.topic), qos: 1, origin: 'client' });
+    } else {
+      store.commit();
+    }
+  }
+}
+
+test('Replica.apply: a gap, an older epoch and an entry that does not fit change nothing', () => {
+  const folder = path.join(directory, 'gap');
+  const replica = new Replica(folder, { durability: 'os' });
+  replica.beginLineage('l');
+  const entry = emptyEntry();
+  assert.equal(replica.apply([{ position: 1, epoch: 2, entry }]), 'ok');
+  assert.equal(replica.apply([{ position: 3, epoch: 2, entry }]), 'diverged');
+  assert.equal(replica.apply([{ position: 2, epoch: 1, entry }]), 'diverged');
+  const writer = new EntryWriter();
+  writer.add(sql.createSession, ['ms-acc-1', 'c', 1]);
+  writer.add(sql.createSession, ['ms-acc-1', 'c', 1]);
+  assert.equal(replica.apply([{ position: 2, epoch: 2, entry: writer.take() }]), 'diverged');
+  assert.equal(replica.apply([{ position: 2, epoch: 2, entry: Buffer.from('????') }]), 'other_version');
+  assert(replica.isEmpty);
+  assert.deepEqual(replica.place, { lineage: 'l', position: 1, epoch: 2 });
+  replica.close();
+});
