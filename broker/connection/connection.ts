@@ -20,6 +20,7 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from '../packets/packets.ts';
+import { Output } from './output.ts';
 import { Publisher } from './publisher.ts';
 import type { PublisherAnswers, PublisherContext } from './publisher.ts';
 import { failureFrom, reasonCode, reasonCodeOf } from '../packets/reason-codes.ts';
@@ -70,11 +71,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   /** When silence counts as the end: first for CONNECT, then by keep-alive. */
   #silenceMs: number;
   #heardMs: number;
-  #out: Buffer[] = [];
-  #outBytes = 0;
-  /** Turns whose answers wait until they may be promised. */
-  #apart = 0;
-  #apartBytes = 0;
+  readonly #output = new Output();
   #isPausedForOutput = false;
   #isClosed = false;
 
@@ -138,22 +135,29 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   }
 
   acknowledge(type: AcknowledgementType, packetId: number, code: ReasonCode, why?: string): void {
-    this.#write((this.#conversation?.dialect ?? mqtt3).acknowledgement(type, packetId, code, why));
+    this.#context.measures.traffic.packetsSent++;
+    this.#output.answer((this.#conversation?.dialect ?? mqtt3).acknowledgement(type, packetId, code, why));
+    this.#context.turn.flushLater(this);
+  }
+
+  /** Writes what this turn delivers, before its commit. */
+  flushEarly(): void {
+    const bytes = this.#output.takeEarly();
+    if (bytes !== undefined) this.#leave(bytes);
   }
 
   /** Writes all that this turn answered, once, after its commit. */
   flush(): void {
-    this.#leave(this.#takeOut());
+    const bytes = this.#output.takeLate();
+    if (bytes !== undefined) this.#conversation?.publisher.flushed();
+    this.#leave(bytes);
   }
 
   setApart(): () => void {
-    const bytes = this.#takeOut();
-    const length = bytes?.length ?? 0;
-    this.#apart++;
-    this.#apartBytes += length;
+    const takeApart = this.#output.setApart();
     return () => {
-      this.#apart--;
-      this.#apartBytes -= length;
+      const bytes = takeApart();
+      if (bytes !== undefined) this.#conversation?.publisher.flushed();
       this.#leave(bytes);
     };
   }
@@ -188,8 +192,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   abort(reason: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#out = [];
-    this.#outBytes = 0;
+    this.#output.clear();
     this.#context.measures.disconnects.inc({ reason });
     this.#release();
     this.#transport.destroy();
@@ -202,8 +205,10 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     const nowMs = content.expiresMs === undefined ? 0 : clock();
     const header = dialect.publishHeader(content, terms, packetId, duplicate, nowMs);
     if (header === undefined) return false;
-    this.#write(header);
-    this.#append(content.payload);
+    // At QoS 2 it may not come twice, so it must be known to have been there [MQTT-4.3.3-1].
+    this.#output.deliver(header, content.payload, terms.qos === 2);
+    this.#context.measures.traffic.packetsSent++;
+    this.#context.turn.flushLater(this);
     measures.traffic.sent++;
     measures.traffic.sentPayloadBytes += content.payload.length;
     return true;
@@ -398,17 +403,8 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     this.#conversation?.session.queue.pump();
   }
 
-  #takeOut(): Buffer | undefined {
-    if (this.#outBytes === 0) return undefined;
-    const bytes = this.#out.length === 1 ? this.#out[0] : Buffer.concat(this.#out, this.#outBytes);
-    this.#out = [];
-    this.#outBytes = 0;
-    return bytes;
-  }
-
   #leave(bytes: Buffer | undefined): void {
     if (bytes !== undefined && !this.#transport.isDestroyed) {
-      this.#conversation?.publisher.flushed();
       this.#context.measures.traffic.bytesSent += bytes.length;
       const isTaken = this.#transport.write(bytes);
       // One that does not read its acknowledgements is not read from either.
@@ -421,21 +417,16 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
       }
     }
     // Not before the last turn that had something to say.
-    if (this.#isClosed && this.#apart === 0) this.#transport.end();
+    if (this.#isClosed && this.#output.bytes === 0 && !this.#output.isApart) this.#transport.end();
   }
 
   #pendingBytes(): number {
-    return this.#outBytes + this.#apartBytes + this.#transport.pendingBytes;
+    return this.#output.bytes + this.#transport.pendingBytes;
   }
 
   #write(packet: Buffer): void {
     this.#context.measures.traffic.packetsSent++;
-    this.#append(packet);
-  }
-
-  #append(bytes: Buffer): void {
-    this.#out.push(bytes);
-    this.#outBytes += bytes.length;
+    this.#output.say(packet);
     this.#context.turn.flushLater(this);
   }
 }

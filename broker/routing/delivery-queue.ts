@@ -48,8 +48,11 @@ export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' 
 
 /** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
 const packetIdMax = 65_535;
-/** How many stored deliveries are in memory at once; also what one page reads. */
+/** How many stored deliveries one page reads. */
 const pageDeliveries = 128;
+/** Beyond so many that wait, or so many bytes, what is new to a stored queue rests on disk alone. */
+const loadedDeliveriesMax = 16_384;
+const loadedBytesMax = 4 * 1024 ** 2;
 
 export class DeliveryQueue implements SessionQueue {
   readonly whenFull = undefined;
@@ -61,6 +64,7 @@ export class DeliveryQueue implements SessionQueue {
   /** What follows in order, from `#head` on. */
   #loaded: Delivery[] = [];
   #head = 0;
+  #loadedBytes = 0;
   /** Stored deliveries after the last loaded one. */
   #isMoreOnDisk = false;
   #lastLoaded = 0;
@@ -89,7 +93,8 @@ export class DeliveryQueue implements SessionQueue {
     if (existing === undefined) return;
     this.#messages = existing.messages;
     this.#bytes = existing.bytes;
-    this.#lastSequence = existing.lastSequence;
+    // What was sent after the last that is left was acknowledged; its numbers are used up all the same.
+    this.#lastSequence = Math.max(existing.lastSequence, existing.lastSent ?? 0);
     if (existing.lastSent === undefined) {
       this.#unknownSent = options.limits.inFlightMax;
       this.#unknownUpTo = existing.lastSequence;
@@ -160,14 +165,21 @@ export class DeliveryQueue implements SessionQueue {
       this.#loaded.push(delivery);
       return;
     }
-    stored.store.enqueue(stored.session, delivery, message.id);
-    const isRoom = this.#loaded.length - this.#head < pageDeliveries;
-    if (this.#outlet !== undefined && !this.#isMoreOnDisk && isRoom) {
+    const isLoaded = this.#outlet !== undefined && !this.#isMoreOnDisk && this.#hasRoomFor(bytes);
+    const mayWait = isLoaded && qos === 1 && !stored.store.isLate(stored.session);
+    stored.store.enqueue(stored.session, delivery, message.id, mayWait);
+    if (isLoaded) {
       this.#loaded.push(delivery);
+      this.#loadedBytes += bytes;
       this.#lastLoaded = sequence;
     } else {
       this.#isMoreOnDisk = true;
     }
+  }
+
+  #hasRoomFor(bytes: number): boolean {
+    const waiting = this.#loaded.length - this.#head;
+    return waiting < loadedDeliveriesMax && this.#loadedBytes + bytes <= loadedBytesMax;
   }
 
   /**
@@ -188,9 +200,12 @@ export class DeliveryQueue implements SessionQueue {
     this.#inFlight.clear();
     this.#loaded = [];
     this.#head = 0;
+    this.#loadedBytes = 0;
     this.#lastLoaded = 0;
     this.#lastTaken = 0;
     this.#isMoreOnDisk = this.#messages > 0;
+    const { stored } = this.#options;
+    stored?.store.expectNothing(stored.session);
   }
 
   /** Sends while the window has room and the outlet takes it. */
@@ -201,6 +216,7 @@ export class DeliveryQueue implements SessionQueue {
       // A window is far smaller than the identifiers, but one that a client never acknowledges blocks its own.
       if (delivery === undefined || this.#inFlight.has(delivery.packetId)) return;
       this.#head++;
+      this.#loadedBytes -= delivery.bytes;
       this.#lastTaken = delivery.sequence;
       this.#overflowed = 0;
       this.#isStalled = false;
@@ -357,6 +373,7 @@ export class DeliveryQueue implements SessionQueue {
     }
     this.#loaded = [];
     this.#head = 0;
+    this.#loadedBytes = 0;
     if (this.#isMoreOnDisk) this.#readPage();
     return this.#loaded[0];
   }
@@ -366,6 +383,7 @@ export class DeliveryQueue implements SessionQueue {
     if (stored === undefined) return;
     const rows = stored.store.readQueue(stored.session, this.#lastLoaded, pageDeliveries);
     this.#loaded = rows.map(loadedDelivery);
+    this.#loadedBytes = this.#loaded.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#isMoreOnDisk = rows.length === pageDeliveries;
     this.#lastLoaded = rows.at(-1)?.sequence ?? this.#lastLoaded;
   }
@@ -376,7 +394,10 @@ export class DeliveryQueue implements SessionQueue {
     const [row] = stored === undefined ? [] : stored.store.readQueue(stored.session, this.#lastTaken, 1);
     const oldest = stored === undefined ? this.#loaded[this.#head] : row && loadedDelivery(row);
     if (oldest === undefined || oldest.message === undefined) return false;
-    if (this.#loaded[this.#head]?.sequence === oldest.sequence) this.#head++;
+    if (this.#loaded[this.#head]?.sequence === oldest.sequence) {
+      this.#head++;
+      this.#loadedBytes -= oldest.bytes;
+    }
     this.#lastTaken = Math.max(this.#lastTaken, oldest.sequence);
     this.#lastLoaded = Math.max(this.#lastLoaded, oldest.sequence);
     this.#drop(oldest, 'queue_full');

@@ -25,6 +25,7 @@ export const sql = {
   insertMessageWithProperties:
     'INSERT INTO message (id, topic, payload, pending, properties, expires_ms) VALUES (?, ?, ?, ?, ?, ?)',
   deleteMessage: 'DELETE FROM message WHERE id = ?',
+  deleteMessages: 'DELETE FROM message WHERE id BETWEEN ? AND ?',
   releaseMessage: 'UPDATE message SET pending = pending - 1 WHERE id = ? RETURNING pending',
   enqueue: 'INSERT INTO delivery (session, sequence, message, qos, retain, bytes) VALUES (?, ?, ?, ?, ?, ?)',
   enqueueWithProperties: `INSERT INTO delivery (session, sequence, message, qos, retain, bytes, identifiers, share)
@@ -36,7 +37,7 @@ export const sql = {
   queueSizes: `SELECT session, count(*) AS messages, sum(bytes) AS bytes, max(sequence) AS last_sequence
     FROM delivery GROUP BY session`,
   releaseDelivery: 'UPDATE delivery SET released = 1, message = NULL WHERE session = ? AND sequence = ?',
-  deleteDelivery: 'DELETE FROM delivery WHERE session = ? AND sequence = ?',
+  deleteDeliveries: 'DELETE FROM delivery WHERE session = ? AND sequence BETWEEN ? AND ?',
   incoming: 'SELECT session, packet_id FROM incoming_qos2',
   addIncoming: 'INSERT INTO incoming_qos2 (session, packet_id) VALUES (?, ?)',
   deleteOneIncoming: 'DELETE FROM incoming_qos2 WHERE session = ? AND packet_id = ?',

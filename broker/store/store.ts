@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { bytesOf } from '../../runtime/sqlite-file.ts';
-import type { Content, Origin, Qos, Terms } from '../routing/message.ts';
+import type { Content, Origin, Qos } from '../routing/message.ts';
 import { noBytes } from '../routing/message.ts';
 import type { Subscription } from '../routing/session.ts';
 import type { Recovery } from './recovery.ts';
@@ -10,6 +10,9 @@ import type { StoreFileOptions } from './store-file.ts';
 import { openStoreFile, storeError } from './store-file.ts';
 import type { Journal, Mark, StoredValue } from './journal.ts';
 import { sql } from './store-statements.ts';
+import { DoneRows } from './done-rows.ts';
+import type { Batch, QueuedDelivery } from './unwritten.ts';
+import { Unwritten } from './unwritten.ts';
 
 export interface StoreOptions extends StoreFileOptions {
   readonly directory: string;
@@ -34,10 +37,7 @@ export interface StoredSubscription {
   readonly filter: string;
   readonly subscription: Subscription;
 }
-export interface StoredDelivery extends Terms {
-  readonly sequence: number;
-  readonly qos: 1 | 2;
-  readonly bytes: number;
+export interface StoredDelivery extends QueuedDelivery {
   readonly released: boolean;
   readonly message: (Content & { readonly id: number; readonly pending: number }) | undefined;
 }
@@ -85,7 +85,12 @@ export class Store {
   readonly #statements = new Map<string, StatementSync>();
   readonly #onFirstWrite: () => void;
   readonly #journal: Journal | undefined;
+  readonly #unwritten = new Unwritten();
+  readonly #doneMessages = new DoneRows(({ from, to }) => this.#writeRow(sql.deleteMessages, from, to));
+  /** By session. */
+  readonly #doneDeliveries = new Map<number, DoneRows>();
   #isOpenTransaction = false;
+  #isCommitNeeded = false;
   #lastMessageId: number;
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
@@ -129,6 +134,7 @@ export class Store {
   }
 
   deleteSession(session: number): void {
+    this.#settle();
     this.#write(sql.releaseQueue, session);
     this.#write(sql.deleteQueue, session);
     this.#write(sql.deleteDone);
@@ -167,31 +173,33 @@ export class Store {
     this.#write(sql.deleteSubscription, session, filter);
   }
 
-  /** @returns the message's id */
-  insertMessage({ topic, payload, properties, expiresMs }: Content, pending: number): number {
+  /**
+   * The message is written with the next commit, unless all who wait for it have it by then.
+   *
+   * @returns its id
+   */
+  insertMessage(content: Content, pending: number): number {
     const id = ++this.#lastMessageId;
-    // Most messages have neither, and each value that is bound costs on the way of every message.
-    if (properties.length === 0 && expiresMs === undefined) {
-      this.#write(sql.insertMessage, id, topic, payload, pending);
-    } else {
-      const values = [id, topic, payload, pending, orNull(properties), expiresMs ?? null];
-      this.#write(sql.insertMessageWithProperties, ...values);
-    }
+    this.#unwritten.addMessage(id, content, pending);
+    this.#onFirstWrite();
     return id;
   }
 
   /** How many messages wait in any queue. */
   messageCount(): number {
+    this.#settle();
     return Number(this.#one(sql.countMessages)['messages']);
   }
 
   /** Whether a message that has expired is in any queue. */
   hasExpired(nowMs: number): boolean {
+    this.#settle();
     return this.#all(sql.hasExpired, nowMs).length > 0;
   }
 
   /** @param limit - how many of the oldest deliveries are looked at */
   expiredDeliveries(session: number, nowMs: number, limit: number): ExpiredDelivery[] {
+    this.#settle();
     return this.#all(sql.expiredDeliveries, session, limit, nowMs).map((row) => ({
       sequence: Number(row['sequence']),
       bytes: Number(row['bytes']),
@@ -202,28 +210,59 @@ export class Store {
 
   /** One queue less holds the message; the last one deletes it. `storedTargets` 1 spares a look-up. */
   releaseMessage(id: number, storedTargets: number): void {
+    if (this.#unwritten.releaseMessage(id)) return this.#onFirstWrite();
     if (storedTargets > 1) {
       this.#begin();
       this.#journal?.record(sql.releaseMessage, [id]);
       const row = this.#statement(sql.releaseMessage).get(id);
-      if (row !== undefined && Number(row['pending']) > 0) return;
+      if (row !== undefined && Number(row['pending']) > 0) return undefined;
     }
-    this.#write(sql.deleteMessage, id);
+    this.#doneMessages.add(id);
+    return this.#onFirstWrite();
   }
 
-  enqueue(session: number, delivery: Omit<StoredDelivery, 'released' | 'message'>, message: number): void {
-    const { sequence, qos, retain, bytes, identifiers, share = null } = delivery;
-    const flag = retain ? 1 : 0;
-    if (identifiers.length === 0 && share === null) {
-      this.#write(sql.enqueue, session, sequence, message, qos, flag, bytes);
-      return;
-    }
-    const values = [session, sequence, message, qos, flag, bytes, orNull(identifiers), share];
-    this.#write(sql.enqueueWithProperties, ...values);
+  /** @param mayWait - whether its receiver may be about to acknowledge it; else it is written with the next commit */
+  enqueue(session: number, delivery: QueuedDelivery, message: number, mayWait = false): void {
+    this.#unwritten.addDelivery(session, delivery, message);
+    if (!mayWait) this.#isCommitNeeded = true;
+    this.#onFirstWrite();
+  }
+
+  /** Whether a session has yet to acknowledge what it was waited for in vain. */
+  isLate(session: number): boolean {
+    return this.#unwritten.isLate(session);
+  }
+
+  /** What the receivers have not acknowledged of a batch is written with the next commit, and they are late. */
+  giveUp(batch: Batch): void {
+    this.#unwritten.giveUp(batch);
+  }
+
+  /** The receiver of a session is gone: what it was about to acknowledge is written with the next commit. */
+  expectNothing(session: number): void {
+    this.#unwritten.forgive(session);
+    this.#isCommitNeeded = true;
+    this.#onFirstWrite();
+  }
+
+  /** Whether something has to be durable before it is answered, which is not on its way to being acknowledged. */
+  get isCommitNeeded(): boolean {
+    return this.#isCommitNeeded || this.#unwritten.isTooMuch;
+  }
+
+  /** Whether there is anything that a commit would make durable. */
+  get isDirty(): boolean {
+    return this.#isOpenTransaction || this.#doneMessages.isSome || this.#doneDeliveries.size > 0;
+  }
+
+  /** @returns what the turn that ends now leaves unacknowledged and unwritten */
+  takeBatch(): Batch {
+    return this.#unwritten.takeBatch();
   }
 
   /** @returns the next deliveries after a sequence, in order */
   readQueue(session: number, afterSequence: number, limit: number): StoredDelivery[] {
+    this.#settle();
     return this.#all(sql.readQueue, session, afterSequence, limit).map((row) => ({
       sequence: Number(row['sequence']),
       qos: row['qos'] === 2 ? 2 : 1,
@@ -248,15 +287,18 @@ export class Store {
 
   /** For a part that keeps tables of its own in this file; the write joins the open transaction. */
   write(statement: string, ...values: readonly StoredValue[]): void {
+    this.#settle();
     this.#write(statement, ...values);
   }
 
   /** The same for reading. */
   read(statement: string, ...values: readonly number[]): Record<string, unknown>[] {
+    this.#settle();
     return this.#all(statement, ...values);
   }
 
   queueSizes(): QueueSize[] {
+    this.#settle();
     return this.#all(sql.queueSizes).map((row) => ({
       session: Number(row['session']),
       messages: Number(row['messages']),
@@ -267,11 +309,20 @@ export class Store {
 
   /** PUBREC came: what remains is to send PUBREL until PUBCOMP. */
   releaseDelivery(session: number, sequence: number): void {
+    this.#settle();
     this.#write(sql.releaseDelivery, session, sequence);
   }
 
+  /** Nothing that is answered depends on it: it is on disk with the next commit, and till then may come again with DUP. */
   deleteDelivery(session: number, sequence: number): void {
-    this.#write(sql.deleteDelivery, session, sequence);
+    if (this.#unwritten.removeDelivery(session, sequence)) return this.#onFirstWrite();
+    let done = this.#doneDeliveries.get(session);
+    if (done === undefined) {
+      done = new DoneRows(({ from, to }) => this.#writeRow(sql.deleteDeliveries, session, from, to));
+      this.#doneDeliveries.set(session, done);
+    }
+    done.add(sequence);
+    return this.#onFirstWrite();
   }
 
   incoming(): { session: number; packetId: number }[] {
@@ -339,6 +390,8 @@ export class Store {
 
   /** @throws BrokerError `broker.store_failed`: then nothing since the last commit is there, and the store is of no use */
   commit(): void {
+    this.#settle();
+    this.#isCommitNeeded = false;
     if (!this.#isOpenTransaction) return;
     if (this.#journal !== undefined) this.#movePlace(this.#journal.mark());
     this.#run(() => this.#database.exec('COMMIT'));
@@ -355,6 +408,41 @@ export class Store {
   /** Closes without a commit, after a failure. */
   abandon(): void {
     if (this.#database.isOpen) this.#database.close();
+  }
+
+  /** Writes what waited, so that the tables are what they say. */
+  #settle(): void {
+    if (this.#unwritten.messages.size > 0) this.#isCommitNeeded = true;
+    for (const [id, { content, pending }] of this.#unwritten.messages)
+      this.#writeMessage(id, content, pending);
+    for (const [session, queue] of this.#unwritten.queues) {
+      for (const { delivery, message } of queue.values()) this.#writeDelivery(session, delivery, message);
+    }
+    this.#unwritten.clear();
+    for (const done of this.#doneDeliveries.values()) done.flush();
+    this.#doneDeliveries.clear();
+    this.#doneMessages.flush();
+  }
+
+  #writeMessage(id: number, { topic, payload, properties, expiresMs }: Content, pending: number): void {
+    // Most messages have neither, and each value that is bound costs on the way of every message.
+    if (properties.length === 0 && expiresMs === undefined) {
+      this.#writeRow(sql.insertMessage, id, topic, payload, pending);
+    } else {
+      const values = [id, topic, payload, pending, orNull(properties), expiresMs ?? null];
+      this.#writeRow(sql.insertMessageWithProperties, ...values);
+    }
+  }
+
+  #writeDelivery(session: number, delivery: QueuedDelivery, message: number): void {
+    const { sequence, qos, retain, bytes, identifiers, share = null } = delivery;
+    const flag = retain ? 1 : 0;
+    if (identifiers.length === 0 && share === null) {
+      this.#writeRow(sql.enqueue, session, sequence, message, qos, flag, bytes);
+    } else {
+      const values = [session, sequence, message, qos, flag, bytes, orNull(identifiers), share];
+      this.#writeRow(sql.enqueueWithProperties, ...values);
+    }
   }
 
   #movePlace({ position, epoch }: Mark): void {
@@ -379,6 +467,11 @@ export class Store {
   }
 
   #write(text: string, ...values: readonly StoredValue[]): { lastInsertRowid: number | bigint } {
+    this.#isCommitNeeded = true;
+    return this.#writeRow(text, ...values);
+  }
+
+  #writeRow(text: string, ...values: readonly StoredValue[]): { lastInsertRowid: number | bigint } {
     this.#begin();
     this.#journal?.record(text, values);
     const statement = this.#statement(text);

@@ -1,10 +1,13 @@
 /** One turn of the event loop: all that it wrote is committed together, and only then do its answers leave. */
 import { BrokerError } from '../errors.ts';
 import type { Store } from './store.ts';
+import type { Batch } from './unwritten.ts';
 
 /** Whatever holds packets back until the commit. */
 export interface Flushable {
-  /** Sends them. */
+  /** Sends what promises nothing. */
+  flushEarly(): void;
+  /** Sends the rest. */
   flush(): void;
   /** Sets them apart from those of the turns that follow. @returns what sends them */
   setApart(): () => void;
@@ -16,6 +19,25 @@ export interface Flushable {
  */
 export type Confirm = (release: () => void) => void;
 
+/** A turn whose answers wait for acknowledgements, or for the commit that comes in their place. */
+interface HeldTurn {
+  readonly batch: Batch;
+  readonly sendings: readonly (() => void)[];
+  /** How often it was looked at. */
+  looks: number;
+}
+
+/** About what a commit costs: a receiver that acknowledges nothing for so long is not waited for any more. */
+const patienceMs = 5;
+/** However steadily it goes on, no answer waits longer than this many times. */
+const looksMax = 100;
+/** What nobody waits for, as that an acknowledged message is no longer needed, is committed after this at the latest. */
+const lazyMs = 100;
+
+/**
+ * A message that its receivers acknowledge soon need not be written: so its deliveries leave at the end of the turn, and the
+ * answer to its publisher when all of them are acknowledged, or else after a commit (docs/decisions/0011-speed.md).
+ */
 export class Turn {
   #store: Store | undefined;
   readonly #confirm: Confirm | undefined;
@@ -25,6 +47,9 @@ export class Turn {
   #flushables = new Set<Flushable>();
   #afterCommit: (() => void)[] = [];
   #finishing: (() => void)[] = [];
+  #held: HeldTurn[] = [];
+  #patienceTimer: NodeJS.Timeout | undefined;
+  #lazyTimer: NodeJS.Timeout | undefined;
 
   /**
    * @param onFailure - the commit failed: nothing of the turn may leave, and nothing more will be committed
@@ -43,7 +68,7 @@ export class Turn {
   schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => this.#end());
+    setImmediate(() => this.#end(false));
   }
 
   /** `flushable` has packets that leave after the commit. */
@@ -60,7 +85,7 @@ export class Turn {
 
   /** Ends the turn now, for stopping; resolves when its answers have left, or never will. */
   finish(): Promise<void> {
-    this.#end();
+    this.#end(true);
     return new Promise((resolve) => {
       if (this.#confirm === undefined || this.#isFailed) return resolve();
       this.#finishing.push(resolve);
@@ -82,21 +107,80 @@ export class Turn {
   fail(error: BrokerError): void {
     if (this.#isFailed) return;
     this.#isFailed = true;
+    this.#stopTimers();
     this.#flushables.clear();
     this.#afterCommit = [];
+    this.#held = [];
     this.#onFailure(error);
     for (const resolve of this.#finishing) resolve();
   }
 
-  #end(): void {
+  #end(isLast: boolean): void {
     this.#isScheduled = false;
     if (this.#isFailed) return;
+    const flushables = this.#flushables;
+    this.#flushables = new Set();
+    for (const flushable of flushables) flushable.flushEarly();
+    const isCommitNeeded = isLast || this.#isCommitNeeded();
+    const batch = this.#store?.takeBatch();
+    if (isCommitNeeded) return this.#commit(flushables);
+    this.#releaseResolved();
+    if (this.#held.length === 0 && (batch === undefined || batch.unresolved === 0)) {
+      for (const flushable of flushables) flushable.flush();
+    } else if (batch !== undefined) {
+      const sendings = Array.from(flushables, (flushable) => flushable.setApart());
+      this.#held.push({ batch, sendings, looks: 0 });
+    }
+    return this.#watch();
+  }
+
+  #isCommitNeeded(): boolean {
+    // Several nodes confirm what was committed, so there is nothing to be had without a commit.
+    if (this.#confirm !== undefined || this.#afterCommit.length > 0) return true;
+    return this.#store?.isCommitNeeded === true;
+  }
+
+  /** In their order, for the answers on one connection have one [MQTT-4.6.0-2]. */
+  #releaseResolved(): void {
+    while (this.#held[0]?.batch.unresolved === 0) {
+      for (const send of this.#held.shift()?.sendings ?? []) send();
+    }
+  }
+
+  /** Commits in time what is not acknowledged. */
+  #watch(): void {
+    if (this.#store?.isDirty === true) this.#lazyTimer ??= setTimeout(() => this.#commit(new Set()), lazyMs);
+    const [oldest] = this.#held;
+    if (oldest === undefined || this.#patienceTimer !== undefined) return;
+    const { unresolved } = oldest.batch;
+    // What has arrived by the time is read first: a busy loop is no reason to doubt a receiver.
+    this.#patienceTimer = setTimeout(() => setImmediate(() => this.#look(oldest, unresolved)), patienceMs);
+  }
+
+  #look(oldest: HeldTurn, unresolved: number): void {
+    this.#patienceTimer = undefined;
+    if (this.#isFailed) return;
+    const isNewOldest = this.#held[0] !== oldest;
+    const isMoving = isNewOldest || oldest.batch.unresolved < unresolved;
+    if (isMoving && (isNewOldest || ++oldest.looks < looksMax)) return this.#watch();
+    this.#store?.giveUp(oldest.batch);
+    return this.#commit(new Set());
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#patienceTimer);
+    clearTimeout(this.#lazyTimer);
+    this.#patienceTimer = undefined;
+    this.#lazyTimer = undefined;
+  }
+
+  #commit(flushables: ReadonlySet<Flushable>): void {
+    this.#stopTimers();
     this.guard(() => this.#store?.commit());
     if (this.#isFailed) return;
-    const flushables = this.#flushables;
     const works = this.#afterCommit;
-    this.#flushables = new Set();
     this.#afterCommit = [];
+    this.#releaseResolved();
     if (this.#confirm === undefined) {
       for (const flushable of flushables) flushable.flush();
       for (const work of works) this.guard(work);
