@@ -181,6 +181,7 @@ async function assemble(
     lists,
     ingest: () => ingest,
     measures,
+    feed,
     clock,
     log,
   });

@@ -1,9 +1,12 @@
 /** The backend's persistent session on the broker: what comes is acknowledged when it is committed. */
 import type { OriginatorDirectory } from '../cms/originator-directory.ts';
+import { noteBroker } from '../database/brokers.ts';
 import { keepCertificates } from '../database/certificates.ts';
 import type { Database } from '../database/connect.ts';
 import { readLettersFor, readWaitingPaths, removeDeadLetters } from '../database/dead-letters.ts';
 import { noteStatus } from '../database/fleet.ts';
+import type { BrokerStatus } from '../domain/broker-status.ts';
+import { parseBrokerStatus, parseBrokerStatusTopic } from '../domain/broker-status.ts';
 import type { Clock } from '../domain/clock.ts';
 import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
 import { parseDeviceStatus } from '../domain/device-status.ts';
@@ -14,6 +17,7 @@ import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
 import { passingReasons, staleLists } from './decryptor.ts';
+import type { Feed } from './feed.ts';
 import type { Ingest } from './ingest.ts';
 import { countRejected } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
@@ -25,6 +29,7 @@ export interface SubscriberOptions {
   readonly lists: RevocationLists;
   readonly ingest: () => Ingest;
   readonly measures: BackendMeasures;
+  readonly feed: Feed;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -32,7 +37,8 @@ export interface SubscriberOptions {
 export const snapshotSubscriptions = [
   { filter: e2eCrlTopic, qos: 1 },
   { filter: '+/+/+/snapshots', qos: 1 },
-  { filter: '+/+/+/status', qos: 1 },
+  { filter: '+/+/+/status', qos: 1 }, // also of an account's broker
+  { filter: '+/broker/status', qos: 1 },
   { filter: '+/+/+/certificates', qos: 1 },
 ] as const;
 
@@ -57,8 +63,18 @@ export class Subscriber {
       this.#settle(this.#takeLists(message.payload), acknowledge);
       return;
     }
+    const broker = parseBrokerStatusTopic(message.topic);
+    const brokerStatus = broker && parseBrokerStatus(message.payload);
+    if (broker !== undefined && brokerStatus !== undefined) {
+      this.#settle(this.#takeBrokerStatus(broker, brokerStatus), acknowledge);
+      return;
+    }
     const place = parseDeviceTopic(message.topic);
-    if (place?.name === 'status') {
+    if (broker !== undefined && place === undefined) {
+      // A retained status was cleared, or it is of a version that we do not know.
+      if (message.payload.length > 0) countRejected(this.#options.measures, 'malformed_status');
+      acknowledge();
+    } else if (place?.name === 'status') {
       this.#settle(this.#takeStatus(place.device, message.payload), acknowledge);
     } else if (place?.name === 'certificates') {
       this.#settle(this.#takeCertificates(place.device, message.payload), acknowledge);
@@ -123,6 +139,12 @@ export class Subscriber {
       return;
     }
     await noteStatus(database, path, status, clock());
+  }
+
+  async #takeBrokerStatus(path: string, status: BrokerStatus): Promise<void> {
+    const { database, clock, feed } = this.#options;
+    await noteBroker(database, path, status, clock());
+    feed.changed('brokers');
   }
 
   async #takeCertificates(path: string, payload: Buffer): Promise<void> {

@@ -1,5 +1,6 @@
 /** The HTTP API of the backend, as the pages call it. */
 import type {
+  BrokerRow,
   ConditionItem,
   FleetRow,
   Gap,
@@ -99,6 +100,7 @@ export const api = {
   login: (user: string, password: string) => post('/api/login', { user, password }),
   logout: () => post('/api/logout', {}),
   totals: () => get<Totals>('/api/totals'),
+  brokers: () => get<BrokerRow[]>('/api/brokers'),
   fleet: () => get<FleetRow[]>('/api/fleet'),
   device: (path: string) => get<Device>(`/api/device?${query({ path })}`),
   series: (parameters: { path: string; channel: string; fromMs: number; toMs: number; points: number }) =>

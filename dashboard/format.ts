@@ -38,6 +38,24 @@ export function formatCount(count: number): string {
   return integerFormat.format(count);
 }
 
+const bytePrefixes = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+
+/** @returns for example `1.5 MiB` */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let prefix = 0;
+  for (; value >= 1024 && prefix < bytePrefixes.length - 1; prefix++) value /= 1024;
+  return `${value.toFixed(prefix === 0 || value >= 100 ? 0 : 1)} ${bytePrefixes[prefix]}`;
+}
+
+/** @returns for example `3 h`; of the largest unit that fits */
+export function formatDuration(ms: number): string {
+  const [unit, length] = units.find(([, candidate]) => ms >= candidate) ?? (['second', 1000] as const);
+  return new Intl.NumberFormat(undefined, { style: 'unit', unit, unitDisplay: 'narrow' }).format(
+    Math.round(ms / length),
+  );
+}
+
 export function formatValue(value: ChannelValue): string {
   if (typeof value === 'number') return decimalFormat.format(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';

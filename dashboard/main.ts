@@ -6,6 +6,7 @@ import { api, ApiError } from './api.ts';
 import { listen } from './live.ts';
 import type { App, Page } from './page.ts';
 import { atMostEvery } from './page.ts';
+import { createBrokersPage } from './pages/brokers.ts';
 import { createDevicePage } from './pages/device.ts';
 import { createFleetPage } from './pages/fleet.ts';
 import { createLogin } from './pages/login.ts';
@@ -21,6 +22,7 @@ const agesDrawnMs = 10_000;
 
 const links = [
   { hash: '#/', name: 'Fleet' },
+  { hash: '#/brokers', name: 'Brokers' },
   { hash: '#/tasks', name: 'Tasks' },
   { hash: '#/workflows', name: 'Workflows' },
   { hash: '#/notifications', name: 'Notifications' },
@@ -152,6 +154,8 @@ function pageFor(app: App, hash: string): Page {
   switch (name) {
     case 'device':
       return createDevicePage(app, argument);
+    case 'brokers':
+      return createBrokersPage(app);
     case 'tasks':
       return createTasksPage(app);
     case 'workflows':

@@ -4,7 +4,7 @@ import type { Transaction } from 'kysely';
 import type { Database } from './connect.ts';
 import type { Schema } from './schema.ts';
 
-export const changeNames = ['tasks', 'workflows', 'gaps', 'commands', 'alarms'] as const;
+export const changeNames = ['tasks', 'workflows', 'gaps', 'commands', 'alarms', 'brokers'] as const;
 export type ChangeName = (typeof changeNames)[number];
 
 /** Notes in the writer's own transaction that `what` changed. */

@@ -8,9 +8,10 @@ import { DatabaseError } from './errors.ts';
 import { whenFree } from './sqlite-dialect.ts';
 import { telemetry } from './migrations/001-telemetry.ts';
 import { processes } from './migrations/002-processes.ts';
+import { brokers } from './migrations/003-brokers.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
-const migrations: readonly Migration[] = [telemetry, processes];
+const migrations: readonly Migration[] = [telemetry, processes, brokers];
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;

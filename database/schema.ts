@@ -24,6 +24,7 @@ export interface Schema {
   user: UserTable;
   user_session: UserSessionTable;
   change_mark: ChangeMarkTable;
+  broker_state: BrokerStateTable;
   v_value: ValueView;
 }
 
@@ -248,6 +249,23 @@ interface UserSessionTable {
 interface ChangeMarkTable {
   what: string;
   times: number;
+}
+
+interface BrokerStateTable {
+  /** Of the account or master account whose broker it is. */
+  path: string;
+  name: string;
+  version: string;
+  connection: 'online' | 'offline';
+  /** When it, or its last will, said so. */
+  received_ms: number;
+  connected_since_ms: number | null;
+  queued: number;
+  queued_bytes: number;
+  oldest_waiting_ms: number;
+  forwarded_up: number;
+  forwarded_down: number;
+  refused: number;
 }
 
 interface ValueView {

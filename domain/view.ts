@@ -36,6 +36,26 @@ export interface FleetRow {
   readonly gapsOpen: number;
 }
 
+/** A customer's broker, as it last said of itself. */
+export interface BrokerRow {
+  /** Of the account or master account whose broker it is. */
+  readonly path: string;
+  readonly name: string;
+  readonly version: string;
+  readonly connection: 'online' | 'offline';
+  readonly receivedMs: number;
+  /** Null while it is not connected. */
+  readonly connectedSinceMs: number | null;
+  /** Messages that wait there for the broker above, and their bytes. */
+  readonly queued: number;
+  readonly queuedBytes: number;
+  readonly oldestWaitingMs: number;
+  readonly forwardedUp: number;
+  readonly forwardedDown: number;
+  /** Messages that the broker above would not take, and that are kept aside there. */
+  readonly refused: number;
+}
+
 export interface LatestValue {
   readonly channel: string;
   readonly group: string;

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { readAlarms } from '../../database/alarms.ts';
+import { readBrokers } from '../../database/brokers.ts';
 import { readCertificates } from '../../database/certificates.ts';
 import { readCommands } from '../../database/commands.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
@@ -38,6 +39,7 @@ export function registerTelemetryRoutes(server: FastifyInstance, context: ApiCon
   const { database } = context;
   server.get('/api/totals', (request) => totals(context, request));
   server.get('/api/fleet', (request) => readFleet(database, context.requireUser(request).scope));
+  server.get('/api/brokers', (request) => readBrokers(database, context.requireUser(request).scope));
   server.get('/api/device', (request) => device(context, request));
   server.get('/api/series', (request) => series(context, request));
   server.get('/api/commands', (request) => commands(context, request));

@@ -5,6 +5,7 @@ import { request as httpRequest } from 'node:http';
 import { startApi } from '../../backend/api/server.ts';
 import { Feed } from '../../backend/feed.ts';
 import { hashPassword, isPassword } from '../../backend/password.ts';
+import { noteBroker } from '../../database/brokers.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { storeDeadLetters } from '../../database/dead-letters.ts';
@@ -45,6 +46,8 @@ const mine = 'ms-acc-1/acc-1/dev-1';
 const foreign = 'ms-acc-10/acc-1/dev-1';
 
 async function fill(database: Database): Promise<void> {
+  for (const path of ['ms-acc-1', 'ms-acc-10'])
+    await noteBroker(database, path, { state: 'offline', name: path }, startMs);
   await createIngest(database).storeBatch(
     [mine, foreign].flatMap((path) => [arrival(path, 2), arrival(path, 2, undefined, { variant: 1 })]),
   );
@@ -150,6 +153,7 @@ const device = (path: string): string[] => [
 const lists = [
   '/api/totals',
   '/api/fleet',
+  '/api/brokers',
   '/api/dead-letters',
   '/api/alarms',
   '/api/tasks',

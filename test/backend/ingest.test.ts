@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { encodeBrokerStatus } from '../../domain/broker-status.ts';
+import { readBrokers } from '../../database/brokers.ts';
+import { readDevice } from '../../database/fleet.ts';
 import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
@@ -68,6 +71,7 @@ async function bench(
     database,
     directory,
     lists,
+    feed: new Feed(),
     ingest: () => ingest,
     measures,
     clock,
@@ -328,4 +332,24 @@ test('Ingest: where the policy is to refuse, what came before the lists is store
   await on.recorded.until(() => on.measures.tally.stored === 2);
   await publish(on, device.snapshot(3));
   assert.deepEqual(await readDeadLetters(on.database, ''), []);
+});
+
+test('Subscriber: what a broker says of itself is kept, of an account as of a master account', async (context) => {
+  const on = await bench(context);
+  const offline = Buffer.from(encodeBrokerStatus({ state: 'offline', name: 'hall' }));
+  for (const path of ['ms-acc-1', 'ms-acc-1/acc-1']) await receive(on, `${path}/broker/status`, offline);
+  await receive(on, 'ms-acc-2/broker/status', Buffer.from('nonsense'));
+  await receive(on, 'ms-acc-1/broker/status', new Uint8Array());
+  assert.deepEqual(
+    (await readBrokers(on.database, '')).map(({ path, connection }) => [path, connection]),
+    [
+      ['ms-acc-1', 'offline'],
+      ['ms-acc-1/acc-1', 'offline'],
+    ],
+  );
+  assert.equal(on.measures.tally.rejected['malformed_status'], 1);
+  // A device may have the same name as that level of the topic.
+  const device = JSON.stringify({ state: 'online', agentVersion: '1' });
+  await receive(on, 'ms-acc-1/acc-1/broker/status', Buffer.from(device));
+  assert.equal((await readDevice(on.database, '', 'ms-acc-1/acc-1/broker'))?.connection, 'online');
 });

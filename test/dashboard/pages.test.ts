@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { continueReady } from '../../bpm/tasks.ts';
+import { noteBroker } from '../../database/brokers.ts';
 import { listTasks, listWorkflows } from '../../database/processes-lists.ts';
 import type { Reading } from '../../domain/snapshot.ts';
 import { createStage, logIn, password } from './stage.ts';
@@ -49,6 +50,25 @@ void test('fleet: shows the devices with their conditions, sorts and filters', a
   await page.getByPlaceholder('Search by path or type').fill('m-2');
   await page.locator('tbody tr').nth(1).waitFor({ state: 'detached' });
   assert.deepEqual(await paths(), ['m-2/a-1/d-3']);
+  assert.deepEqual(complaints, []);
+});
+
+void test('brokers: shows whose broker is away and what waits at the others, live', async (context) => {
+  const stage = await createStage(context);
+  const { database } = stage.plant;
+  const counts = { queuedBytes: 2048, forwardedUp: 10, forwardedDown: 1, refused: 0 };
+  const online = { state: 'online', name: 'hall', version: '0.1.0', connectedSinceMs: 1, ...counts } as const;
+  await noteBroker(database, 'm-1', { ...online, queued: 12, oldestWaitingMs: 7_200_000 }, stage.plant.nowMs);
+  await noteBroker(database, 'm-2', { state: 'offline', name: 'yard' }, stage.plant.nowMs);
+  const { page, complaints } = await stage.openAs('operator');
+  await page.getByRole('link', { name: 'Brokers' }).click();
+  const row = (path: string) => page.locator('tbody tr', { hasText: path });
+  await row('m-1').getByText('catching up').waitFor();
+  assert.match((await row('m-1').textContent()) ?? '', /12\s*2h/);
+  await row('m-2').getByText('unreachable').waitFor();
+  await noteBroker(database, 'm-2', { ...online, queued: 0, oldestWaitingMs: 0 }, stage.plant.nowMs);
+  stage.feed.changed('brokers');
+  await row('m-2').getByText('up to date').waitFor();
   assert.deepEqual(complaints, []);
 });
 

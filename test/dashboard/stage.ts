@@ -18,6 +18,7 @@ export const password = 'a long enough password';
 
 export interface Stage {
   readonly plant: Plant;
+  readonly feed: Feed;
   readonly url: string;
   /** Stores a snapshot and tells the pages, as the backend's subscriber does. */
   report(device: string, readings: readonly Reading[]): Promise<void>;
@@ -70,6 +71,7 @@ export async function createStage(context: TestContext): Promise<Stage> {
   };
   return {
     plant,
+    feed,
     url,
     openPage,
     report: async (device, readings) => {

@@ -1,0 +1,91 @@
+/** The customers' brokers: whether they are connected, and what waits there for the vendor. */
+import type { TemplateResult } from 'lit-html';
+import { html, nothing } from 'lit-html';
+import { repeat } from 'lit-html/directives/repeat.js';
+import type { BrokerRow } from '../../domain/view.ts';
+import { api } from '../api.ts';
+import { formatAgo, formatBytes, formatCount, formatDateTime, formatDuration } from '../format.ts';
+import { connectionMark, emptyList, heading, stateMark } from '../marks.ts';
+import type { App, Page } from '../page.ts';
+import { atMostEvery } from '../page.ts';
+
+const reloadMs = 2000;
+/** A message that waits no longer than this is on its way. */
+const lateMs = 60_000;
+
+export function createBrokersPage(app: App): Page {
+  let brokers: readonly BrokerRow[] | undefined;
+  const load = async (): Promise<void> => {
+    brokers = await api.brokers();
+    app.refresh();
+  };
+  const reload = atMostEvery(reloadMs, () => app.attempt(load));
+  return {
+    title: 'Brokers',
+    load,
+    changed: (what) => {
+      if (what === 'brokers') reload();
+    },
+    stop: () => reload.cancel(),
+    view: () =>
+      html`${heading('Brokers', 'The brokers on the customers’ premises, and what waits there to be sent.')}
+      ${
+        brokers?.length === 0
+          ? emptyList('No broker has reported', 'A broker appears here when it cascades into the vendor’s.')
+          : nothing
+      }
+      ${brokers === undefined || brokers.length === 0 ? nothing : brokerTable(brokers)}`,
+  };
+}
+
+function brokerTable(brokers: readonly BrokerRow[]): TemplateResult {
+  return html`<section class="card flush">
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Broker</th>
+            <th scope="col">Connection</th>
+            <th scope="col">State</th>
+            <th scope="col" class="number">Waiting</th>
+            <th scope="col" class="number">Oldest</th>
+            <th scope="col" class="number">Sent up</th>
+            <th scope="col" class="number">Received</th>
+            <th scope="col" class="number">Set aside</th>
+            <th scope="col">Reported</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${repeat(brokers, ({ path }) => path, brokerRow)}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function brokerRow(broker: BrokerRow): TemplateResult {
+  const { path, name, version, connection, connectedSinceMs, queued, queuedBytes, oldestWaitingMs } = broker;
+  return html`<tr>
+    <td>
+      <span class="path">${path}</span>
+      <small class="quiet">${name}${version === '' ? nothing : ` · ${version}`}</small>
+    </td>
+    <td title=${connectedSinceMs === null ? '' : `since ${formatDateTime(connectedSinceMs)}`}>
+      ${connectionMark(connection)}
+    </td>
+    <td>${brokerMark(broker)}</td>
+    <td class="number" title=${formatBytes(queuedBytes)}>${formatCount(queued)}</td>
+    <td class="number">${queued === 0 ? '–' : formatDuration(oldestWaitingMs)}</td>
+    <td class="number">${formatCount(broker.forwardedUp)}</td>
+    <td class="number">${formatCount(broker.forwardedDown)}</td>
+    <td class="number">${formatCount(broker.refused)}</td>
+    <td title=${formatDateTime(broker.receivedMs)}>${formatAgo(broker.receivedMs)}</td>
+  </tr>`;
+}
+
+function brokerMark({ connection, queued, oldestWaitingMs, refused }: BrokerRow): TemplateResult {
+  if (connection === 'offline') return stateMark('unreachable', 'bad');
+  if (refused > 0) return stateMark('messages refused', 'bad');
+  if (queued > 0 && oldestWaitingMs > lateMs) return stateMark('catching up', 'busy');
+  return stateMark('up to date', 'good');
+}
