@@ -103,6 +103,8 @@ export async function startBroker(
       setInterval(() => {
         supervisor.core?.sweep();
         supervisor.refreshMeasures();
+        measures.ready.set(readinessOf({ ...options, supervisor, isStopping }).ready ? 1 : 0);
+        measures.certificateNotAfter.set(settings.validUntilMs / 1000);
         log.flush();
       }, sweepMs),
       setInterval(() => supervisor.core?.publishSystemTopics(), systemTopicsMs),

@@ -96,6 +96,8 @@ export interface Measures {
   readonly cascade: CascadeMeasures;
   readonly held: Counter;
   readonly storeFailures: Counter;
+  readonly ready: Gauge;
+  readonly certificateNotAfter: Gauge;
   readonly reloads: Counter<'outcome'>;
 }
 
@@ -150,6 +152,11 @@ export function createMeasures(): Measures {
     held: metrics.counter(
       'plombe_broker_publishers_held_total',
       'Times that a connection was not read from, because more was published than may be.',
+    ),
+    ready: metrics.gauge('plombe_broker_ready', '1 while clients should be sent here, as /readyz says.'),
+    certificateNotAfter: metrics.gauge(
+      'plombe_broker_certificate_not_after_timestamp_seconds',
+      'When the first certificate of its own path expires, in Unix time.',
     ),
     storeFailures: metrics.counter('plombe_broker_store_failures_total', 'Commits and reads that failed.'),
     reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [

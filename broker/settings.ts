@@ -68,6 +68,11 @@ export class LiveSettings implements Settings {
     return this.#current.verified;
   }
 
+  /** When the first certificate of its own path expires. */
+  get validUntilMs(): number {
+    return Math.min(...this.verified.chain.map(({ notAfterMs }) => notAfterMs));
+  }
+
   get roles(): RoleTable {
     return this.#current.roles;
   }
