@@ -24,6 +24,8 @@ export interface Traffic {
   /** Most clients at once. */
   connectedMax: number;
   sessionsExpired: number;
+  /** Sessions whose queue cannot take more now. */
+  fullQueues: number;
 }
 
 interface TallyEntry<Labels> {
@@ -83,6 +85,7 @@ export interface Measures {
   readonly sessions: Gauge;
   readonly retained: Gauge;
   readonly queuedMessages: Gauge;
+  readonly fullQueues: Gauge;
   readonly queuedBytes: Gauge;
   readonly received: Counter;
   readonly sent: Counter;
@@ -109,6 +112,7 @@ export function createMeasures(): Measures {
     connections: metrics.gauge('plombe_broker_connections', 'Clients that are connected now.'),
     sessions: metrics.gauge('plombe_broker_sessions', 'Sessions, connected or stored.'),
     retained: metrics.gauge('plombe_broker_retained_messages', 'Retained messages.'),
+    fullQueues: metrics.gauge('plombe_broker_full_queues', 'Sessions whose queue cannot take more now.'),
     queuedMessages: metrics.gauge(
       'plombe_broker_queued_messages',
       'Unacknowledged messages of all sessions.',
@@ -178,5 +182,6 @@ function noTraffic(): Traffic {
     connections: 0,
     connectedMax: 0,
     sessionsExpired: 0,
+    fullQueues: 0,
   };
 }

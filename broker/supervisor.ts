@@ -114,6 +114,7 @@ export class Supervisor implements Led {
     measures.connections.set(state?.connections ?? 0);
     measures.sessions.set(state?.sessions ?? 0);
     measures.retained.set(state?.retained ?? 0);
+    measures.fullQueues.set(measures.traffic.fullQueues);
     measures.queuedMessages.set(state?.queued ?? 0);
     measures.queuedBytes.set(state?.queuedBytes ?? 0);
     measures.cascadeQueued.set(state?.cascade?.queued ?? 0);

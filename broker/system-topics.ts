@@ -139,6 +139,7 @@ function declareLoad(declare: Declare, { traffic, dropped }: Measures, nowMs: nu
 
 /** What Mosquitto has no names for. */
 function declareOwn(declare: Declare, measures: Measures): void {
+  declare('queues/full', () => measures.traffic.fullQueues);
   for (const name of ['denials', 'refusals', 'dropped', 'disconnects'] as const) {
     declare(name, () => JSON.stringify(countsOf(measures[name])));
   }

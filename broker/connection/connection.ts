@@ -216,7 +216,8 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
 
   #read(chunk: Buffer): void {
     if (this.#isClosed) return;
-    this.#heardMs = this.#context.monotonicMs();
+    // Whoever sends a CONNECT byte by byte has no more time for it than others.
+    if (this.hasSession) this.#heardMs = this.#context.monotonicMs();
     this.#context.measures.traffic.bytesReceived += chunk.length;
     const fault = this.#reader.push(chunk);
     if (fault !== undefined) return this.refuse(fault);
@@ -333,6 +334,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     const throttle = holdBack(this.peer, clientId, this.#context, this);
     this.#conversation = { session, dialect, publisher, throttle };
     wills.replace(session, checked.will, this.peer);
+    this.#heardMs = this.#context.monotonicMs();
     this.#silenceMs = checked.keepAliveSeconds * 1500; // [MQTT-3.1.2-24], [MQTT-3.1.2-22]
     this.#reader.packetBytesMax = limits.packetBytesMax;
     log.info(

@@ -9,6 +9,7 @@ import type { Log } from '../../runtime/log.ts';
 import { claimedName, isForVerifier } from '../access/identity.ts';
 import type { Peer, PeerVerifier } from '../access/identity.ts';
 import type { BrokerLimits } from '../limits.ts';
+import { HandshakeGate } from '../quota/handshake-gate.ts';
 import type { Measures } from '../measures.ts';
 import type { RefusalReason } from '../reasons.ts';
 
@@ -18,9 +19,14 @@ export interface ListenerOptions {
   readonly reusePort?: boolean;
   readonly identity: TlsIdentity;
   readonly verifier: PeerVerifier;
-  readonly limits: Pick<BrokerLimits, 'connectionsMax' | 'handshakeSeconds'>;
+  readonly limits: Pick<
+    BrokerLimits,
+    'connectionsMax' | 'handshakeSeconds' | 'handshakesPerSecondMax' | 'handshakesPerAddressPerSecondMax'
+  >;
   readonly measures: Measures;
   readonly log: Log;
+  /** Never goes back; the process's own unless given. */
+  readonly monotonicMs?: () => number;
   /** A connection whose certificate is verified; false if it cannot be served now. */
   readonly onPeer: (socket: TLSSocket, peer: Peer) => boolean;
 }
@@ -76,10 +82,30 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   });
   // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
   const handshaking = new Map<string, Socket>();
+  // In place of Node's own listener, so that no TLS socket is made for one that is refused.
+  const begin = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  const gate = new HandshakeGate(limits, options.monotonicMs ?? (() => performance.now()));
   server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress;
+    const reason = gate.refusal(address ?? '');
+    if (reason !== undefined) {
+      measures.refusals.inc({ reason });
+      log.warn({ address, reason }, 'connection.refused');
+      socket.destroy();
+      return;
+    }
+    begin.forEach((listener) => listener.call(server, socket));
     const key = peerKey(socket);
     handshaking.set(key, socket);
-    socket.once('close', () => handshaking.delete(key));
+    // Node's own handshake time-out begins anew with each byte.
+    const timer = setTimeout(() => {
+      if (handshaking.has(key)) socket.destroy();
+    }, limits.handshakeSeconds * 1000);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      handshaking.delete(key);
+    });
   });
   server.on('secureConnection', (socket) => {
     handshaking.delete(peerKey(socket));

@@ -27,6 +27,7 @@ export interface PeersOptions {
 /** Of the other nodes; each has one, or two while it reconnects. */
 const linksMax = 256;
 const handshakeSeconds = 10;
+const handshakesPerSecondMax = 100;
 
 export interface PeerDoor extends Listener {
   /** Ends every link after what was sent: whoever they lead to is not active any more. */
@@ -54,7 +55,12 @@ export async function openPeerDoor(options: PeersOptions): Promise<PeerDoor> {
     endpoint,
     identity: settings.identity,
     verifier,
-    limits: { connectionsMax: linksMax, handshakeSeconds },
+    limits: {
+      connectionsMax: linksMax,
+      handshakeSeconds,
+      handshakesPerSecondMax,
+      handshakesPerAddressPerSecondMax: handshakesPerSecondMax,
+    },
     measures,
     log: log.child({ part: 'nodes' }),
     onPeer: (socket, { identity }) => {

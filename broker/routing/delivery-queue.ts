@@ -33,6 +33,8 @@ export interface QueueOptions {
   readonly mayReceive: (topic: string) => boolean;
   /** @param dropped - how many this queue has dropped since the start, this one included */
   readonly onDropped: (reason: DropReason, dropped: number) => void;
+  /** Something did not fit; and once more when there is room again. */
+  readonly onFull: (isFull: boolean) => void;
 }
 
 /** What the store has of a queue. */
@@ -48,6 +50,8 @@ export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' 
 
 /** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
 const packetIdMax = 65_535;
+/** Not at the first message that fits again, or every one would be an end and a beginning. */
+const roomAgain = 0.9;
 /** How many stored deliveries one page reads. */
 const pageDeliveries = 128;
 /** Beyond so many that wait, or so many bytes, what is new to a stored queue rests on disk alone. */
@@ -79,6 +83,7 @@ export class DeliveryQueue implements SessionQueue {
   #messages = 0;
   #bytes = 0;
   #dropped = 0;
+  #isFull = false;
   /** Messages that gave way to newer ones since this queue last sent any. */
   #overflowed = 0;
   /**
@@ -130,11 +135,19 @@ export class DeliveryQueue implements SessionQueue {
     return this.#messages >= messagesMax || this.#bytes + bytes > bytesMax;
   }
 
+  /** Something did not fit: an alarm, until a tenth of the queue is free again. */
+  raiseFull(): void {
+    if (this.#isFull) return;
+    this.#isFull = true;
+    this.#options.onFull(true);
+  }
+
   /** Appends a message, dropping the oldest that wait if it has to. */
   enqueue(message: Message, qos: 1 | 2, terms: Terms): void {
     if (this.#isStalled) return this.#options.onDropped('queue_full', ++this.#dropped);
     const bytes = messageBytes(message);
     while (this.isFullFor(bytes)) {
+      this.raiseFull();
       if (this.#dropOldest()) continue;
       // Everything that counts is in flight: then the new one is what cannot be kept.
       this.#options.onDropped('queue_full', ++this.#dropped);
@@ -210,6 +223,11 @@ export class DeliveryQueue implements SessionQueue {
 
   /** Sends while the window has room and the outlet takes it. */
   pump(): void {
+    this.#pump();
+    if (this.#isFull) this.#lowerFull();
+  }
+
+  #pump(): void {
     // In this order, for the second question is the dearer one.
     while (this.#inFlight.size < this.#inFlightMax && this.#outlet?.isReady === true) {
       const delivery = this.#peek();
@@ -275,6 +293,7 @@ export class DeliveryQueue implements SessionQueue {
       store.releaseMessage(message, pending);
     }
     this.#isMoreOnDisk = this.#messages > 0;
+    if (this.#isFull) this.#lowerFull();
   }
 
   /**
@@ -299,6 +318,15 @@ export class DeliveryQueue implements SessionQueue {
       if (last === undefined) return;
       after = last.sequence;
     }
+  }
+
+  #lowerFull(): void {
+    const { limits, stored } = this.#options;
+    const messagesMax = stored === undefined ? limits.memoryQueuedMessagesMax : limits.queuedMessagesMax;
+    const bytesMax = stored === undefined ? limits.memoryQueuedBytesMax : limits.queuedBytesMax;
+    if (this.#messages > messagesMax * roomAgain || this.#bytes > bytesMax * roomAgain) return;
+    this.#isFull = false;
+    this.#options.onFull(false);
   }
 
   /** @param place - in the queue, from 0 */

@@ -81,8 +81,10 @@ export class Hub {
       const { session } = route;
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       const { queue } = session;
-      if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse')
+      if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse') {
+        queue.raiseFull?.();
         return 'queue_full';
+      }
       storedTargets++;
     }
     const refusal = retain ? this.#retained.put(publication) : undefined;
@@ -172,6 +174,7 @@ export class Hub {
     const routes = [...alone];
     for (const group of groups) {
       const target = group.pick(qos, bytes);
+      if (target === undefined) group.raiseFull(bytes);
       if (target !== undefined) routes.push({ ...target, ownGrant: target.grant });
       else if (group.isWaitedFor(qos) && this.#options.queueFull === 'refuse') return undefined;
       else this.#options.measures.dropped.inc({ reason: 'share_not_ready' });

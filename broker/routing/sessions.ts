@@ -15,6 +15,7 @@ import type { Client, ClientSession, Session, Subscription } from './session.ts'
 import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
 import type { Store } from '../store/store.ts';
 import { ShareGroups } from './share-groups.ts';
+import type { SessionQueue } from './session-queue.ts';
 import { decideFilter, isShared } from '../access/shared-filter.ts';
 import { boundsOf, holderOf, Holdings, shareRefusal } from '../quota/shares.ts';
 import type { ShareRefusal } from '../quota/shares.ts';
@@ -57,6 +58,7 @@ export class Sessions {
   readonly #byKey = new Map<string, Session>();
   readonly #held = new Holdings();
   readonly #heldSubscriptions = new Holdings();
+  readonly #full = new Set<SessionQueue>();
   readonly #tree = new SubscriptionTree<Session>();
   readonly #readers = new KnownReaders();
   #cascadeDropped = 0;
@@ -69,6 +71,7 @@ export class Sessions {
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#store = options.store;
+    options.measures.traffic.fullQueues = 0;
     this.#restore();
   }
 
@@ -342,7 +345,7 @@ export class Sessions {
     size?: ExistingQueue,
   ): ClientSession {
     const { limits, measures, log, clock } = this.#options;
-    const queue = new DeliveryQueue(
+    const queue: DeliveryQueue = new DeliveryQueue(
       {
         stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
         limits,
@@ -352,6 +355,12 @@ export class Sessions {
           measures.dropped.inc({ reason });
           // A queue that overflows for hours must not fill the log as well.
           if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
+        },
+        onFull: (isFull) => {
+          const facts = { identity, clientId, queued: queue.messages, queuedBytes: queue.bytes };
+          if (isFull) log.warn(facts, 'queue.full');
+          else log.info(facts, 'queue.relieved');
+          this.#markFull(queue, isFull);
         },
       },
       size,
@@ -399,9 +408,20 @@ export class Sessions {
     this.#held.add(holder, -1);
     this.#heldSubscriptions.add(holder, -session.subscriptions.size);
     for (const listener of this.#endListeners) listener(session);
+    if (this.#full.has(session.queue)) {
+      const { identity, clientId } = session;
+      this.#options.log.info({ identity, clientId, reason: 'session_ended' }, 'queue.relieved');
+      this.#markFull(session.queue, false);
+    }
     session.queue.detach();
     if (session.queue instanceof UpQueue) session.queue.clear();
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
+  }
+
+  #markFull(queue: SessionQueue, isFull: boolean): void {
+    if (isFull) this.#full.add(queue);
+    else this.#full.delete(queue);
+    this.#options.measures.traffic.fullQueues = this.#full.size;
   }
 
   #mark({ storedId, disconnectedMs, expirySeconds, queue }: Session): void {

@@ -68,6 +68,11 @@ export class ShareGroup {
     return this.#members.some((session) => session.client !== undefined || this.#keeps(session, qos));
   }
 
+  /** Nobody could take it: those that are full give the alarm. */
+  raiseFull(bytes: number): void {
+    for (const { queue } of this.#members) if (queue.isFullFor(bytes)) queue.raiseFull?.();
+  }
+
   /** 0: not at all. */
   #rank(session: Session, qos: Qos, bytes: number): 0 | 1 | 2 | 3 {
     const keeps = this.#keeps(session, qos);

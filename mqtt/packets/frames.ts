@@ -14,6 +14,7 @@ export type FrameHandler = (
   end: number,
 ) => boolean | WireFault;
 
+const nothing = Buffer.alloc(0);
 /** Not all of the fixed header is there. */
 const unknownLength = 0;
 const malformedLength = -1;
@@ -25,8 +26,8 @@ export class FrameReader {
   areLengthsMinimal = false;
   readonly #handler: FrameHandler;
   /** The beginning of a packet whose rest has not come. */
-  #parts: Buffer[] = [];
-  #partsBytes = 0;
+  #pending = nothing;
+  #pendingBytes = 0;
   #wantedBytes = 0;
   #bodyStart = 0;
 
@@ -35,16 +36,20 @@ export class FrameReader {
     this.#handler = handler;
   }
 
+  /** What is kept of a packet whose rest has not come, its room to grow included. */
+  get pendingBytes(): number {
+    return this.#pending.length;
+  }
+
   /** @returns why the stream cannot be read any further, or undefined */
   push(chunk: Buffer): WireFault | undefined {
     let data = chunk;
-    if (this.#partsBytes > 0) {
-      this.#parts.push(chunk);
-      this.#partsBytes += chunk.length;
-      if (this.#partsBytes < this.#wantedBytes) return undefined;
-      data = Buffer.concat(this.#parts);
-      this.#parts = [];
-      this.#partsBytes = 0;
+    if (this.#pendingBytes > 0) {
+      this.#append(chunk);
+      if (this.#pendingBytes < this.#wantedBytes) return undefined;
+      data = this.#pending.subarray(0, this.#pendingBytes);
+      this.#pending = nothing; // slices of it outlive the packet, so the next one has its own
+      this.#pendingBytes = 0;
     }
     let offset = 0;
     while (offset < data.length) {
@@ -66,9 +71,20 @@ export class FrameReader {
   }
 
   #keep(data: Buffer, offset: number, wantedBytes: number): void {
-    this.#parts = [data.subarray(offset)];
-    this.#partsBytes = data.length - offset;
     this.#wantedBytes = wantedBytes;
+    this.#append(data.subarray(offset));
+  }
+
+  /** Copies: a peer that sends byte by byte must not leave a buffer for each, nor one that only announces get them all. */
+  #append(bytes: Buffer): void {
+    const size = this.#pendingBytes + bytes.length;
+    if (size > this.#pending.length) {
+      const grown = Buffer.allocUnsafe(Math.max(size, Math.min(this.#wantedBytes, 2 * size)));
+      this.#pending.copy(grown, 0, 0, this.#pendingBytes);
+      this.#pending = grown;
+    }
+    bytes.copy(this.#pending, this.#pendingBytes);
+    this.#pendingBytes = size;
   }
 
   /**

@@ -4,11 +4,9 @@ import * as fc from 'fast-check';
 import { limitsType } from '../../../broker/limits.ts';
 import { HandshakeGate, networkOf } from '../../../broker/quota/handshake-gate.ts';
 import { PublishRates } from '../../../broker/quota/publish-rates.ts';
-import { QuietLog } from '../../../broker/quota/quiet-log.ts';
 import { Recent } from '../../../broker/quota/recent.ts';
 import { holderOf, holderOfTopic, Holdings } from '../../../broker/quota/shares.ts';
 import { burstSeconds, TokenBucket } from '../../../broker/quota/token-bucket.ts';
-import { Journal } from '../fixture.ts';
 
 const device = 'ms-acc-1/acc-1/dev-1';
 
@@ -141,16 +139,4 @@ test('PublishRates: connections of one identity spend together, and so do the de
   assert.equal(rates.of('ms-acc-1/acc-2/dev-1').spend(50, 0), 0);
   nowMs += 10_000;
   assert.equal(first.spend(0, 10_100), 100, 'bytes count too');
-});
-
-test('QuietLog: ten lines, then one a second, which says how many were not', () => {
-  let nowMs = 0;
-  const journal = new Journal();
-  const log = new QuietLog(journal.log, () => nowMs);
-  for (let index = 0; index < 1000; index++) log.warn({ index }, 'peer.refused');
-  assert.equal(journal.lines.length, 10);
-  nowMs += 1000;
-  log.warn({ index: 1000 }, 'peer.refused');
-  assert.equal(journal.lines.length, 11);
-  assert(journal.find('peer.refused', { index: 1000, unsaid: 990 }));
 });

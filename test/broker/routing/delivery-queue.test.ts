@@ -100,6 +100,7 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
           clock: () => 0,
           mayReceive: () => true,
           onDropped: () => assert.fail('nothing may be dropped'),
+          onFull: () => undefined,
         },
         size,
       );
@@ -199,6 +200,7 @@ test('DeliveryQueue: what has expired in a queue whose client is away is let go,
       clock: () => 0,
       mayReceive: () => true,
       onDropped: (reason) => dropped.push(reason),
+      onFull: () => undefined,
     });
     for (const expiresMs of [100, undefined, 50, 200]) {
       const content = { topic: 't', payload: Buffer.from('x'), properties: noBytes, expiresMs };
@@ -230,6 +232,7 @@ test('DeliveryQueue: a slow client of a clean session gets the newest messages, 
     clock: () => 0,
     mayReceive: () => true,
     onDropped: (_reason, count) => dropped.push(count),
+    onFull: () => undefined,
   });
   const seen: { text: string; duplicate: boolean }[] = [];
   const subscriber = new Subscriber(seen, new Set());
@@ -268,6 +271,7 @@ test('DeliveryQueue: a slow client of a clean session gets the newest messages, 
     clock: () => 0,
     mayReceive: () => true,
     onDropped: () => undefined,
+    onFull: () => undefined,
   });
   const client = new Subscriber(seen, new Set());
   full.attach(client);
