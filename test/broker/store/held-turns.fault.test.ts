@@ -73,7 +73,8 @@ class Receiver extends Wire implements Outlet {
     const stored = { store, session: this.session };
     const mayReceive = (): boolean => true;
     const onDropped = (): void => assert.fail('nothing may be dropped');
-    this.queue = new DeliveryQueue({ stored, limits, clock: () => 0, mayReceive, onDropped });
+    const onFull = (): void => undefined;
+    this.queue = new DeliveryQueue({ stored, limits, clock: () => 0, mayReceive, onDropped, onFull });
   }
 
   send({ packetId, qos }: Delivery, { payload }: Message): boolean {
