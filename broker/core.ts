@@ -223,10 +223,7 @@ export class Core {
   /** Reads nothing from anybody until `false`: it could not be answered for now. */
   hold(isHeld: boolean): void {
     this.#isHeld = isHeld;
-    for (const connection of this.#connections) {
-      if (isHeld) connection.pause();
-      else connection.resume();
-    }
+    for (const connection of this.#connections) connection.hold(isHeld);
   }
 
   /** Closes everybody at once, with nothing more answered. */

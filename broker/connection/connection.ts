@@ -73,6 +73,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   #heardMs: number;
   readonly #output = new Output();
   #isPausedForOutput = false;
+  #isHeld = false;
   #isClosed = false;
 
   constructor(transport: Transport, peer: Peer, context: ConnectionContext) {
@@ -178,6 +179,13 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     this.#end(fault.reason, fault.detail);
   }
 
+  /** Reads nothing until `false`, whatever else would let it. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (isHeld) this.pause();
+    else this.resume();
+  }
+
   /** Reads no more for now. */
   pause(): void {
     this.#transport.pause();
@@ -185,7 +193,9 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
 
   /** Reads on, unless there is another reason not to. */
   resume(): void {
-    if (!this.#isPausedForOutput && this.#conversation?.throttle.isHolding !== true) this.#transport.resume();
+    const isWaiting =
+      this.#isHeld || this.#isPausedForOutput || this.#conversation?.throttle.isHolding === true;
+    if (!isWaiting) this.#transport.resume();
   }
 
   /** Ends the connection at once, with nothing more written: the store failed, and no answer would be true. */
@@ -354,14 +364,14 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     session.queue.attach(this, dialect.receiveMaximum);
   }
 
-  #refuseConnect({ clientId, version }: ConnectPacket, reason: ConnectRefusal): void {
+  #refuseConnect({ clientId, version, properties }: ConnectPacket, reason: ConnectRefusal): void {
     const { measures, log } = this.#context;
     measures.refusals.inc({ reason });
     if (reason === 'will_denied') measures.denials.inc({ action: 'will', reason: 'no_right' });
     const { identity } = this.peer;
     const facts = { identity, clientId: clientId.slice(0, 64), address: this.address, reason };
     log.warn(facts, 'session.refused');
-    this.#write(refusal(version, connackCodes[reason], reason));
+    this.#write(refusal(version, connackCodes[reason], reason, properties.maximumPacketSize));
     this.close(reason);
   }
 

@@ -6,6 +6,7 @@ import type { BrokerLimits } from '../limits.ts';
 import type { ConnectPacket, ProtocolVersion } from './packets.ts';
 import {
   byteProperty,
+  emptyPropertySection,
   propertySection,
   reasonProperty,
   textProperty,
@@ -83,8 +84,11 @@ export function refusal(
   version: ProtocolVersion | undefined,
   codes: readonly [mqtt3: number, mqtt5: ReasonCode],
   why: string,
+  packetBytesMax = Infinity,
 ): Buffer {
   const [mqtt3, mqtt5] = codes;
   if (version !== 5) return encodePacket(connackType, [0, mqtt3]);
-  return encodePacket(connackType, [0, mqtt5], propertySection([reasonProperty(why)]));
+  const full = encodePacket(connackType, [0, mqtt5], propertySection([reasonProperty(why)]));
+  // [MQTT-3.2.2-19]
+  return full.length <= packetBytesMax ? full : encodePacket(connackType, [0, mqtt5], emptyPropertySection);
 }

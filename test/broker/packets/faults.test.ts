@@ -257,3 +257,17 @@ test('maximum packet size: a SUBSCRIBE whose answer would be larger is refused, 
   await client.closed;
   assert.deepEqual(client.packets, []);
 });
+
+test('maximum packet size: a refusal that would be larger says its code alone [MQTT-3.2.2-19]', async () => {
+  for (const [maximumPacketSize, reasonString] of [
+    [100, 'client_id_too_long'],
+    [20, undefined],
+  ] as const) {
+    const client = await site.rawConnect(broker, device, 5);
+    const clientId = 'x'.repeat(200);
+    const { reasonCode, properties } = await client.open({ clientId, properties: { maximumPacketSize } });
+    assert.equal(reasonCode, 0x85);
+    assert.equal(properties?.reasonString, reasonString);
+    await client.closed;
+  }
+});
