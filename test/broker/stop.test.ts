@@ -67,7 +67,9 @@ test('stop: what is on its way up is acknowledged before the end, so nothing goe
     const { broker, journal } = await site.start(settings);
     await journal.until('link.connected');
     const dev = await site.connect(broker, device);
-    await Promise.all(part.map((index) => dev.publishAsync(`${device}/snapshots`, String(index), { qos: 1 })));
+    await Promise.all(
+      part.map((index) => dev.publishAsync(`${device}/snapshots`, String(index), { qos: 1 })),
+    );
     await setImmediate();
     await site.stop(broker);
   }
