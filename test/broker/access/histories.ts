@@ -76,7 +76,7 @@ export const malformedFilters = [
 const qos = fc.constantFrom<Qos>(0, 1, 2);
 const who = fc.nat(5);
 
-export const step = fc.oneof(
+const step = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
@@ -114,7 +114,7 @@ export const step = fc.oneof(
       filter: fc.constantFrom(...malformedFilters),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('lose' as const), who }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('lose' as const), who }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), who }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('wait' as const) }) },
   {
@@ -128,30 +128,87 @@ export const step = fc.oneof(
 );
 export type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** Rows beside the default ones; those who have a row without a right have less than the default. */
+const everything: FilterShape = {
+  place: { own: false, path: 'm', suffix: '' },
+  isSubtree: false,
+  plus: 0,
+  hashAt: 0,
+  share: null,
+};
+/** `+/+/+/snapshots` */
+const everySnapshot: FilterShape = {
+  place: { own: false, path: 'm/a/d', suffix: '/snapshots' },
+  isSubtree: false,
+  plus: 0b10111,
+  hashAt: null,
+  share: null,
+};
+
+/** Somebody asks for all that he may have, a device publishes while he is away, and then he may have less, or more. */
+const absence = fc
+  .record({
+    who: fc.nat(3),
+    shape: filterShape,
+    qos: fc.constantFrom<Qos>(1, 2),
+    share: fc.option(fc.constant('g'), { freq: 1 }),
+    table: fc.nat(2),
+    how: fc.constantFrom('reload' as const, 'restart' as const),
+  })
+  .map(({ who: absent, shape, qos: at, share, table, how }): Step[] => [
+    {
+      kind: 'subscribe',
+      who: absent,
+      filters: [everything, everySnapshot, shape].map((one) => ({ ...one, share })),
+      qos: at,
+    },
+    { kind: 'lose', who: absent },
+    {
+      kind: 'publish',
+      who: 2,
+      place: { own: true, path: 'm', suffix: '/snapshots' },
+      qos: at,
+      retain: false,
+      alias: null,
+      useAlias: false,
+    },
+    { kind: 'change rights', table, how },
+    { kind: 'connect', who: absent, will: null },
+  ]);
+
+export const history = fc
+  .array(fc.oneof({ weight: 8, arbitrary: step.map((one) => [one]) }, { weight: 1, arbitrary: absence }), {
+    minLength: 10,
+    maxLength: 40,
+    size: 'max',
+  })
+  .map((parts) => parts.flat());
+
+/** Rows beside the default ones: from one table to the next somebody gains, and somebody loses. */
 export const roleTables: readonly Readonly<Record<string, RoleOverride>>[] = [
-  {},
+  { 'vendor-x-service': { subscribe: ['#'], publish: ['#'] } },
   {
     'vendor-x-service': { subscribe: ['m/#', '+/+/+/status'], publish: ['+/+/+/commands', 'm-1/a'] },
     'vendor-snapshot-service': { subscribe: ['m-1/+/+/snapshots'] },
     'm/a': { subscribe: ['m-10/a/#'] },
   },
-  { 'MRO-Admin': { subscribe: ['m/#'] }, 'vendor-x-service': { subscribe: ['#'], publish: ['m/#'] } },
+  { 'MRO-Admin': { subscribe: ['m/#'] }, 'vendor-x-service': {} },
 ];
 
 const clientId = fc.constantFrom('one', 'two');
 const version = fc.constantFrom(4 as const, 5 as const);
 const partyOf = (name: fc.Arbitrary<string>) => fc.record({ identity: name, clientId, version });
 
-/** Who takes part: a device and all above it, and others; the client identifiers are few, so that they collide. */
+/** Who takes part: a device and all above it, a service, and others; the client identifiers are few, so that they collide. */
 export const cast = fc
   .tuple(
     fc.tuple(fc.constantFrom(...masterAccounts), fc.constantFrom(...accounts), fc.constantFrom(...devices)),
     fc.array(fc.record({ clientId, version }), { minLength: 3, maxLength: 3 }),
-    fc.array(partyOf(identity), { minLength: 3, maxLength: 3 }),
+    partyOf(fc.constantFrom(...services)),
+    fc.array(partyOf(identity), { minLength: 2, maxLength: 2 }),
   )
-  .map(([levels, above, others]) => [
+  .map(([levels, above, service, others]) => [
     ...above.map((one, index) => ({ identity: levels.slice(0, index + 1).join('/'), ...one })),
+    service,
     ...others,
   ])
   .filter((all) => new Set(all.map((one) => `${one.identity} ${one.clientId}`)).size === all.length);
