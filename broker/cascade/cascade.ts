@@ -292,6 +292,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
   sweep(): void {
     if (this.#isClosed) return;
     this.#queue.sweep();
+    this.#reconciler?.sweep();
     while (this.#waiting.length > 0) {
       const [first] = this.#waiting;
       if (first === undefined || this.#take(first) !== undefined) break;
@@ -321,7 +322,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
   }
 
   #reconcilerFor(fenceTopic: string): Reconciler {
-    const { hub, turn, log } = this.#options;
+    const { hub, turn, monotonicMs, log } = this.#options;
     const down = this.#down;
     return new Reconciler({
       link: () => this.#link,
@@ -340,6 +341,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
           () => void hub.publish({ ...content, qos: 1, retain: true, origin: 'upstream' }, undefined),
         );
       },
+      monotonicMs,
       log,
     });
   }

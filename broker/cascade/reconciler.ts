@@ -4,8 +4,8 @@
  * After each SUBSCRIBE the upstream sends what it has retained, and nothing marks the end of it. So a fence is published
  * to a topic that this broker reads itself: when it comes back, everything that was sent before it at the same QoS has
  * come, too [MQTT-4.6.0-6]. What is held here and did not come may still be there, for an upstream may drop what its
- * queue has no room for. Therefore each such topic is subscribed by itself, a few at a time, with a fence of its own,
- * and only what does not come then either is deleted here.
+ * queue has no room for. Therefore each such topic is subscribed by itself, a few at a time, with a fence of their own;
+ * and what does not come then either, once more alone. Only then it is deleted here.
  */
 import { randomUUID } from 'node:crypto';
 import type { Link } from '../../mqtt/link.ts';
@@ -19,11 +19,14 @@ export interface ReconcilerOptions {
   readonly held: () => Iterable<string>;
   /** Deletes what is held of a topic, as above. */
   readonly remove: (topic: string) => void;
+  /** Milliseconds that never go back. */
+  readonly monotonicMs: () => number;
   readonly log: Log;
 }
 
 /** Subscriptions of one question. */
 const askedMax = 32;
+const fenceRetryMs = 2000;
 /** Of one connection, so that an upstream that has lost everything does not cost as many questions. */
 const candidatesMax = 10_000;
 
@@ -32,6 +35,7 @@ export class Reconciler {
   /** Topics that came on this connection. */
   #seen = new Set<string>();
   #fence: { readonly nonce: string; readonly passed: () => void } | undefined;
+  #fenceDueMs = 0;
   #isReplaying = true;
   /** Changes with the connection, so that an answer of an earlier one means nothing. */
   #connection = 0;
@@ -52,7 +56,7 @@ export class Reconciler {
       const missing = Array.from(this.#options.held())
         .filter((topic) => !this.#seen.has(topic))
         .slice(0, candidatesMax);
-      this.#ask(missing);
+      this.#ask(missing, askedMax);
     });
   }
 
@@ -70,6 +74,14 @@ export class Reconciler {
     return true;
   }
 
+  /** A fence that found no room either is put again. Called every second. */
+  sweep(): void {
+    const nowMs = this.#options.monotonicMs();
+    if (this.#fence === undefined || nowMs < this.#fenceDueMs) return;
+    this.#fenceDueMs = nowMs + fenceRetryMs;
+    this.#sendFence(this.#fence.nonce);
+  }
+
   disconnected(): void {
     this.#connection++;
     this.#fence = undefined;
@@ -77,33 +89,50 @@ export class Reconciler {
     this.#isReplaying = true;
   }
 
-  #ask(missing: readonly string[]): void {
-    const topics = missing.slice(0, askedMax).filter((topic) => !this.#seen.has(topic));
+  /**
+   * Asks for each topic by itself.
+   *
+   * @param size - of one question; what does not come is asked once more alone, and then it is gone
+   */
+  #ask(missing: readonly string[], size: number, doubtful: readonly string[] = []): void {
+    const isMissing = (topic: string): boolean => !this.#seen.has(topic);
+    const topics = missing.slice(0, size).filter(isMissing);
+    const rest = missing.slice(size);
     if (topics.length === 0) {
-      this.#seen = new Set();
+      if (rest.length > 0) this.#ask(rest, size, doubtful);
+      else if (doubtful.length > 0) this.#ask(doubtful, 1);
+      else this.#seen = new Set();
       return;
     }
-    const { link, remove, log } = this.#options;
+    const { link } = this.#options;
     const connection = this.#connection;
     const subscriptions = topics.map((filter) => ({ filter, qos: 1, retainAsPublished: true }) as const);
     link().ask(subscriptions, (granted) => {
       const readable = granted.filter((one) => one.granted !== 'refused').map(({ filter }) => filter);
       this.#putFence(() => {
-        for (const topic of readable) {
-          if (this.#seen.has(topic)) continue;
-          log.info({ topic }, 'cascade.retained_removed');
-          remove(topic);
-        }
+        const absent = readable.filter(isMissing);
+        if (size === 1) absent.forEach((topic) => this.#remove(topic));
         link().unsubscribe(topics, () => {
-          if (connection === this.#connection) this.#ask(missing.slice(askedMax));
+          if (connection !== this.#connection) return;
+          this.#ask(rest, size, size === 1 ? [] : [...doubtful, ...absent]);
         });
       });
     });
   }
 
+  #remove(topic: string): void {
+    this.#options.log.info({ topic }, 'cascade.retained_removed');
+    this.#options.remove(topic);
+  }
+
   #putFence(passed: () => void): void {
     const nonce = randomUUID();
     this.#fence = { nonce, passed };
+    this.#fenceDueMs = this.#options.monotonicMs() + fenceRetryMs;
+    this.#sendFence(nonce);
+  }
+
+  #sendFence(nonce: string): void {
     const { link, fenceTopic, log } = this.#options;
     link()
       .publish(fenceTopic, nonce, { qos: 1 })
