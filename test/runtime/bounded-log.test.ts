@@ -70,10 +70,7 @@ test('BoundedLog: a child has its fields and its own bounds, and the level is th
   assert.equal(lines.length, 10);
   setMs(6000);
   log.flush();
-  assert.partialDeepStrictEqual(lines.slice(10), [
-    { part: 'cascade', leftOut: 15 },
-    { leftOut: 15 },
-  ]);
+  assert.partialDeepStrictEqual(lines.slice(10), [{ part: 'cascade', leftOut: 15 }, { leftOut: 15 }]);
   log.level = 'error';
   assert.equal(child.level, 'error');
   child.info({}, 'link.lost');
