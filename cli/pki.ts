@@ -18,6 +18,7 @@ import { purposeNames, verifyPath } from '../pki/path.ts';
 import type { Purpose } from '../pki/path.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
 import { certificateText, crlText } from './pki-show.ts';
+import { exportCommand, importCommand } from './pki-store.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 
@@ -29,7 +30,9 @@ export function pkiCommand(): Command {
     .addCommand(revokeCommand())
     .addCommand(crlCommand())
     .addCommand(showCommand())
-    .addCommand(verifyCommand());
+    .addCommand(verifyCommand())
+    .addCommand(exportCommand())
+    .addCommand(importCommand());
 }
 
 interface DirectoryOptions {

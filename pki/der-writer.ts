@@ -49,6 +49,10 @@ export function derIntegerOctets(octets: Uint8Array | readonly number[]): Buffer
   return derElement(derTag.integer, Uint8Array.from(octets.slice(start)));
 }
 
+export function derNull(): Buffer {
+  return derElement(derTag.null);
+}
+
 export function derTrue(): Buffer {
   return derElement(derTag.boolean, Buffer.of(0xff));
 }

@@ -6,6 +6,7 @@ export const derTag = {
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
+  null: 0x05,
   objectIdentifier: 0x06,
   enumerated: 0x0a,
   utf8String: 0x0c,

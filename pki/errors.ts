@@ -3,6 +3,7 @@
 export type PkiErrorCode =
   | 'pki.malformed_certificate' // not the DER of an X.509 version 3 certificate, or not PEM
   | 'pki.malformed_crl' // not the DER of an X.509 version 2 CRL, or not PEM
+  | 'pki.malformed_pkcs12' // not a PKCS #12 file that holds one key and its certificate
   | 'pki.malformed_key' // not a private key in PEM, or not that of the certificate beside it
   | 'pki.missing_file' // a key or a certificate file that cannot be read
   | 'pki.malformed_request' // somebody asks for a certificate that makes no sense, or not in PKCS #10

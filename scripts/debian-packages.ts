@@ -20,6 +20,9 @@ const requirements: readonly Requirement[] = [
   { file: '/usr/bin/javac', package: 'default-jdk-headless', why: 'Java for BouncyCastle' },
   { file: '/usr/share/java/bcprov.jar', package: 'libbcprov-java', why: 'envelopes not of our making' },
   { file: '/usr/share/java/bcpkix.jar', package: 'libbcpkix-java', why: 'their CMS' },
+  { file: '/usr/bin/pk12util', package: 'libnss3-tools', why: 'key files as Firefox reads and writes them' },
+  { file: '/usr/bin/softhsm2-util', package: 'softhsm2', why: 'a PKCS #11 token' },
+  { file: '/usr/bin/pkcs11-tool', package: 'opensc', why: 'PKCS #11 from the command line' },
 ];
 
 /**
