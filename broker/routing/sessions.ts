@@ -196,6 +196,7 @@ export class Sessions {
   /** Drops sessions whose clients stayed away too long. Called every second. */
   expire(): void {
     const { clock, log, measures } = this.#options;
+    this.#store.forgetEnded();
     const nowMs = clock();
     if (nowMs < this.#nextExpiryMs) return;
     this.#nextExpiryMs = Infinity;

@@ -2,14 +2,18 @@
 
 export const sql = {
   sessions: 'SELECT id, identity, client_id, disconnected_ms, expiry_seconds, last_sent FROM session',
-  createSession: 'INSERT INTO session (identity, client_id, expiry_seconds) VALUES (?, ?, ?)',
+  createSession: 'INSERT INTO session (id, identity, client_id, expiry_seconds) VALUES (?, ?, ?, ?)',
+  lastSession: `SELECT max(coalesce((SELECT max(id) FROM session), 0), coalesce((SELECT max(session) FROM delivery), 0))
+    AS id`,
   markSession: 'UPDATE session SET disconnected_ms = ?, expiry_seconds = ?, last_sent = ? WHERE id = ?',
   deleteSession: 'DELETE FROM session WHERE id = ?',
   deleteSubscriptions: 'DELETE FROM subscription WHERE session = ?',
   deleteIncoming: 'DELETE FROM incoming_qos2 WHERE session = ?',
-  releaseQueue:
-    'UPDATE message SET pending = pending - 1 WHERE id IN (SELECT message FROM delivery WHERE session = ?)',
-  deleteQueue: 'DELETE FROM delivery WHERE session = ?',
+  endedSessions: 'SELECT DISTINCT session FROM delivery WHERE session NOT IN (SELECT id FROM session)',
+  queuePiece: `SELECT count(*) AS deliveries, coalesce(max(sequence), 0) AS last
+    FROM (SELECT sequence FROM delivery WHERE session = ? ORDER BY sequence LIMIT ?)`,
+  releaseQueuePiece: `UPDATE message SET pending = pending - 1
+    WHERE id IN (SELECT message FROM delivery WHERE session = ? AND sequence <= ?)`,
   deleteDone: 'DELETE FROM message WHERE pending <= 0',
   subscriptions: 'SELECT session, filter, qos, no_local, retain_as_published, identifier FROM subscription',
   putSubscription: `INSERT OR REPLACE INTO subscription (session, filter, qos, no_local, retain_as_published, identifier)

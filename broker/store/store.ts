@@ -72,6 +72,9 @@ export interface QueueSize {
   readonly lastSequence: number;
 }
 
+/** Deliveries of ended sessions that are deleted at once: some 20 ms. */
+const forgottenRows = 5000;
+
 /**
  * Every write joins the open transaction; nothing is promised to anyone before `commit` returned. Synchronous on
  * purpose: one commit serves all that one turn of the event loop read from the sockets, and while it waits for the
@@ -92,6 +95,10 @@ export class Store {
   #isOpenTransaction = false;
   #isCommitNeeded = false;
   #lastMessageId: number;
+  /** Never used again while rows of an ended session may be left. */
+  #lastSessionId: number;
+  /** Sessions that are gone but for rows of their queues. */
+  readonly #ended: number[];
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
@@ -102,6 +109,8 @@ export class Store {
     this.#database = database;
     this.recovery = recovery;
     this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
+    this.#lastSessionId = Number(this.#one(sql.lastSession)['id']);
+    this.#ended = this.#all(sql.endedSessions).map((row) => Number(row['session']));
     // What is written from now on is in no log, so this is no copy of anything any more.
     if (this.#journal === undefined && this.#all(sql.place).length > 0) this.#write(sql.forgetPlace);
   }
@@ -118,7 +127,9 @@ export class Store {
   }
 
   createSession(identity: string, clientId: string, expirySeconds: number): number {
-    return Number(this.#write(sql.createSession, identity, clientId, expirySeconds).lastInsertRowid);
+    const id = ++this.#lastSessionId;
+    this.#write(sql.createSession, id, identity, clientId, expirySeconds);
+    return id;
   }
 
   /** Keeps when it was disconnected (undefined while connected), how long it lasts and what its client may have seen. */
@@ -135,12 +146,30 @@ export class Store {
 
   deleteSession(session: number): void {
     this.#settle();
-    this.#write(sql.releaseQueue, session);
-    this.#write(sql.deleteQueue, session);
-    this.#write(sql.deleteDone);
     this.#write(sql.deleteSubscriptions, session);
     this.#write(sql.deleteIncoming, session);
     this.#write(sql.deleteSession, session);
+    this.#ended.push(session);
+    this.forgetEnded();
+  }
+
+  /** Deletes a bounded piece of what ended sessions have left, oldest first. @returns whether there may be more */
+  forgetEnded(): boolean {
+    for (let left = forgottenRows; left > 0;) {
+      const [session] = this.#ended;
+      if (session === undefined) return false;
+      this.#settle();
+      const [piece] = this.#all(sql.queuePiece, session, left);
+      const deliveries = Number(piece?.['deliveries']);
+      if (deliveries < left) this.#ended.shift();
+      left -= Math.max(1, deliveries);
+      if (deliveries === 0) continue;
+      const last = Number(piece?.['last']);
+      this.#write(sql.releaseQueuePiece, session, last);
+      this.#write(sql.deleteDeliveries, session, 0, last);
+      this.#write(sql.deleteDone);
+    }
+    return this.#ended.length > 0;
   }
 
   subscriptions(): StoredSubscription[] {

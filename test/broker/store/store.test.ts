@@ -102,3 +102,34 @@ test('Store: what was delivered long ago leaves no rows and no room', () => {
   }
   database.close();
 });
+
+test('Store: what an ended session leaves goes in bounded pieces, also after a restart, and its number is nobody else has', () => {
+  const own = path.join(directory, 'ended');
+  const open = (): Store => new Store({ directory: own, durability: 'os', onFirstWrite: () => undefined });
+  let store = open();
+  const kept = store.createSession('ms-acc-1', 'kept', neverExpires);
+  const ended = store.createSession('ms-acc-1', 'ended', neverExpires);
+  const terms = { qos: 1, retain: false, identifiers: Buffer.alloc(0), share: undefined } as const;
+  const content = { topic: 't', payload: Buffer.of(1), properties: Buffer.alloc(0), expiresMs: undefined };
+  for (let sequence = 1; sequence <= 12_000; sequence++) {
+    // Each hundredth is in the other queue, too.
+    const queues = sequence % 100 === 0 ? [ended, kept] : [ended];
+    const message = store.insertMessage(content, queues.length);
+    for (const session of queues) store.enqueue(session, { sequence, bytes: 100, ...terms }, message);
+  }
+  store.deleteSession(ended);
+  const left = store.messageCount();
+  assert(left > 6000 && left < 12_000, `${left} are left after one piece`);
+  store.close();
+  store = open();
+  assert.notEqual(store.createSession('ms-acc-1', 'ended', neverExpires), ended);
+  let pieces = 1;
+  while (store.forgetEnded()) pieces++;
+  assert(pieces > 1, 'one piece at a time');
+  assert.equal(store.messageCount(), 120);
+  assert.deepEqual(
+    store.queueSizes().map(({ session, messages }) => ({ session, messages })),
+    [{ session: kept, messages: 120 }],
+  );
+  store.close();
+});
