@@ -38,6 +38,53 @@ export const rolesType = z
   .optional()
   .describe('rows that replace or add to the default roles of the services, by common name');
 
+const expectedSessionsType = z
+  .array(
+    z.strictObject({
+      identity: z.string().min(1).max(64).describe('common name of the client'),
+      clientId: z.string().min(1).max(256),
+      subscriptions: z.array(filterType).min(1).max(100).describe('filters, at QoS 1'),
+    }),
+  )
+  .max(1000)
+  .default([])
+  .describe('sessions that exist before their clients first connect, so that these miss nothing');
+
+const shutdownType = z
+  .strictObject({
+    delaySeconds: z
+      .int()
+      .min(0)
+      .max(300)
+      .default(0)
+      .describe('how long it still serves while /readyz says no already, for a balancer to notice'),
+    cascadeSeconds: z
+      .int()
+      .min(0)
+      .max(60)
+      .default(5)
+      .describe('how long the upstream may take to acknowledge what is on its way; the rest waits on disk'),
+    serverReference: z
+      .string()
+      .min(1)
+      .max(256)
+      .optional()
+      .describe('where clients of MQTT 5 are sent, as host:port; otherwise they are told that it stops'),
+  })
+  .prefault({})
+  .describe('the way to stop');
+
+const logType = z
+  .strictObject({
+    level: z.enum(logLevels).default('info'),
+    linesPerSecondMax: z
+      .int()
+      .min(5)
+      .default(100)
+      .describe('of one event with one reason, a fifth of it for one identity; the rest is counted'),
+  })
+  .prefault({});
+
 /** @param types - resolve paths against the file's folder */
 export function brokerConfigType(types: ConfigTypes) {
   return z.strictObject({
@@ -75,20 +122,10 @@ export function brokerConfigType(types: ConfigTypes) {
     crls: z
       .array(types.existingPath)
       .optional()
-      .describe('CRL bundles (PEM) of the TLS PKI, read at the start'),
+      .describe('CRL bundles (PEM) of the TLS PKI, read at the start and when they change'),
     staleCrl: staleCrlType,
     expiredGraceDays: expiredGraceDaysType,
-    expectedSessions: z
-      .array(
-        z.strictObject({
-          identity: z.string().min(1).max(64).describe('common name of the client'),
-          clientId: z.string().min(1).max(256),
-          subscriptions: z.array(filterType).min(1).max(100).describe('filters, at QoS 1'),
-        }),
-      )
-      .max(1000)
-      .default([])
-      .describe('sessions that exist before their clients first connect, so that these miss nothing'),
+    expectedSessions: expectedSessionsType,
     cascade: cascadeType(types),
     observe: endpointType
       .optional()
@@ -97,41 +134,8 @@ export function brokerConfigType(types: ConfigTypes) {
       .boolean()
       .default(false)
       .describe('not ready while the upstream is not connected; otherwise what waits for it is no obstacle'),
-    shutdown: z
-      .strictObject({
-        delaySeconds: z
-          .int()
-          .min(0)
-          .max(300)
-          .default(0)
-          .describe('how long it still serves while /readyz says no already, for a balancer to notice'),
-        cascadeSeconds: z
-          .int()
-          .min(0)
-          .max(60)
-          .default(5)
-          .describe(
-            'how long the upstream may take to acknowledge what is on its way; the rest waits on disk',
-          ),
-        serverReference: z
-          .string()
-          .min(1)
-          .max(256)
-          .optional()
-          .describe('where clients of MQTT 5 are sent, as host:port; otherwise they are told that it stops'),
-      })
-      .prefault({})
-      .describe('the way to stop'),
-    log: z
-      .strictObject({
-        level: z.enum(logLevels).default('info'),
-        linesPerSecondMax: z
-          .int()
-          .min(5)
-          .default(100)
-          .describe('of one event with one reason, a fifth of it for one identity; the rest is counted'),
-      })
-      .prefault({}),
+    shutdown: shutdownType,
+    log: logType,
   });
 }
 
