@@ -1,4 +1,4 @@
-/** `plombe agent|backend|bpm --config FILE`: each runs one program until it is told to stop. */
+/** `plombe agent|backend|bpm|registrar --config FILE`: each runs one program until it is told to stop. */
 import { Command } from 'commander';
 
 function programCommand(
@@ -33,5 +33,13 @@ export function bpmCommand(): Command {
     'bpm',
     'Classifies snapshots and runs the maintenance workflows.',
     async () => (await import('../bpm/main.ts')).runBpm,
+  );
+}
+
+export function registrarCommand(): Command {
+  return programCommand(
+    'registrar',
+    "The vendor's authority at work: certifies devices that ask, publishes what is revoked.",
+    async () => (await import('../registrar/main.ts')).runRegistrar,
   );
 }

@@ -6,6 +6,9 @@ import { decode, encode, rfc8949EncodeOptions } from 'cborg';
 import { chainLengthMax } from './limits.ts';
 import { isFactoryName, parseDevicePath } from './namespace.ts';
 
+/** Who answers requests. */
+export const enrolmentServiceName = 'vendor-enrolment-service';
+
 /** First certificates, new ones in time, or those of another place in the tree. */
 export const enrolmentKinds = ['enrol', 'renew', 'transfer'] as const;
 export type EnrolmentKind = (typeof enrolmentKinds)[number];

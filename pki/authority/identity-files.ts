@@ -20,14 +20,14 @@ export interface IdentityFiles {
   readonly roots: Readonly<Record<PkiName, Certificate>>;
 }
 
-/** Writes `<kind>.key.pem`, `.crt.pem` and `.chain.pem` for each kind, and both roots. */
+/** Writes both roots, and `<kind>.key.pem`, `.crt.pem` and `.chain.pem` for each kind; the last chain says that all is there. */
 export function writeIdentity({ directory, passphrase, certificates, roots }: IdentityFiles): void {
+  for (const [pki, root] of Object.entries(roots)) {
+    writeFileAtomic(join(directory, `${pki}-root.crt.pem`), certificatesToPem([root]), publicMode);
+  }
   for (const [kind, { key, chain }] of Object.entries(certificates)) {
     writeFileAtomic(join(directory, `${kind}.key.pem`), privateKeyToPem(key, passphrase), secretMode);
     writeFileAtomic(join(directory, `${kind}.crt.pem`), certificatesToPem(chain.slice(0, 1)), publicMode);
     writeFileAtomic(join(directory, `${kind}.chain.pem`), certificatesToPem(chain), publicMode);
-  }
-  for (const [pki, root] of Object.entries(roots)) {
-    writeFileAtomic(join(directory, `${pki}-root.crt.pem`), certificatesToPem([root]), publicMode);
   }
 }

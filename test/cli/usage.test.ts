@@ -14,11 +14,17 @@ const wanted = [
   'pki crl',
   'pki show',
   'pki verify',
+  'device',
+  'device invite',
+  'device enrol',
+  'device approve',
+  'device show',
   'broker',
   'broker check',
   'agent',
   'backend',
   'bpm',
+  'registrar',
   'auditor',
   'auditor list',
   'user',
@@ -79,7 +85,7 @@ for (const [what, args, says] of [
   ['a missing argument', ['init'], /missing required argument 'dir'/],
   ['a value out of range', ['demo', '--for', '-1'], /wanted a number above 0/],
   ['a choice that is none', ['demo', '--format', 'xml'], /Allowed choices are cmapss, csv/],
-  ...['broker', 'agent', 'backend', 'bpm', 'auditor'].map(
+  ...['broker', 'agent', 'backend', 'bpm', 'registrar', 'auditor'].map(
     (program) => [`${program} without --config`, [program], /required option '--config <file>'/] as const,
   ),
 ] as const) {

@@ -1,0 +1,174 @@
+/** The registrar's memory: every request that it took up, what became of it, and which invitations are used. */
+import path from 'node:path';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { bytesOf, openSqliteFile } from '../runtime/sqlite-file.ts';
+
+/** `accepted`: to be certified; whatever happens meanwhile, it will be. */
+export type EntryState = 'waiting' | 'accepted' | 'issued' | 'refused';
+
+export interface Entry {
+  /** SHA-256 of the request's content. */
+  readonly digest: Buffer;
+  /** Of the request. */
+  readonly id: string;
+  /** Whose enrolment topic it came on. */
+  readonly name: string;
+  /** Who it is to be; of a factory name, once somebody said it. */
+  readonly path: string;
+  /** As it came, signed. */
+  readonly message: Buffer;
+  readonly state: EntryState;
+  /** What was answered last, signed; null while it is accepted. */
+  readonly reply: Buffer | null;
+}
+
+export interface NewEntry extends Omit<Entry, 'reply'> {
+  /** Of the invitation that it uses up, hexadecimal. */
+  readonly invitation: string | undefined;
+  readonly receivedMs: number;
+}
+
+const schemaVersion = 1;
+const schema = `
+  CREATE TABLE request (
+    digest BLOB PRIMARY KEY,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    message BLOB NOT NULL,
+    state TEXT NOT NULL,
+    reply BLOB,
+    received_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX request_name ON request (name, received_ms);
+  CREATE INDEX request_open ON request (state) WHERE state IN ('accepted', 'waiting');
+  CREATE TABLE invitation (
+    serial TEXT PRIMARY KEY,
+    digest BLOB NOT NULL
+  ) STRICT;
+`;
+/** Of one name: what waits when another request comes is refused, so few are open; the rest is history. */
+const entriesPerNameMax = 100;
+
+export class Journal {
+  readonly #database: DatabaseSync;
+  readonly #find: StatementSync;
+  readonly #inState: StatementSync;
+  readonly #add: StatementSync;
+  readonly #answer: StatementSync;
+  readonly #accept: StatementSync;
+  readonly #invitation: StatementSync;
+  readonly #useInvitation: StatementSync;
+  readonly #forget: StatementSync;
+  readonly #counts: StatementSync;
+  readonly #recent: StatementSync;
+
+  constructor(directory: string) {
+    this.#database = openSqliteFile(path.join(directory, 'registrar.sqlite'), {
+      // Acknowledged means synced.
+      pragmas: ['journal_mode = WAL', 'synchronous = FULL', 'locking_mode = EXCLUSIVE'],
+      schema,
+      schemaVersion,
+    });
+    const prepare = (sql: string): StatementSync => this.#database.prepare(sql);
+    this.#find = prepare('SELECT * FROM request WHERE digest = ?');
+    this.#inState = prepare('SELECT * FROM request WHERE state = ? ORDER BY received_ms');
+    this.#add = prepare(
+      `INSERT INTO request (digest, id, name, path, message, state, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO NOTHING`,
+    );
+    this.#answer = prepare('UPDATE request SET state = ?, reply = ? WHERE digest = ?');
+    this.#accept = prepare(
+      "UPDATE request SET state = 'accepted', path = ? WHERE digest = ? AND state = 'waiting'",
+    );
+    this.#invitation = prepare('SELECT digest FROM invitation WHERE serial = ?');
+    this.#useInvitation = prepare(
+      'INSERT INTO invitation (serial, digest) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    );
+    this.#forget = prepare(
+      `DELETE FROM request WHERE name = ? AND state IN ('issued', 'refused') AND digest NOT IN
+       (SELECT digest FROM request WHERE name = ? ORDER BY received_ms DESC LIMIT ${entriesPerNameMax})`,
+    );
+    this.#recent = prepare('SELECT COUNT(*) AS entries FROM request WHERE name = ? AND received_ms > ?');
+    this.#counts = prepare('SELECT state, COUNT(*) AS entries FROM request GROUP BY state');
+  }
+
+  find(digest: Buffer): Entry | undefined {
+    const row = this.#find.get(digest);
+    return row === undefined ? undefined : entryOf(row);
+  }
+
+  inState(state: EntryState): Entry[] {
+    return this.#inState.all(state).map(entryOf);
+  }
+
+  counts(): Partial<Record<EntryState, number>> {
+    return Object.fromEntries(
+      this.#counts.all().map(({ state, entries }) => [String(state), Number(entries)]),
+    );
+  }
+
+  /** How many requests of a name came since then. */
+  countSince(name: string, sinceMs: number): number {
+    return Number(this.#recent.get(name, sinceMs)?.['entries']);
+  }
+
+  /** @returns the digest of the request that used an invitation up */
+  userOf(invitation: string): Buffer | undefined {
+    const row = this.#invitation.get(invitation);
+    return row === undefined ? undefined : bytesOf(row['digest']);
+  }
+
+  /** Takes up new requests, in one step. */
+  add(entries: readonly NewEntry[]): void {
+    this.#atomically(() => {
+      for (const { digest, id, name, path: asked, message, state, receivedMs, invitation } of entries) {
+        if (invitation !== undefined) this.#useInvitation.run(invitation, digest);
+        this.#add.run(digest, id, name, asked, message, state, receivedMs);
+        this.#forget.run(name, name);
+      }
+    });
+  }
+
+  /** @returns whether it waited */
+  accept(digest: Buffer, asPath: string): boolean {
+    return this.#accept.run(asPath, digest).changes === 1;
+  }
+
+  /** Keeps answers, in one step; only then they may be given. */
+  answer(
+    answers: readonly { readonly digest: Buffer; readonly state: EntryState; readonly reply: Buffer }[],
+  ): void {
+    this.#atomically(() => {
+      for (const { digest, state, reply } of answers) this.#answer.run(state, reply, digest);
+    });
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #atomically(work: () => void): void {
+    this.#database.exec('BEGIN IMMEDIATE');
+    try {
+      work();
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}
+
+function entryOf(row: Readonly<Record<string, unknown>>): Entry {
+  const { digest, id, name, path: asked, message, state, reply } = row;
+  return {
+    digest: bytesOf(digest),
+    id: String(id),
+    name: String(name),
+    path: String(asked),
+    message: bytesOf(message),
+    state: String(state) as EntryState,
+    reply: reply === null ? null : bytesOf(reply),
+  };
+}
