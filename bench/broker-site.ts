@@ -26,7 +26,8 @@ export const masterAccount = 'ma';
 export const publishersMax = 20;
 /** `%s` is `pub0` to `pub19`: a device publishes below its own path. */
 export const topicPattern = `${masterAccount}/%s/eq/t`;
-export const topicFilter = `${masterAccount}/#`;
+/** Not everything below: a broker that cascades says there how it is. */
+export const topicFilter = `${masterAccount}/+/eq/t`;
 export const brokerName = 'vendor-broker';
 
 const mqloadSource = path.resolve(import.meta.dirname, '../../shared/tools/mqload/mqload.c');
