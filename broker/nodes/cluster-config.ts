@@ -51,7 +51,7 @@ export function clusterType(types: ConfigTypes): z.ZodOptional<z.ZodType<Cluster
         .describe('an active node that is silent for so long is replaced'),
       log: z
         .strictObject({
-          entriesMax: z.int().min(100).default(100_000).describe('entries of the log in Redis'),
+          entriesMax: z.int().min(1000).default(100_000).describe('entries of the log in Redis'),
           bytesMax: z
             .int()
             .min(1024 * 1024)

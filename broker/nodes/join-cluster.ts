@@ -5,8 +5,11 @@ import type { Supervisor } from '../supervisor.ts';
 import type { ClusterConfig } from './cluster-config.ts';
 import { peerEntrance } from './entrance.ts';
 import { Member } from './member.ts';
+import { createNodeMeasures } from './node-measures.ts';
 import { ActiveLink, openPeerDoor } from './peers.ts';
 import type { PeerDoor } from './peers.ts';
+
+const measureMs = 1000;
 
 /** @throws BrokerError if the data directory is in use or of no use; the system's error if the address cannot be had */
 export async function joinCluster(
@@ -32,12 +35,21 @@ export async function joinCluster(
   });
   supervisor.join(member);
   const admit = supervisor.admit.bind(supervisor);
-  door = await openPeerDoor({
+  const opened = await openPeerDoor({
     ...options,
     ...shared,
     endpoint: cluster.listen,
     onChannel: peerEntrance({ ...options, member, admit }),
   });
+  door = opened;
   member.start();
-  return door;
+  const measures = createNodeMeasures(options.measures.metrics);
+  const timer = setInterval(() => measures.set(member.state), measureMs);
+  return {
+    ...opened,
+    close: () => {
+      clearInterval(timer);
+      return opened.close();
+    },
+  };
 }

@@ -73,7 +73,9 @@ const retry = { firstMs: 100, maxMs: 2000 };
 /** Parts of a lease after which it is asked for, renewed. */
 const campaignsPerLease = 8;
 const renewalsPerLease = 3;
-const trimMs = 5000;
+const leasesPerTrim = 2;
+/** After which a snapshot that was sent is in its place. */
+const leasesPerSnapshot = 10;
 /** For the last answers, where Redis does not confirm them. */
 const retireMs = 5000;
 
@@ -93,6 +95,7 @@ export class Member {
   #endLeading: ((ending: Ending) => void) | undefined;
   readonly #stopping = new AbortController();
   #snapshots = 0;
+  #snapshotAwaitedMs = 0;
   #running: Promise<void> | undefined;
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_failed` */
@@ -153,6 +156,7 @@ export class Member {
       this.#log.error({ reason: textOf(error) }, 'snapshot.failed');
     } finally {
       this.#snapshots--;
+      this.#snapshotAwaitedMs = this.#options.monotonicMs() + leasesPerSnapshot * this.#leaseMs;
     }
   }
 
@@ -332,7 +336,7 @@ export class Member {
     });
     this.#replicator = replicator;
     const renewal = setInterval(() => void this.#renew(replicator), this.#leaseMs / renewalsPerLease);
-    const trimming = setInterval(() => void this.#trim(replicator), trimMs);
+    const trimming = setInterval(() => void this.#trim(replicator), leasesPerTrim * this.#leaseMs);
     try {
       const first = await Promise.race([replicator.begin(), ended]);
       if (first !== undefined) return await this.#end(replicator, first);
@@ -410,8 +414,11 @@ export class Member {
 
   async #trim(replicator: Replicator): Promise<void> {
     try {
-      const trimmed = await this.#sharedLog.trim(replicator.place);
-      if (trimmed > 0) this.#log.debug({ trimmed }, 'log.trimmed');
+      // Who gets a snapshot follows from there: what is written meanwhile must not be gone when it is in place.
+      const isAwaited = this.#snapshots > 0 || this.#options.monotonicMs() < this.#snapshotAwaitedMs;
+      const entriesMax = isAwaited ? Number.MAX_SAFE_INTEGER : undefined;
+      const { trimmed, first } = await this.#sharedLog.trim(replicator.place, entriesMax);
+      if (trimmed > 0) this.#log.debug({ trimmed, first }, 'log.trimmed');
     } catch (error) {
       this.#log.debug({ reason: textOf(error) }, 'log.trim_failed');
     }

@@ -98,7 +98,7 @@ return {'ok'}`;
  * Keeps each member's last entry, for that is how it knows that its copy belongs to this log.
  */
 export const trimScript = `${head}
-if lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then return 0 end
+if lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then return {0, 0} end
 local needed = position
 local all = redis.call('HGETALL', members)
 for index = 1, #all, 2 do
@@ -112,4 +112,5 @@ local bytes = redis.call('MEMORY', 'USAGE', log) or 0
 if bytes > number(ARGV[4]) then
   trimmed = trimmed + redis.call('XTRIM', log, 'MAXLEN', math.floor(redis.call('XLEN', log) / 2))
 end
-return trimmed`;
+local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+return {trimmed, first and string.match(first[1], '^%d+') or position}`;

@@ -193,10 +193,16 @@ export class SharedLog {
     return kind === 'fenced' ? kind : 'ok';
   }
 
-  /** @returns how many entries the log has no more */
-  async trim({ lineage, epoch }: Place): Promise<number> {
-    const { entriesMax, bytesMax, claimMinutes } = this.#config.log;
-    return Number(await this.#run(trimScript, [lineage, epoch, entriesMax, bytesMax, claimMinutes * 60_000]));
+  /** @returns how many entries the log has no more, and the first one that it has */
+  async trim(
+    { lineage, epoch }: Place,
+    entriesMax = this.#config.log.entriesMax,
+  ): Promise<{ trimmed: number; first: number }> {
+    const { bytesMax, claimMinutes } = this.#config.log;
+    const [trimmed, first] = listOf(
+      await this.#run(trimScript, [lineage, epoch, entriesMax, bytesMax, claimMinutes * 60_000]),
+    );
+    return { trimmed: Number(trimmed), first: Number(first) };
   }
 
   /** @returns what follows a place, as it comes; nothing if nothing came in time */

@@ -148,7 +148,7 @@ test('SharedLog.trim: keeps what a member has not got yet, and its last entry', 
   const b = await openLog('trim', 'b');
   await b.campaign({ ...start, position: 4, epoch: 1 }, false);
   await a.renew({ ...place, position: 10 });
-  assert.equal(await a.trim(place), 3);
+  assert.deepEqual(await a.trim(place), { trimmed: 3, first: 4 });
   assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, false), {
     isKnown: true,
   });
@@ -164,12 +164,12 @@ test('SharedLog.trim: a member that stays away loses its claim, and so does one 
   await a.renew({ ...place, position: 10 });
   const few = await openLog('claims', 'c', { log: { entriesMax: 6, bytesMax: 1024 ** 3, claimMinutes: 10 } });
   await few.campaign(start, false);
-  assert.equal(await few.trim(place), 4);
+  assert.deepEqual(await few.trim(place), { trimmed: 4, first: 5 });
   const impatient = await openLog('claims', 'd', {
     log: { entriesMax: 1000, bytesMax: 1024 ** 3, claimMinutes: 0 },
   });
   await new Promise((resolve) => setTimeout(resolve, 2)); // the clock of Redis moves on by its unit
-  assert.equal(await impatient.trim(place), 5);
+  assert.deepEqual(await impatient.trim(place), { trimmed: 5, first: 10 });
 });
 
 test('readEntry: what a transaction wrote comes back; of another version nothing does', () => {
