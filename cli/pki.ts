@@ -53,14 +53,19 @@ function initCommand(): Command {
         .choices(curveNames)
         .default('P-256'),
     )
+    .option(
+      '--token <uri>',
+      "the CAs' keys are made on a PKCS #11 token: pkcs11:token=LABEL?module-path=FILE; the passphrase is its PIN",
+    )
     .addHelpText(
       'after',
       '\nThe directory must be empty or missing. Keep it off the network and back it up: the roots are in it.',
     )
-    .action((options: DirectoryOptions & { curve: CurveName }) => {
+    .action((options: DirectoryOptions & { curve: CurveName; token?: string }) => {
       const authority = createAuthority({
         directory: options.dir,
         curve: options.curve,
+        ...(options.token === undefined ? {} : { token: options.token }),
         ...passphraseOf(options),
       });
       for (const root of Object.values(authority.roots)) {

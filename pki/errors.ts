@@ -21,6 +21,7 @@ export type PkiErrorCode =
   | 'pki.revoked'
   | 'pki.stale_crl' // policy is `refuse`, and there is no CRL or too old a one
   | 'pki.crl_rollback' // a CRL with a smaller number than the one already held
+  | 'pki.token' // a PKCS #11 token that is not there, is locked, or does not do what was asked
   | 'pki.lint' // the authority refused to sign what would break a rule
   | 'pki.authority_exists' // the directory holds an authority already
   | 'pki.authority_busy' // another process works in the directory

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { vendorAuthorityName } from '../../domain/namespace.ts';
 import type { CurveName } from '../certificate.ts';
 import { authorityBelow, rootPosition } from '../discipline.ts';
+import { publicKeyOf } from '../signing-key.ts';
+import { makeAuthorityKey } from './authority-key.ts';
 import { crlLifetimeMs, issueCrlOf, writeBundle } from './crl-issuance.ts';
 import { makeDirectory } from './files.ts';
 import { issueCertificate, issueRoot } from './issuance.ts';
@@ -34,8 +36,9 @@ export interface Creation {
 export function createRoot({ directory, passphrase, nowMs }: Creation, pki: PkiName, curve: CurveName): void {
   const ledger = ledgerPath(directory, pki);
   makeDirectory(join(directory, pki));
-  const { privateKey, publicKey } = makeKeyPair(pki, curve);
   const commonName = rootCommonNames[pki];
+  const privateKey = makeAuthorityKey(directory, passphrase, curveIn(pki, curve), commonName);
+  const publicKey = publicKeyOf(privateKey);
   const certificate = issueRoot({ pki, commonName, publicKey, privateKey }, ledger, nowMs);
   const root = { pki, name: rootName, position: rootPosition, certificate, key: privateKey, chain: [] };
   saveAuthority(directory, root, passphrase);
@@ -49,13 +52,14 @@ export function createIntermediate(
   name: string,
 ): void {
   const { pki } = above;
-  const { privateKey, publicKey } = makeKeyPair(pki, above.certificate.curve ?? 'P-256');
+  const curve = curveIn(pki, above.certificate.curve ?? 'P-256');
+  const privateKey = makeAuthorityKey(directory, passphrase, curve, `${pki} ${name}`);
   const request = {
     issuer: above,
     profile: authorityProfileOf(name),
     kind: 'ca',
     commonName: name,
-    publicKey,
+    publicKey: publicKeyOf(privateKey),
   } as const;
   const certificate = issueCertificate(request, ledgerPath(directory, pki), nowMs);
   const position = authorityBelow(above.position, name) ?? above.position;
@@ -79,5 +83,9 @@ function authorityProfileOf(name: string): ProfileName {
 
 /** On the curve, or in the TLS PKI on the NIST curve of its size. */
 export function makeKeyPair(pki: PkiName, curve: CurveName): { privateKey: KeyObject; publicKey: KeyObject } {
-  return generateKeyPairSync('ec', { namedCurve: pki === 'tls' ? tlsCurves[curve] : curve });
+  return generateKeyPairSync('ec', { namedCurve: curveIn(pki, curve) });
+}
+
+function curveIn(pki: PkiName, curve: CurveName): CurveName {
+  return pki === 'tls' ? tlsCurves[curve] : curve;
 }

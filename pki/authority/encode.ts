@@ -1,5 +1,5 @@
 /** Encodes and signs certificates and CRLs (RFC 5280 §4.1, §5.1). What may be signed is for `lint.ts` to say. */
-import { createHash, sign } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Certificate } from '../certificate.ts';
 import { reasonCodes } from '../crl.ts';
@@ -20,6 +20,8 @@ import { DerReader, derTag, readBitString, readOnly } from '../der.ts';
 import { extensionOid, keyUsageNames } from '../extensions.ts';
 import type { Extension, KeyUsage } from '../extensions.ts';
 import { signatureAlgorithmFor } from '../signature.ts';
+import { publicKeyOf, signWith } from '../signing-key.ts';
+import type { SigningKey } from '../signing-key.ts';
 
 /** What is signed. Everything is spelled out, so that a test can ask for nonsense. */
 export interface CertificateTemplate {
@@ -48,7 +50,7 @@ export interface CrlTemplate {
 }
 
 /** `TBSCertificate`, DER. Of the issuer's key only the curve matters here. */
-export function encodeToBeSigned(template: CertificateTemplate, issuerKey: KeyObject): Buffer {
+export function encodeToBeSigned(template: CertificateTemplate, issuerKey: SigningKey): Buffer {
   const { extensions } = template;
   return derSequence(
     derElement(derTag.context0, derInteger(2)), // version 3
@@ -63,7 +65,7 @@ export function encodeToBeSigned(template: CertificateTemplate, issuerKey: KeyOb
 }
 
 /** `TBSCertList`, DER, version 2, with a number (RFC 5280 §5.2.3). */
-export function encodeCrlToBeSigned(template: CrlTemplate, issuerKey: KeyObject): Buffer {
+export function encodeCrlToBeSigned(template: CrlTemplate, issuerKey: SigningKey): Buffer {
   const { issuer, entries } = template;
   const extensions = [
     ...(issuer.subjectKeyIdentifier === undefined
@@ -84,13 +86,13 @@ export function encodeCrlToBeSigned(template: CrlTemplate, issuerKey: KeyObject)
 }
 
 /** A `Certificate` with an empty signature: to lint exactly the bytes that are going to be signed. */
-export function encodeUnsigned(toBeSigned: Buffer, issuerKey: KeyObject): Buffer {
+export function encodeUnsigned(toBeSigned: Buffer, issuerKey: SigningKey): Buffer {
   return derSequence(toBeSigned, algorithm(issuerKey), derBitString(Buffer.alloc(0)));
 }
 
 /** @returns `Certificate` or `CertificateList`, DER */
-export function signToBeSigned(toBeSigned: Buffer, issuerKey: KeyObject): Buffer {
-  const signature = sign(signatureAlgorithmFor(issuerKey).hash, toBeSigned, issuerKey);
+export function signToBeSigned(toBeSigned: Buffer, issuerKey: SigningKey): Buffer {
+  const signature = signWith(issuerKey, toBeSigned);
   return derSequence(toBeSigned, algorithm(issuerKey), derBitString(signature));
 }
 
@@ -153,8 +155,8 @@ export function alternativeNames(dnsNames: readonly string[], addresses: readonl
   return { oid: extensionOid.subjectAlternativeName, isCritical: false, value: derSequence(...names) };
 }
 
-function algorithm(key: KeyObject): Buffer {
-  return derSequence(derObjectIdentifier(signatureAlgorithmFor(key).oid)); // RFC 5758 §3.2: no parameters
+function algorithm(key: SigningKey): Buffer {
+  return derSequence(derObjectIdentifier(signatureAlgorithmFor(publicKeyOf(key)).oid)); // RFC 5758 §3.2: no parameters
 }
 
 function encodeExtensions(extensions: readonly Extension[]): Buffer {

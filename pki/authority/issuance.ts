@@ -6,6 +6,7 @@ import { parseCertificate } from '../certificate.ts';
 import type { Certificate } from '../certificate.ts';
 import { enrolmentPurpose } from '../extensions.ts';
 import type { Extension } from '../extensions.ts';
+import type { SigningKey } from '../signing-key.ts';
 import {
   authorityConstraints,
   authorityKeyIdentifier,
@@ -43,7 +44,7 @@ export interface RootRequest {
   readonly pki: CertificateAuthority['pki'];
   readonly commonName: string;
   readonly publicKey: KeyObject;
-  readonly privateKey: KeyObject;
+  readonly privateKey: SigningKey;
 }
 
 /** Linted and not signed yet. */
@@ -55,7 +56,7 @@ export interface Draft {
 
 interface Question {
   readonly template: CertificateTemplate;
-  readonly key: KeyObject;
+  readonly key: SigningKey;
   readonly entry: Pick<LedgerEntry, 'subject' | 'issuer' | 'kind' | 'pki' | 'scope'>;
   readonly profile: Profile;
   readonly issuer: CertificateAuthority | undefined;

@@ -1,6 +1,5 @@
 /** Where an authority's keys, certificates, CRLs and records are on the disk. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { certificatesFromPem, certificatesToPem } from '../certificate.ts';
 import type { Certificate } from '../certificate.ts';
@@ -9,7 +8,9 @@ import type { Crl } from '../crl.ts';
 import { authorityBelow, rootPosition } from '../discipline.ts';
 import type { AuthorityPosition } from '../discipline.ts';
 import { PkiError } from '../errors.ts';
-import { privateKeyToPem, readPrivateKey } from '../private-key.ts';
+import { publicKeyOf } from '../signing-key.ts';
+import type { SigningKey } from '../signing-key.ts';
+import { authorityKeyText, readAuthorityKey } from './authority-key.ts';
 import { publicMode, secretMode, writeFileAtomic } from './files.ts';
 import type { PkiName } from './profiles.ts';
 
@@ -23,7 +24,7 @@ export interface CertificateAuthority {
   readonly name: string;
   readonly position: AuthorityPosition;
   readonly certificate: Certificate;
-  readonly key: KeyObject;
+  readonly key: SigningKey;
   /** From this CA up, without the root; what follows a leaf in its chain. */
   readonly chain: readonly Certificate[];
 }
@@ -73,7 +74,7 @@ export function saveAuthority(
   passphrase: string | undefined,
 ): void {
   const files = authorityFiles(directory, authority.pki, authority.name);
-  writeFileAtomic(files.key, privateKeyToPem(authority.key, passphrase), secretMode);
+  writeFileAtomic(files.key, authorityKeyText(authority.key, passphrase), secretMode);
   if (authority.name !== rootName)
     writeFileAtomic(files.chain, certificatesToPem(authority.chain), publicMode);
   writeFileAtomic(files.certificate, certificatesToPem([authority.certificate]), publicMode);
@@ -88,8 +89,8 @@ export function loadAuthority(
 ): CertificateAuthority {
   const files = authorityFiles(directory, pki, name);
   const certificate = readAuthorityCertificate(directory, pki, name);
-  const key = readPrivateKey(readText(files.key), passphrase);
-  if (!certificate.x509.checkPrivateKey(key)) {
+  const key = readAuthorityKey(readText(files.key), passphrase);
+  if (!certificate.publicKey.equals(publicKeyOf(key))) {
     throw new PkiError('pki.authority_missing', `${files.key} is not the key of ${files.certificate}`);
   }
   const chain = name === rootName ? [] : certificatesFromPem(readText(files.chain));

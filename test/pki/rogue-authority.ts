@@ -1,6 +1,5 @@
 /** A CA that signs anything it is asked to: for tests of what must be refused. Never part of the product. */
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { generateKeyPairSync, KeyObject, randomBytes } from 'node:crypto';
 import type { Authority } from '../../pki/authority/authority.ts';
 import {
   authorityConstraints,
@@ -92,6 +91,7 @@ export function rogueCertificate(request: RogueRequest): Rogue {
 /** A CA of a real authority, to be misused. @param name - `root`, `vendor`, `ms-acc-1`, … */
 export function stolenAuthority(authority: Authority, pki: PkiName, name: string): Rogue {
   const { certificate, key } = loadAuthority(authority.directory, pki, name, undefined);
+  if (!(key instanceof KeyObject)) throw new TypeError('keys on a token cannot be stolen');
   return { certificate, key };
 }
 
