@@ -57,7 +57,6 @@ export interface RunningAuditor {
   stop(): Promise<void>;
 }
 
-const clientId = 'auditor';
 const audited = ['snapshots', 'commands/result', 'certificates'] as const;
 
 /** Runs the auditor until SIGINT or SIGTERM. */
@@ -158,7 +157,7 @@ function openLinks(
   return {
     main: openLink({
       ...common,
-      clientId,
+      clientId: `auditor-of-${scope}`,
       cleanSession: false, // what leaves while we are away waits for us
       subscriptions: subscriptionsOf(scope, audited),
       onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
@@ -166,7 +165,7 @@ function openLinks(
     }),
     certificates: openLink({
       ...common,
-      clientId: `${clientId}-certificates`,
+      clientId: `auditor-certificates-of-${scope}`,
       cleanSession: true,
       subscriptions: [{ filter: e2eCrlTopic, qos: 1 }, ...subscriptionsOf(scope, ['certificates'])],
     }),

@@ -65,8 +65,6 @@ export interface RunningBackend {
   stop(): Promise<void>;
 }
 
-/** The same for both services: the broker tells their sessions apart by their identities. */
-const clientId = 'backend';
 const databaseRetry: BackoffLimits = { firstMs: 500, maxMs: 10_000 };
 const startAttemptsMax = 20;
 const expireMs = 5000;
@@ -210,7 +208,8 @@ function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly Li
     broker: config.broker,
     brokerName: config.brokerName,
     identity,
-    clientId,
+    // Ours tells sessions of one name apart by their identities; other brokers do not [MQTT-3.1.4-2].
+    clientId: `backend-of-${service}`,
     cleanSession: false,
     subscriptions,
     onMessage: (message, acknowledge) => subscriber.receive(message, acknowledge),

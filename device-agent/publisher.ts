@@ -34,8 +34,6 @@ export interface PublisherOptions {
   readonly reconnect?: BackoffLimits;
 }
 
-export const agentClientId = 'agent';
-
 /** Envelopes of one device that are sent and not acknowledged; the broker has room for more. */
 const windowMax = 64;
 /** The window is filled up when half of it is free, so that the outbox is asked for several at a time. */
@@ -59,7 +57,7 @@ export class Publisher {
       broker,
       brokerName,
       identity: tls,
-      clientId: agentClientId,
+      clientId: `agent-of-${device}`,
       cleanSession: false, // commands that come while we are away wait for us
       will: { topic: deviceTopic(device, 'status'), payload: this.#status('offline'), qos: 1, retain: true },
       inFlightMax: windowMax + 2, // and the introduction

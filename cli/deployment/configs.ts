@@ -79,10 +79,10 @@ durability: disk
 ${revocationLines}# Sessions that exist from the start: what arrives before the backend has ever connected waits for it.
 expectedSessions:
   - identity: ${snapshotServiceName}
-    clientId: backend
+    clientId: backend-of-${snapshotServiceName}
     subscriptions: ["+/+/+/snapshots", "+/+/+/status", "+/+/+/certificates"]
   - identity: ${commandServiceName}
-    clientId: backend
+    clientId: backend-of-${commandServiceName}
     subscriptions: ["+/+/+/commands/result", "+/+/+/certificates"]
 ${observeLines(vendor.broker.observe)}`;
 }
@@ -113,7 +113,7 @@ ${
     ? `# What arrives before the auditor has ever connected waits for it.
 expectedSessions:
   - identity: ${masterAccount}
-    clientId: auditor
+    clientId: auditor-of-${masterAccount}
     subscriptions:
       - "${masterAccount}/+/+/snapshots"
       - "${masterAccount}/+/+/commands/result"

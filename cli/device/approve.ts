@@ -64,7 +64,7 @@ export async function decide(options: Decision): Promise<void> {
         broker,
         brokerName: broker.name,
         identity: tls,
-        clientId: 'approval',
+        clientId: `approval-of-${tls.commonName}`,
         cleanSession: true,
         subscriptions: [{ filter: `${topic}/reply`, qos: 1 }],
         onMessage: ({ payload }, acknowledge) => {
