@@ -1,7 +1,7 @@
 /** Rows that nobody needs any more, collected to runs: a queue is acknowledged in its order, so a whole run goes in one statement. */
 
 /** Both ends included. */
-export interface Run {
+interface Run {
   from: number;
   to: number;
 }

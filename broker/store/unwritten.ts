@@ -10,7 +10,7 @@ export interface Batch {
   unresolved: number;
 }
 
-export interface UnwrittenMessage {
+interface UnwrittenMessage {
   readonly content: Content;
   /** Queues that still hold it. */
   pending: number;
@@ -23,7 +23,7 @@ export interface QueuedDelivery extends Terms {
   readonly bytes: number;
 }
 
-export interface UnwrittenDelivery {
+interface UnwrittenDelivery {
   readonly delivery: QueuedDelivery;
   readonly message: number;
   readonly batch: Batch;
