@@ -1,14 +1,13 @@
 /** Does what the README says work for somebody who types it: a deployment of one's own, an authority, a single message? */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { freePorts } from '../../cli/demo/free-ports.ts';
 import type { Finished } from './process.ts';
 import { plombe, script, startPlombe, until } from './process.ts';
-import { dashboardReader, startProgram } from './programs.ts';
+import { dashboardReader, moveToFreePorts, startProgram } from './programs.ts';
 import type { RunningProgram } from './programs.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-by-hand-'));
@@ -38,14 +37,7 @@ function keys(name: string, file: string): string {
 test('plombe init: what it writes starts as it is, and a snapshot arrives', async (context) => {
   const deployment = path.join(directory, 'deployment');
   const { stdout } = await works('init', deployment);
-  const [vendorPort = 0, customerPort = 0, httpPort = 0] = await freePorts(3);
-  for (const file of globSync('**/*.yaml', { cwd: deployment }).map((name) => path.join(deployment, name))) {
-    const text = readFileSync(file, 'utf8')
-      .replaceAll(':8883', `:${vendorPort}`)
-      .replaceAll(':8884', `:${customerPort}`)
-      .replaceAll(':8080', `:${httpPort}`);
-    writeFileSync(file, text);
-  }
+  const { http } = await moveToFreePorts(deployment);
   const started: RunningProgram[] = [];
   context.after(async () => {
     for (const program of started.toReversed()) await program.stop();
@@ -78,7 +70,7 @@ test('plombe init: what it writes starts as it is, and a snapshot arrives', asyn
     `${deployment}/vendor/backend.yaml`,
   );
   const password = /Password: (\S+)/.exec(added.stdout)?.[1] ?? '';
-  const get = await dashboardReader(`http://127.0.0.1:${httpPort}`, 'anna', password);
+  const get = await dashboardReader(`http://127.0.0.1:${http}`, 'anna', password);
   await until('a snapshot is stored', async () => {
     const fleet = (await get('/api/fleet')) as { path: string; stored: number; condition: string }[];
     return fleet.some((row) => row.path === device && row.stored > 0);

@@ -1,5 +1,8 @@
 /** Programs that run for a test, what they log, and what the dashboard's API answers. */
 import assert from 'node:assert/strict';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { freePorts } from '../../cli/demo/free-ports.ts';
 import type { LogRecord } from '../../cli/demo/supervisor.ts';
 import type { RunningCommand } from './process.ts';
 import { startPlombe, until } from './process.ts';
@@ -35,12 +38,28 @@ export async function startProgram(name: string, config: string, event: string):
   return program;
 }
 
-/** Logs in. @returns what a GET of the dashboard's API answers */
+/** Moves what `plombe init` wrote to ports that are free. */
+export async function moveToFreePorts(
+  deployment: string,
+): Promise<{ readonly vendor: number; readonly customer: number; readonly http: number }> {
+  const [vendor = 0, customer = 0, http = 0] = await freePorts(3);
+  for (const name of globSync('**/*.yaml', { cwd: deployment })) {
+    const file = path.join(deployment, name);
+    const text = readFileSync(file, 'utf8')
+      .replaceAll(':8883', `:${vendor}`)
+      .replaceAll(':8884', `:${customer}`)
+      .replaceAll(':8080', `:${http}`);
+    writeFileSync(file, text);
+  }
+  return { vendor, customer, http };
+}
+
+/** Logs in. @returns what the dashboard's API answers to a GET, or with a body to a POST */
 export async function dashboardReader(
   url: string,
   user: string,
   password: string,
-): Promise<(route: string) => Promise<unknown>> {
+): Promise<(route: string, body?: unknown) => Promise<unknown>> {
   const login = await fetch(`${url}/api/login`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', origin: url },
@@ -51,9 +70,14 @@ export async function dashboardReader(
     .getSetCookie()
     .map((one) => one.split(';', 1)[0] ?? '')
     .join('; ');
-  return async (route) => {
-    const answer = await fetch(`${url}${route}`, { headers: { cookie } });
-    assert.equal(answer.status, 200, route);
+  return async (route, body) => {
+    const post = {
+      method: 'POST',
+      headers: { cookie, origin: url, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    };
+    const answer = await fetch(`${url}${route}`, body === undefined ? { headers: { cookie } } : post);
+    assert.ok(answer.ok, `${route}: ${answer.status}`);
     return answer.json();
   };
 }
