@@ -136,7 +136,7 @@ export class CrlPublisher {
     try {
       const pem = readFileSync(this.#file(pki));
       const sha256 = createHash('sha256').update(pem).digest('base64');
-      if (sha256 === bundle.sha256) return;
+      if (sha256 === bundle.sha256) return void (bundle.fault = undefined);
       updateFromBundle(bundle.index, pem, [authority.roots[pki]]);
       requireFits(pem);
       bundle.sha256 = sha256;
