@@ -84,64 +84,72 @@ export class Core {
     });
     this.#turn.begin(this.#store);
     const store = this.#store;
-    const { recoveredPages, discardedPages } = store.recovery;
-    if (discardedPages > 0) log.warn({ recoveredPages, discardedPages }, 'store.torn_write_discarded');
-    else if (recoveredPages > 0) log.info({ recoveredPages }, 'store.recovered');
-    this.#sessions = new Sessions({
-      store,
-      get roles() {
-        return settings.roles;
-      },
-      limits,
-      measures,
-      log,
-      clock,
-      get cascadeQueue() {
-        return config.cascade?.queue;
-      },
-    });
-    for (const expected of config.expectedSessions) this.#sessions.expect(expected);
-    this.#hub = new Hub({
-      store,
-      sessions: this.#sessions,
-      limits,
-      get queueFull() {
-        return config.queueFull;
-      },
-      measures,
-      clock,
-    });
-    this.#cascade = this.#openCascade();
-    watchCrls({
-      ...this.#revocable(),
-      hub: this.#hub,
-      index: options.revocation,
-      roots: () => settings.identity.roots,
-    });
-    // After the lists, for a will of a revoked certificate is not published.
-    this.#wills = new Wills({
-      store,
-      sessions: this.#sessions,
-      hub: this.#hub,
-      get roles() {
-        return settings.roles;
-      },
-      verifier,
-      measures,
-      log,
-      clock,
-    });
-    this.#rates = new PublishRates(limits, options.monotonicMs);
-    this.#context = this.#connectionContext();
-    this.#systemTopics = declareSystemTopics({
-      hub: this.#hub,
-      sessions: () => this.#sessions.all(),
-      measures,
-      name: config.name,
-      version: packageVersion(),
-      startedMs: options.monotonicMs(),
-      monotonicMs: options.monotonicMs,
-    });
+    try {
+      const { recoveredPages, discardedPages } = store.recovery;
+      if (discardedPages > 0) log.warn({ recoveredPages, discardedPages }, 'store.torn_write_discarded');
+      else if (recoveredPages > 0) log.info({ recoveredPages }, 'store.recovered');
+      this.#sessions = new Sessions({
+        store,
+        get roles() {
+          return settings.roles;
+        },
+        limits,
+        measures,
+        log,
+        clock,
+        get cascadeQueue() {
+          return config.cascade?.queue;
+        },
+      });
+      for (const expected of config.expectedSessions) this.#sessions.expect(expected);
+      this.#hub = new Hub({
+        store,
+        sessions: this.#sessions,
+        limits,
+        get queueFull() {
+          return config.queueFull;
+        },
+        measures,
+        clock,
+      });
+      this.#cascade = this.#openCascade();
+      watchCrls({
+        ...this.#revocable(),
+        hub: this.#hub,
+        index: options.revocation,
+        roots: () => settings.identity.roots,
+      });
+      // After the lists, for a will of a revoked certificate is not published.
+      this.#wills = new Wills({
+        store,
+        sessions: this.#sessions,
+        hub: this.#hub,
+        get roles() {
+          return settings.roles;
+        },
+        verifier,
+        measures,
+        log,
+        clock,
+      });
+      this.#rates = new PublishRates(limits, options.monotonicMs);
+      this.#context = this.#connectionContext();
+      this.#systemTopics = declareSystemTopics({
+        hub: this.#hub,
+        sessions: () => this.#sessions.all(),
+        measures,
+        name: config.name,
+        version: packageVersion(),
+        startedMs: options.monotonicMs(),
+        monotonicMs: options.monotonicMs,
+      });
+    } catch (error) {
+      // Half built, it must neither commit what it began nor keep the file from the next one.
+      this.#isOver = true;
+      if (error instanceof BrokerError) this.#turn.fail(error);
+      store.abandon();
+      throw error;
+    }
   }
 
   get state(): CoreState {

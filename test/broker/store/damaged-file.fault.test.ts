@@ -12,6 +12,8 @@ before(() => void (site = openSite()));
 after(() => site.remove());
 
 const pageBytes = 8192;
+/** Read when sessions have been marked as disconnected already. */
+const retainedPage = 8;
 
 function filledWith(octet: number, page: number): (file: Buffer) => Buffer {
   return (file) => Buffer.from(file).fill(octet, page * pageBytes, (page + 1) * pageBytes);
@@ -60,6 +62,18 @@ test('a damaged file: the start is refused with one line that names it', async (
       return error.message.includes(file);
     });
   }
+});
+
+test('a damaged file: a start that failed half-way leaves the folder to the next one', async () => {
+  const data = path.join(site.directory, 'half-way');
+  const file = path.join(data, 'broker.sqlite');
+  mkdirSync(data);
+  const good = readFileSync(path.join(site.directory, 'good/broker.sqlite'));
+  writeFileSync(file, filledWith(0xa5, retainedPage)(good));
+  await assert.rejects(site.start({ data }), { code: 'broker.store_failed' });
+  writeFileSync(file, good);
+  const { broker } = await site.start({ data });
+  assert.equal(broker.state().retained, 99);
 });
 
 test('a damaged file: the program ends with status 1', async () => {
