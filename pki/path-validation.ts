@@ -96,6 +96,12 @@ export function isNamedIssuer(issuer: Certificate, certificate: Certificate): bo
   return wanted === undefined || found === undefined || wanted.equals(found);
 }
 
+/**
+ * Who was found to have signed a CA's certificate. Neither of the two ever changes, a whole fleet stands below a handful
+ * of CAs, and each signature would cost every handshake about 100 µs.
+ */
+const provenIssuers = new WeakMap<Certificate, Certificate>();
+
 function requireSignature(certificate: Certificate, issuer: Certificate, signatures: SignatureRules): void {
   if (!signatures.isSupported(certificate.signatureAlgorithm, issuer)) {
     throw new PkiError(
@@ -103,9 +109,11 @@ function requireSignature(certificate: Certificate, issuer: Certificate, signatu
       `${label(certificate)} is signed with algorithm ${certificate.signatureAlgorithm} on curve ${issuer.curve ?? 'unknown'}`,
     );
   }
+  if (provenIssuers.get(certificate) === issuer) return;
   if (!signatures.isSignedBy(certificate, issuer)) {
     throw new PkiError('pki.bad_signature', `${label(certificate)} was not signed by ${label(issuer)}`);
   }
+  if (certificate.isAuthority) provenIssuers.set(certificate, issuer);
 }
 
 function requireValid(certificate: Certificate, atMs: number, graceMs: number): void {
