@@ -39,7 +39,7 @@ async function startMosquitto(
     ...settings,
   ];
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const child = spawn('mosquitto', ['-c', file], { stdio: 'ignore' });
+  const child = spawn('/usr/sbin/mosquitto', ['-c', file], { stdio: 'ignore' });
   context.after(() => void child.kill('SIGKILL'));
   for (;;) {
     const socket = connect({ port, host: '127.0.0.1' });
