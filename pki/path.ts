@@ -123,19 +123,23 @@ export function requireUnrevoked(
   atMs: number,
   stalePolicy: StalePolicy = refuseWhenOverdue,
 ): readonly string[] {
-  const warnings: string[] = [];
-  identity.chain.forEach((certificate, index) => {
-    const issuer = identity.chain[index + 1] ?? identity.root;
+  const steps = identity.chain.map((certificate, index) => {
+    return { certificate, issuer: identity.chain[index + 1] ?? identity.root };
+  });
+  // What is known to be revoked comes before what is not known: a CA that is gone issues no list any more.
+  for (const { certificate, issuer } of steps) {
     const found = revocation.lookUp(issuer, certificate.serialNumber);
-    if (found !== undefined && found.revokedAtMs <= atMs) {
-      const since = new Date(found.revokedAtMs).toISOString();
-      throw new PkiError('pki.revoked', `${label(certificate)} is revoked since ${since} (${found.reason})`);
-    }
+    if (found === undefined || found.revokedAtMs > atMs) continue;
+    const since = new Date(found.revokedAtMs).toISOString();
+    throw new PkiError('pki.revoked', `${label(certificate)} is revoked since ${since} (${found.reason})`);
+  }
+  const warnings: string[] = [];
+  for (const { issuer } of steps) {
     const fault = staleness(issuer, revocation, atMs, stalePolicy);
-    if (fault === undefined) return;
+    if (fault === undefined) continue;
     if (stalePolicy.action === 'refuse') throw new PkiError('pki.stale_crl', fault);
     warnings.push(fault);
-  });
+  }
   return warnings;
 }
 

@@ -6,6 +6,7 @@ import test from 'node:test';
 import type { TestContext } from 'node:test';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import type { Authority } from '../../pki/authority/authority.ts';
+import { authorityFiles } from '../../pki/authority/store.ts';
 import { certificatesToPem } from '../../pki/certificate.ts';
 import { crlBundleToPem } from '../../pki/crl-bundle.ts';
 import { crlsFromPem } from '../../pki/crl.ts';
@@ -222,3 +223,17 @@ test('RevocationLists: a process killed while it takes lists keeps what it took'
 function numberIn(file: string): number {
   return crlsFromPem(readFileSync(file))[0]?.number ?? Number.NaN;
 }
+
+test('RevocationLists: what is below a revoked CA is revoked, whether or not that CA still issues lists', async (context) => {
+  const { authority, roots } = await site(context);
+  const other = await issued(authority, 'ms-acc-1/acc-1/dev-2');
+  await authority.revoke({ target: { path: 'ms-acc-1/acc-1' }, kinds: ['ca'] });
+  const above = ['root', 'ms-acc-1'].map((name) => {
+    const [crl] = crlsFromPem(readFileSync(authorityFiles(authority.directory, 'e2e', name).crl));
+    assert.ok(crl);
+    return { authority: stolenAuthority(authority, 'e2e', name).certificate, crl };
+  });
+  const { lists } = freshLists(context, roots, { action: 'refuse' });
+  lists.take(Buffer.from(crlBundleToPem(above)));
+  assert.throws(() => lists.requireUnrevoked(other, Date.now()), { code: 'pki.revoked' });
+});
