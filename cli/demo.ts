@@ -22,7 +22,7 @@ export function demoCommand(): Command {
   return new Command('demo')
     .description(
       'Starts a vendor broker, two customer brokers cascaded into it, six device agents, auditors, a backend\n' +
-        'with its dashboard, and the workflow engine, each as a process, and shows what happens.',
+        'with its dashboard, the workflow engine, and the registrar, each as a process, and shows what happens.',
     )
     .option('--for <seconds>', 'stop by itself and print a summary', positive)
     .option('--json', 'print the summary as one JSON object on the last line of stdout')

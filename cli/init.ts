@@ -106,8 +106,8 @@ function guideText({ customers }: DeploymentPlan, { device, vendorHost }: InitOp
 
 | folder | whose | goes to |
 |---|---|---|
-| \`pki/\` | the vendor's authority: both roots and every CA | a machine that is not on a network |
-| \`vendor/\` | broker, backend and bpm of the vendor | ${vendorHost} |
+| \`pki/\` | the vendor's authority: both roots and every CA | a machine of its own, with the registrar |
+| \`vendor/\` | broker, backend, bpm and registrar of the vendor | ${vendorHost} |
 | \`customers/${name}/\` | broker, auditor and agents of the customer | the customer's premises |
 
 Start, in this order or any other:
@@ -115,13 +115,20 @@ Start, in this order or any other:
     plombe broker  --config vendor/broker.yaml
     plombe backend --config vendor/backend.yaml
     plombe bpm     --config vendor/bpm.yaml
+    plombe registrar --config vendor/registrar.yaml
     plombe user add operator --role operator --config vendor/backend.yaml
     plombe broker  --config customers/${name}/broker.yaml
     plombe auditor --config customers/${name}/auditor.yaml
     plombe agent   --config customers/${name}/agent.yaml
 
-Another device: \`plombe pki issue --dir pki ${device.split('/').slice(0, 2).join('/')}/dev-2 --out customers/${name}/identities/devices/…\`,
-then add it to \`customers/${name}/agent.yaml\`, or give it an agent of its own.
+Another device: invite it, copy the token to it, and enrol it there; its keys are made on the device and never leave it.
+
+    plombe device invite --dir pki --broker ${customer?.broker?.address ?? ''} --broker-name ${name} \\
+      --out dev-2.token ${device.split('/').slice(0, 2).join('/')}/dev-2
+    plombe device enrol --token dev-2.token --out identity
+
+Then add the directory to \`customers/${name}/agent.yaml\`, or give the device an agent of its own.
+A stolen one: \`plombe pki revoke --dir pki ${device} --reason keyCompromise\`; the registrar publishes it within a moment.
 
 The keys of \`${snapshotServiceName}\` open every snapshot that is sealed for the vendor, and those of
 \`${commandServiceName}\` command every device: keep \`vendor/identities\` as you would keep them.

@@ -55,7 +55,7 @@ export async function exchange(options: ExchangeOptions): Promise<EnrolmentReply
         broker,
         brokerName: broker.name,
         identity,
-        clientId: 'enrolment',
+        clientId: `enrolment-of-${identity.commonName}`,
         cleanSession: true,
         subscriptions: [{ filter: `${topic}/reply`, qos: 1 }],
         onSubscribed: send, // from now on no answer is missed

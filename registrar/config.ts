@@ -10,10 +10,10 @@ export interface RegistrarConfig {
   readonly broker: Endpoint;
   readonly brokerName: string | string[];
   readonly authority: string;
-  readonly passphraseFile?: string | undefined;
+  readonly authorityPassphraseFile?: string | undefined;
   readonly identity: string;
   readonly crlIdentity: string;
-  readonly identityPassphraseFile?: string | undefined;
+  readonly passphraseFile?: string | undefined;
   readonly data: string;
   readonly certificateDays: number;
   readonly crlDays: number;
@@ -30,10 +30,12 @@ export function registrarConfigType(types: ConfigTypes): z.ZodType<RegistrarConf
       .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
       .describe("the name that the broker's certificate must carry, or several"),
     authority: types.existingPath.describe('directory of the authority, as `plombe pki init` makes it'),
-    passphraseFile: types.existingPath.optional().describe("its first line opens the CAs' keys"),
+    authorityPassphraseFile: types.existingPath
+      .optional()
+      .describe("its first line opens the keys of the authority's CAs"),
     identity: types.existingPath.describe('directory with the keys of vendor-enrolment-service'),
     crlIdentity: types.existingPath.describe('directory with the TLS keys of vendor-crl-service'),
-    identityPassphraseFile: types.existingPath.optional().describe('opens the keys of both identities'),
+    passphraseFile: types.existingPath.optional().describe('opens the keys of both identities'),
     data: types.path.describe('directory of the journal'),
     certificateDays: z
       .int()

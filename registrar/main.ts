@@ -42,7 +42,6 @@ export interface RunningRegistrar {
   stop(): Promise<void>;
 }
 
-const clientId = 'registrar';
 const crlServiceName = 'vendor-crl-service';
 const dayMs = 86_400_000;
 const filters = [
@@ -62,13 +61,13 @@ export async function startRegistrar(
   config: RegistrarConfig,
   { log, clock = systemClock, reconnect }: RegistrarSurroundings,
 ): Promise<RunningRegistrar> {
-  const passphrase = readPassphrase(config.passphraseFile);
+  const passphrase = readPassphrase(config.authorityPassphraseFile);
   const authority = openAuthority({
     directory: config.authority,
     clock,
     ...(passphrase === undefined ? {} : { passphrase }),
   });
-  const options = { passphraseFile: config.identityPassphraseFile, nowMs: clock() };
+  const options = { passphraseFile: config.passphraseFile, nowMs: clock() };
   const identity = loadIdentity(config.identity, options);
   const crlIdentity = loadTlsIdentity(config.crlIdentity, options);
   requireName(config.identity, identity.commonName, enrolmentServiceName);
@@ -154,11 +153,12 @@ function connect(
   parts: { desk: Desk; publisher: CrlPublisher; log: Log; reconnect: BackoffLimits | undefined },
 ): Links {
   const { desk, publisher, log, reconnect } = parts;
-  const common = { broker, brokerName, clientId, ...(reconnect === undefined ? {} : { reconnect }) };
+  const common = { broker, brokerName, ...(reconnect === undefined ? {} : { reconnect }) };
   return {
     enrolment: openLink({
       ...common,
       identity,
+      clientId: clientIdOf(enrolmentServiceName),
       cleanSession: false, // what is asked while we are away waits for us
       subscriptions: filters.map((filter) => ({ filter, qos: 1 })),
       onMessage: ({ topic, payload }, acknowledge) => desk.take(topic, payload, acknowledge),
@@ -168,11 +168,17 @@ function connect(
     crl: openLink({
       ...common,
       identity: crlIdentity,
+      clientId: clientIdOf(crlServiceName),
       cleanSession: true,
       onConnect: () => publisher.publishAll(),
       log: log.child({ service: crlServiceName }),
     }),
   };
+}
+
+/** A broker that is not ours tells sessions apart by this alone. */
+function clientIdOf(service: string): string {
+  return `registrar-of-${service}`;
 }
 
 function healthOf({ enrolment, crl }: Links, publisher: CrlPublisher): { healthy: boolean; reason?: string } {

@@ -123,6 +123,7 @@ class Demo {
     start('vendor/broker', 'broker', files.vendorBroker);
     start('vendor/backend', 'backend', files.backend);
     start('vendor/bpm', 'bpm', files.bpm);
+    start('vendor/registrar', 'registrar', files.registrar);
     for (const { masterAccount, broker, auditor, agents } of files.customers) {
       if (broker !== undefined) start(`${masterAccount}/broker`, 'broker', broker);
       if (auditor !== undefined) start(`${masterAccount}/auditor`, 'auditor', auditor);
@@ -132,6 +133,7 @@ class Demo {
       supervisor.waitFor('vendor/broker', 'broker.listening'),
       supervisor.waitFor('vendor/backend', 'backend.listening'),
       supervisor.waitFor('vendor/bpm', 'bpm.started'),
+      supervisor.waitFor('vendor/registrar', 'registrar.started'),
       ...files.customers.flatMap(({ masterAccount, broker }) =>
         broker === undefined ? [] : [supervisor.waitFor(`${masterAccount}/broker`, 'broker.listening')],
       ),

@@ -1,9 +1,11 @@
 /** Writes the configuration file of every program of a deployment, with comments for whoever edits it next. */
 import path from 'node:path';
+import { enrolmentServiceName } from '../../domain/enrolment.ts';
 import { writeFileAtomically } from '../../runtime/files.ts';
 import type { AgentPlan, CsvPlan, CustomerPlan, DeploymentPlan, DevicePlan } from './plan.ts';
 import {
   commandServiceName,
+  crlServiceName,
   customerFolder,
   deviceIdentityFolder,
   snapshotServiceName,
@@ -29,6 +31,7 @@ export interface DeploymentFiles {
   readonly vendorBroker: string;
   readonly backend: string;
   readonly bpm: string;
+  readonly registrar: string;
   readonly customers: readonly CustomerFiles[];
 }
 export interface CustomerFiles {
@@ -48,6 +51,7 @@ export function writeConfigs(plan: DeploymentPlan): DeploymentFiles {
     vendorBroker: write('vendor', 'broker', vendorBroker(plan)),
     backend: write('vendor', 'backend', backend(plan)),
     bpm: write('vendor', 'bpm', bpm(plan)),
+    registrar: write('vendor', 'registrar', registrar(plan)),
     customers: plan.customers.map((customer) => ({
       masterAccount: customer.masterAccount,
       broker:
@@ -84,6 +88,9 @@ expectedSessions:
   - identity: ${commandServiceName}
     clientId: backend-of-${commandServiceName}
     subscriptions: ["+/+/+/commands/result", "+/+/+/certificates"]
+  - identity: ${enrolmentServiceName}
+    clientId: registrar-of-${enrolmentServiceName}
+    subscriptions: ["+/+/+/enrolment", "+/+/+/enrolment/approval", "vendor/enrolment/+", "vendor/enrolment/+/approval"]
 ${observeLines(vendor.broker.observe)}`;
 }
 
@@ -220,4 +227,25 @@ database: ${vendor.database}
 # Without a mail server, mails are listed on the dashboard.
 # mail: { smtp: "smtp://mail.example.com:587", from: plombe@example.com, to: [service@example.com] }
 ${observeLines(vendor.bpmObserve)}`;
+}
+
+function registrar({ vendor }: DeploymentPlan): string {
+  return `# The registrar: certifies devices that ask for it, publishes what is revoked, renews revocation lists.
+# Start: plombe registrar --config registrar.yaml
+# It works with the authority's keys: give it a machine of its own, which connects to the broker and takes no connection.
+
+broker: ${vendor.broker.address}
+brokerName: ${vendorBrokerName}
+authority: ../pki
+# If the keys of the authority are encrypted: a file whose first line opens them.
+# authorityPassphraseFile: ./passphrase
+identity: ./identities/${enrolmentServiceName}
+crlIdentity: ./identities/${crlServiceName}
+# The journal: what was asked, what was answered, which invitations are used.
+data: ./data/registrar
+# Lifetime of the certificates of devices.
+certificateDays: 730
+# Revocation lists are renewed when half of this is over.
+crlDays: 7
+${observeLines(vendor.registrarObserve)}`;
 }

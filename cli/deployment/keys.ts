@@ -1,12 +1,14 @@
 /** Makes the keys and certificates of a deployment; what exists already is left as it is. */
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { enrolmentServiceName } from '../../domain/enrolment.ts';
 import { administratorName } from '../../domain/namespace.ts';
 import type { Authority } from '../../pki/authority/authority.ts';
 import { createAuthority, openAuthority } from '../../pki/authority/authority.ts';
 import type { CustomerPlan, DeploymentPlan } from './plan.ts';
 import {
   commandServiceName,
+  crlServiceName,
   customerFolder,
   deviceIdentityFolder,
   snapshotServiceName,
@@ -53,6 +55,8 @@ function vendorIdentities({ directory, vendor }: DeploymentPlan): WantedIdentity
     },
     { path: snapshotServiceName, kinds: all, directory: path.join(identities, snapshotServiceName) },
     { path: commandServiceName, kinds: all, directory: path.join(identities, commandServiceName) },
+    { path: enrolmentServiceName, kinds: all, directory: path.join(identities, enrolmentServiceName) },
+    { path: crlServiceName, kinds: ['tls'], directory: path.join(identities, crlServiceName) },
     { path: administratorName, kinds: ['tls'], directory: path.join(identities, administratorName) },
   ];
 }

@@ -66,6 +66,7 @@ export interface VendorPlan {
   readonly http: string;
   readonly backendObserve?: string;
   readonly bpmObserve?: string;
+  readonly registrarObserve?: string;
   /** `sqlite:PATH` (relative to the vendor's folder) or `mysql://…`. */
   readonly database: string;
 }
@@ -89,3 +90,4 @@ export function deviceIdentityFolder(devicePath: string): string {
 export const vendorBrokerName = 'vendor-broker';
 export const snapshotServiceName = 'vendor-snapshot-service';
 export const commandServiceName = 'vendor-command-service';
+export const crlServiceName = 'vendor-crl-service';

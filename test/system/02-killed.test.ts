@@ -8,6 +8,7 @@ const victims = [
   'vendor/broker.yaml',
   'vendor/backend.yaml',
   'vendor/bpm.yaml',
+  'vendor/registrar.yaml',
   'ms-acc-1/broker.yaml',
   'ms-acc-1/auditor.yaml',
   'ms-acc-1/agent-1.yaml',

@@ -57,7 +57,7 @@ before(async () => {
 after(() => rmSync(directory, { recursive: true, force: true }));
 
 interface Program {
-  readonly name: 'broker' | 'agent' | 'backend' | 'bpm' | 'auditor';
+  readonly name: 'broker' | 'agent' | 'backend' | 'bpm' | 'registrar' | 'auditor';
   readonly config: () => string;
   /** The setting that names its keys, as the file has it. */
   readonly identity?: string;
@@ -89,6 +89,13 @@ const programs: readonly Program[] = [
     spoilt: 'enc',
   },
   { name: 'bpm', config: () => files.bpm },
+  {
+    name: 'registrar',
+    config: () => files.registrar,
+    identity: './identities/vendor-enrolment-service',
+    identityOf: 'vendor-enrolment-service',
+    spoilt: 'sig',
+  },
   {
     name: 'auditor',
     config: () => files.customers[0]?.auditor ?? '',
@@ -198,6 +205,12 @@ const manyFaults: Readonly<Record<Program['name'], readonly (readonly [RegExp, s
     [/$/, '', 'mail.from: is no mail address'],
     [/$/, '', 'mail.to: '],
     [/$/, 'rulez: ./rules\n', 'rulez: no such setting'],
+  ],
+  registrar: [
+    [/^broker: .*$/m, 'broker: nowhere', 'broker: wanted host:port, got "nowhere"'],
+    [/^authority: .*$/m, 'authority: ./nowhere', 'authority: no such file: '],
+    [/^crlDays: .*$/m, 'crlDays: never', 'crlDays: '],
+    [/$/, 'crldays: 3\n', 'crldays: no such setting'],
   ],
   auditor: [
     [/^broker: .*$/m, 'broker: nowhere', 'broker: wanted host:port, got "nowhere"'],

@@ -46,6 +46,7 @@ test('plombe init: what it writes starts as it is, and a snapshot arrives', asyn
     ['broker', 'broker.listening'],
     ['backend', 'backend.listening'],
     ['bpm', 'bpm.started'],
+    ['registrar', 'registrar.started'],
     ['auditor', 'auditor.subscribed'],
     ['agent', 'agent.started'],
   ]);
@@ -55,7 +56,7 @@ test('plombe init: what it writes starts as it is, and a snapshot arrives', asyn
   );
   assert.deepEqual(
     commands.map(({ name }) => name),
-    ['broker', 'backend', 'bpm', 'broker', 'auditor', 'agent'],
+    ['broker', 'backend', 'bpm', 'registrar', 'broker', 'auditor', 'agent'],
     'the programs that it tells to start',
   );
   for (const { name, config } of commands)
