@@ -31,7 +31,7 @@ const mostly = fc.nat(4).map((number) => number > 0);
 const suffix = fc.constantFrom('', '/snapshots', '/commands', '/x/snapshots', '/status');
 
 /** In the subtree of who does it, or of anybody. */
-const place = fc.record({ own: mostly, path: namespacePath, suffix });
+export const place = fc.record({ own: mostly, path: namespacePath, suffix });
 export type Place = typeof place extends fc.Arbitrary<infer Value> ? Value : never;
 
 export function topicOf(place: Place, identity: string): string {
