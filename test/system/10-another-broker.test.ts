@@ -14,6 +14,7 @@ import { dashboardReader, moveToFreePorts, startProgram } from './programs.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-another-broker-'));
 const device = 'ms-acc-1/acc-1/dev-1';
+const stoppedType = z.object({ devices: z.record(z.string(), z.object({ sealed: z.number() })) });
 const fleetType = z.array(z.object({ path: z.string(), stored: z.number() }));
 
 let mosquitto: Mosquitto;
@@ -86,7 +87,7 @@ test('snapshots travel through it, and each arrives once although everything els
   const agent = programs.get('customers/ms-acc-1/agent.yaml');
   assert.equal(await agent?.stop(), 0);
   const stopped = agent?.records().find(({ event }) => event === 'agent.stopped');
-  const { sealed } = (stopped?.['devices'] as Record<string, { sealed: number }>)[device] ?? { sealed: -1 };
+  const sealed = stoppedType.parse(stopped).devices[device]?.sealed ?? Number.NaN;
   await until(`all ${sealed} are stored`, async () => (await stored()) >= sealed);
   assert.equal(await stored(), sealed);
   await start('customers/ms-acc-1/agent.yaml');
