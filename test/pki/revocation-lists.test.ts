@@ -12,6 +12,7 @@ import { crlBundleToPem } from '../../pki/crl-bundle.ts';
 import { crlsFromPem } from '../../pki/crl.ts';
 import { verifyPath } from '../../pki/path.ts';
 import type { VerifiedIdentity } from '../../pki/path.ts';
+import { stalePolicyOf, staleCrlType } from '../../pki/stale-crl-type.ts';
 import { bundleOf, freshLists, listsIn, temporaryDirectory } from './lists.ts';
 import { rogueCertificate, rogueCrl, stolenAuthority } from './rogue-authority.ts';
 
@@ -236,4 +237,12 @@ test('RevocationLists: what is below a revoked CA is revoked, whether or not tha
   const { lists } = freshLists(context, roots, { action: 'refuse' });
   lists.take(Buffer.from(crlBundleToPem(above)));
   assert.throws(() => lists.requireUnrevoked(other, Date.now()), { code: 'pki.revoked' });
+});
+
+test('stalePolicyOf: hours are counted from the issue, and without any the next update decides', () => {
+  assert.deepEqual(stalePolicyOf(staleCrlType.parse({})), { action: 'warn' });
+  assert.deepEqual(stalePolicyOf(staleCrlType.parse({ action: 'refuse', afterHours: 2 })), {
+    action: 'refuse',
+    staleAfterMs: 7_200_000,
+  });
 });
