@@ -1,8 +1,15 @@
 /** Whether the certificates behind an envelope were in force: valid when it was signed, and not revoked by its arrival. */
+import { expiredGraceDaysMax } from '../domain/limits.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { OpenedEnvelope } from './open.ts';
 import type { Originator } from './originator.ts';
+
+/**
+ * How long after the expiry of its certificate an envelope may still come. An entry leaves the lists after that, and whoever
+ * has a key that was revoked can write a time at which it was valid.
+ */
+const lateMsMax = expiredGraceDaysMax * 24 * 60 * 60 * 1000;
 
 /**
  * @param receivedMs - when the envelope reached this reader
@@ -20,6 +27,12 @@ export function requireInForce(
   }
   if (signingTimeMs > notAfterMs) {
     throw new PkiError('pki.expired', 'it was signed after its certificate expired');
+  }
+  if (receivedMs > notAfterMs + lateMsMax) {
+    throw new PkiError(
+      'pki.expired',
+      `it came more than ${expiredGraceDaysMax} days after its certificate expired`,
+    );
   }
   requireUnrevoked(originator, receivedMs, lists);
 }

@@ -87,6 +87,10 @@ test('requireInForce: valid when it was signed, and not revoked when it came', a
   assert.throws(() => check(undefined), { code: 'pki.not_yet_valid' });
   assert.throws(() => check(originator.keyAgreement.notBeforeMs - 1), { code: 'pki.not_yet_valid' });
   assert.throws(() => check(originator.keyAgreement.notAfterMs + 1), { code: 'pki.expired' });
+  const { notAfterMs } = originator.keyAgreement;
+  check(notAfterMs, notAfterMs + 366 * 86_400_000);
+  // By then the lists may have forgotten it.
+  assert.throws(() => check(notAfterMs, notAfterMs + 366 * 86_400_000 + 1), { code: 'pki.expired' });
   await authority.revoke({ target: { path: device }, kinds: ['enc'] });
   lists.take(bundleOf(authority));
   // Whoever stole the key can write any signing time.
