@@ -15,16 +15,18 @@ import { decide } from './device/approve.ts';
 import { enrolBatch } from './device/batch.ts';
 import { enrolByToken } from './device/enrol.ts';
 import { directoryText, requestText, tokenText } from './device/show.ts';
+import { transferCommand } from './device/transfer.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const secretMode = 0o600;
 
 export function deviceCommand(): Command {
   return new Command('device')
-    .description('Devices in the field: invitations, enrolment, approvals.')
+    .description('Devices in the field: invitations, enrolment, approvals, and hand-over to another account.')
     .addCommand(inviteCommand())
     .addCommand(enrolCommand())
     .addCommand(approveCommand())
+    .addCommand(transferCommand(parseEndpoint))
     .addCommand(showCommand());
 }
 

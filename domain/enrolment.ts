@@ -87,6 +87,13 @@ export interface TransferDocument {
   readonly expiresAtMs: number;
 }
 
+/** A device has shown that its new certificates work: it says so by them, in its new place. */
+export interface EnrolmentConfirmation {
+  /** Of the request. */
+  readonly id: string;
+  readonly confirmedAtMs: number;
+}
+
 const detailLengthMax = 1000;
 const versionLengthMax = 64;
 const hostLengthMax = 253;
@@ -196,6 +203,22 @@ export function decodeTransferDocument(content: Uint8Array): TransferDocument {
   };
 }
 
+export function encodeEnrolmentConfirmation(confirmation: EnrolmentConfirmation): Uint8Array {
+  return write('confirmation', confirmation);
+}
+
+/** @throws EnrolmentMessageError */
+export function decodeEnrolmentConfirmation(content: Uint8Array): EnrolmentConfirmation {
+  const fields = read('confirmation', content);
+  return { id: id(fields, 'id'), confirmedAtMs: time(fields, 'confirmedAtMs') };
+}
+
+/** @returns which of the messages it says it is; its reader checks the rest */
+export function typeOfEnrolmentMessage(content: Uint8Array): string {
+  const { type } = decodeMap(content);
+  return typeof type === 'string' ? type : '';
+}
+
 type Fields = Readonly<Record<string, unknown>>;
 
 function write(type: string, fields: object): Uint8Array {
@@ -203,15 +226,19 @@ function write(type: string, fields: object): Uint8Array {
 }
 
 function read(type: string, content: Uint8Array): Fields {
+  const fields = decodeMap(content);
+  if (fields['type'] !== type) throw new EnrolmentMessageError(`content is not of type "${type}"`);
+  return fields;
+}
+
+function decodeMap(content: Uint8Array): Fields {
   let decoded: unknown;
   try {
     decoded = decode(content, { rejectDuplicateMapKeys: true, allowUndefined: false });
   } catch (cause) {
     throw new EnrolmentMessageError('content is not CBOR', { cause });
   }
-  const fields = map(decoded, 'content');
-  if (fields['type'] !== type) throw new EnrolmentMessageError(`content is not of type "${type}"`);
-  return fields;
+  return map(decoded, 'content');
 }
 
 function map(value: unknown, what: string): Fields {

@@ -6,7 +6,12 @@ import { CmsError } from '../cms/errors.ts';
 import { readSignedContent, signContent } from '../cms/signed-content.ts';
 import type { ContentSigner } from '../cms/signed-content.ts';
 import type { Clock } from '../domain/clock.ts';
-import { decodeEnrolmentRequest, encodeEnrolmentReply, EnrolmentMessageError } from '../domain/enrolment.ts';
+import {
+  decodeEnrolmentRequest,
+  encodeEnrolmentReply,
+  EnrolmentMessageError,
+  typeOfEnrolmentMessage,
+} from '../domain/enrolment.ts';
 import type { EnrolmentReply } from '../domain/enrolment.ts';
 import { enrolmentTopic, parseEnrolmentTopic } from '../domain/topic.ts';
 import { EnrolmentError } from '../enrolment/errors.ts';
@@ -22,10 +27,12 @@ import { readApproval, readKeys, readRequest, reasonToWait, requireApprover } fr
 import type { SignedRequest } from './examine.ts';
 import type { Entry, EntryState, Journal, NewEntry } from './journal.ts';
 import type { RegistrarMeasures } from './measures.ts';
+import type { Transfers } from './transfers.ts';
 
 export interface DeskOptions {
   readonly authority: Authority;
   readonly journal: Journal;
+  readonly transfers: Transfers;
   /** The keys of vendor-enrolment-service. */
   readonly signer: ContentSigner;
   /** Asked for each batch, so that what was revoked meanwhile counts. */
@@ -48,6 +55,12 @@ interface Answer {
   readonly digest: Buffer;
   readonly state: EntryState;
   readonly reply: Buffer;
+}
+
+interface Publication {
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly retain: boolean;
 }
 
 /** Certified in one step. */
@@ -98,7 +111,7 @@ export class Desk {
   async #work(): Promise<void> {
     do {
       const batch = this.#queue.splice(0, batchMax);
-      const acknowledgements = this.#enter(batch);
+      const acknowledgements = await this.#enter(batch);
       for (const digest of await this.#certifyAccepted()) {
         if (!acknowledgements.has(digest)) acknowledgements.set(digest, []);
       }
@@ -107,7 +120,7 @@ export class Desk {
   }
 
   /** @returns whom to answer: digests, hexadecimal, with what to acknowledge then */
-  #enter(batch: readonly Taken[]): Map<string, (() => void)[]> {
+  async #enter(batch: readonly Taken[]): Promise<Map<string, (() => void)[]>> {
     const { journal, measures, log } = this.#options;
     const trust = this.#options.trust();
     const acknowledgements = new Map<string, (() => void)[]>();
@@ -116,6 +129,11 @@ export class Desk {
     for (const { topic, payload, acknowledge } of batch) {
       try {
         const { name = '', part } = parseEnrolmentTopic(topic) ?? {};
+        const news = await this.#transfer(name, payload, trust);
+        if (news !== undefined) {
+          this.#publishAll([news], acknowledge);
+          continue;
+        }
         const digest =
           part === 'approval'
             ? this.#approve(name, payload, trust)
@@ -133,6 +151,21 @@ export class Desk {
     journal.add([...entries.values()]);
     journal.answer(answers);
     return acknowledgements;
+  }
+
+  /** @returns what is to be published, retained, if it is about a hand-over */
+  async #transfer(name: string, message: Buffer, trust: SignatureTrust): Promise<Publication | undefined> {
+    const { transfers } = this.#options;
+    switch (typeOfEnrolmentMessage(readSignedContent(message).content)) {
+      case 'transfer':
+        return { topic: replyTopicOf(name), payload: transfers.offer(name, message, trust), retain: true };
+      case 'confirmation': {
+        const from = await transfers.confirm(name, message, trust);
+        return { topic: replyTopicOf(from), payload: Buffer.alloc(0), retain: true };
+      }
+      default:
+        return undefined;
+    }
   }
 
   /** @throws RefusalError for one that is not even taken up */
@@ -156,7 +189,9 @@ export class Desk {
     let state: EntryState = 'accepted';
     let detail = '';
     try {
-      const waits = reasonToWait(signed);
+      const isTransfer = request.kind === 'transfer';
+      if (isTransfer) this.#options.transfers.requireOffered(signed, receivedMs);
+      const waits = isTransfer ? undefined : reasonToWait(signed);
       readKeys(request, signer);
       if (request.kind === 'enrol') invitation = this.#freeInvitation(serial, entries);
       if (waits !== undefined) [state, detail] = ['waiting', waits];
@@ -255,9 +290,11 @@ export class Desk {
   }
 
   async #certify(entries: readonly Entry[]): Promise<readonly Answer[]> {
-    const { authority, certificateLifetimeMs: lifetimeMs } = this.#options;
-    const wanted = entries.flatMap(({ path, message }): CertifyRequest[] => {
-      const { requests } = decodeEnrolmentRequest(readSignedContent(message).content);
+    const { authority, transfers, certificateLifetimeMs: lifetimeMs } = this.#options;
+    const asked = entries.map(({ message }) => decodeEnrolmentRequest(readSignedContent(message).content));
+    const wanted = entries.flatMap(({ path }, index): CertifyRequest[] => {
+      const requests = asked[index]?.requests;
+      if (requests === undefined) return [];
       return keyNames.map((kind) => {
         return { path, kind, publicKey: parseRequest(requests[kind]).publicKey, lifetimeMs };
       });
@@ -265,12 +302,14 @@ export class Desk {
     const chains = await authority.certify(wanted);
     return entries.map(({ id, digest }, index) => {
       const [tls = [], sig = [], enc = []] = chains.slice(3 * index, 3 * index + 3).map(dersOf);
+      const broker = transfers.brokerOf(asked[index]?.transfer);
       const reply = {
         id,
         requestDigest: digest,
         outcome: 'issued',
         detail: '',
         chains: { tls, sig, enc },
+        ...(broker === undefined ? {} : { broker }),
       } as const;
       return { digest, state: 'issued', reply: this.#sign(reply) };
     });
@@ -284,19 +323,32 @@ export class Desk {
 
   /** What waits stays with the broker, for whoever is to decide; its place is free again once it was decided. */
   #tell(key: string, acknowledgements: readonly (() => void)[]): void {
-    const { journal, publish, log } = this.#options;
-    const entry = journal.find(Buffer.from(key, 'hex'));
+    const entry = this.#options.journal.find(Buffer.from(key, 'hex'));
     const topic = entry && enrolmentTopic(entry.name);
     const acknowledge = (): void => acknowledgements.forEach((one) => one());
     if (entry?.reply === undefined || entry.reply === null || topic === undefined) return acknowledge(); // it will be, later
     const isWaiting = entry.state === 'waiting';
-    const parts = isWaiting ? [entry.reply] : [Buffer.alloc(0), entry.reply];
-    Promise.all(parts.map((part) => publish(`${topic}/reply`, part, isWaiting || part.length === 0))).then(
+    const payloads = isWaiting ? [entry.reply] : [Buffer.alloc(0), entry.reply];
+    this.#publishAll(
+      payloads.map((payload) => {
+        return { topic: `${topic}/reply`, payload, retain: isWaiting || payload.length === 0 };
+      }),
       acknowledge,
-      // Closed meanwhile: not acknowledged, so the request comes again and is answered again.
-      (error: unknown) => log.debug({ topic, detail: String(error) }, 'reply.not_published'),
     );
   }
+
+  #publishAll(publications: readonly Publication[], acknowledge: () => void): void {
+    const { publish, log } = this.#options;
+    Promise.all(publications.map(({ topic, payload, retain }) => publish(topic, payload, retain))).then(
+      acknowledge,
+      // Closed meanwhile: not acknowledged, so it comes again and is answered again.
+      (error: unknown) => log.debug({ detail: String(error) }, 'reply.not_published'),
+    );
+  }
+}
+
+function replyTopicOf(name: string): string {
+  return `${name}/enrolment/reply`;
 }
 
 function dersOf(chain: readonly Certificate[]): readonly Buffer[] {

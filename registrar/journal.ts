@@ -28,6 +28,17 @@ export interface NewEntry extends Omit<Entry, 'reply'> {
   readonly receivedMs: number;
 }
 
+/** A device on its way to another owner. */
+export interface Transfer {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
+  /** The document, signed by all. */
+  readonly message: Buffer;
+  /** The device works in its new place, and what it had in the old one is revoked. */
+  readonly isDone: boolean;
+}
+
 const schemaVersion = 1;
 const schema = `
   CREATE TABLE request (
@@ -42,6 +53,13 @@ const schema = `
   ) STRICT;
   CREATE INDEX request_name ON request (name, received_ms);
   CREATE INDEX request_open ON request (state) WHERE state IN ('accepted', 'waiting');
+  CREATE TABLE transfer (
+    id TEXT PRIMARY KEY,
+    from_path TEXT NOT NULL,
+    to_path TEXT NOT NULL,
+    message BLOB NOT NULL,
+    is_done INTEGER NOT NULL
+  ) STRICT;
   CREATE TABLE invitation (
     serial TEXT PRIMARY KEY,
     digest BLOB NOT NULL
@@ -62,6 +80,10 @@ export class Journal {
   readonly #forget: StatementSync;
   readonly #counts: StatementSync;
   readonly #recent: StatementSync;
+  readonly #addTransfer: StatementSync;
+  readonly #findTransfer: StatementSync;
+  readonly #openTransfers: StatementSync;
+  readonly #finishTransfer: StatementSync;
 
   constructor(directory: string) {
     this.#database = openSqliteFile(path.join(directory, 'registrar.sqlite'), {
@@ -90,6 +112,12 @@ export class Journal {
        (SELECT digest FROM request WHERE name = ? ORDER BY received_ms DESC LIMIT ${entriesPerNameMax})`,
     );
     this.#recent = prepare('SELECT COUNT(*) AS entries FROM request WHERE name = ? AND received_ms > ?');
+    this.#addTransfer = prepare(
+      'INSERT INTO transfer (id, from_path, to_path, message, is_done) VALUES (?, ?, ?, ?, 0) ON CONFLICT DO NOTHING',
+    );
+    this.#findTransfer = prepare('SELECT * FROM transfer WHERE id = ?');
+    this.#openTransfers = prepare('SELECT * FROM transfer WHERE to_path = ? AND is_done = 0');
+    this.#finishTransfer = prepare('UPDATE transfer SET is_done = 1 WHERE id = ?');
     this.#counts = prepare('SELECT state, COUNT(*) AS entries FROM request GROUP BY state');
   }
 
@@ -144,6 +172,24 @@ export class Journal {
     });
   }
 
+  addTransfer({ id, from, to, message }: Omit<Transfer, 'isDone'>): void {
+    this.#addTransfer.run(id, from, to, message);
+  }
+
+  findTransfer(id: string): Transfer | undefined {
+    const row = this.#findTransfer.get(id);
+    return row === undefined ? undefined : transferOf(row);
+  }
+
+  /** Those that a device has not confirmed yet. */
+  openTransfersTo(to: string): Transfer[] {
+    return this.#openTransfers.all(to).map(transferOf);
+  }
+
+  finishTransfer(id: string): void {
+    this.#finishTransfer.run(id);
+  }
+
   close(): void {
     this.#database.close();
   }
@@ -170,5 +216,16 @@ function entryOf(row: Readonly<Record<string, unknown>>): Entry {
     message: bytesOf(message),
     state: String(state) as EntryState,
     reply: reply === null ? null : bytesOf(reply),
+  };
+}
+
+function transferOf(row: Readonly<Record<string, unknown>>): Transfer {
+  const { id, from_path: from, to_path: to, message, is_done: isDone } = row;
+  return {
+    id: String(id),
+    from: String(from),
+    to: String(to),
+    message: bytesOf(message),
+    isDone: isDone === 1,
   };
 }

@@ -21,6 +21,7 @@ import { Desk } from './desk.ts';
 import { Journal } from './journal.ts';
 import type { EntryState } from './journal.ts';
 import { createMeasures } from './measures.ts';
+import { Transfers } from './transfers.ts';
 
 export interface RegistrarSurroundings {
   readonly log: Log;
@@ -85,6 +86,7 @@ export async function startRegistrar(
   const desk: Desk = new Desk({
     authority,
     journal,
+    transfers: new Transfers({ authority, journal, log }),
     signer: identity.e2e.signature,
     trust: (): SignatureTrust => {
       publisher.look();

@@ -4,10 +4,12 @@ import { encode } from 'cborg';
 import * as fc from 'fast-check';
 import {
   decodeEnrolmentApproval,
+  decodeEnrolmentConfirmation,
   decodeEnrolmentReply,
   decodeEnrolmentRequest,
   decodeTransferDocument,
   encodeEnrolmentApproval,
+  encodeEnrolmentConfirmation,
   encodeEnrolmentReply,
   encodeEnrolmentRequest,
   encodeTransferDocument,
@@ -77,6 +79,8 @@ const transfer = fc.record(
   { requiredKeys: ['id', 'from', 'to', 'deviceCertificate', 'notBeforeMs', 'expiresAtMs'] },
 );
 
+const confirmation = fc.record({ id: uuid, confirmedAtMs: time });
+
 /** How each message is written and read, and examples of it. */
 const forms: Readonly<
   Record<string, { written: fc.Arbitrary<Uint8Array>; read: (content: Uint8Array) => object }>
@@ -85,6 +89,7 @@ const forms: Readonly<
   reply: { written: reply.map(encodeEnrolmentReply), read: decodeEnrolmentReply },
   approval: { written: approval.map(encodeEnrolmentApproval), read: decodeEnrolmentApproval },
   transfer: { written: transfer.map(encodeTransferDocument), read: decodeTransferDocument },
+  confirmation: { written: confirmation.map(encodeEnrolmentConfirmation), read: decodeEnrolmentConfirmation },
 };
 
 /** Without the null prototypes that fast-check gives. */
@@ -101,6 +106,7 @@ test('enrolment messages: each is read back whole', () => {
   isReadBack(reply, encodeEnrolmentReply, decodeEnrolmentReply);
   isReadBack(approval, encodeEnrolmentApproval, decodeEnrolmentApproval);
   isReadBack(transfer, encodeTransferDocument, decodeTransferDocument);
+  isReadBack(confirmation, encodeEnrolmentConfirmation, decodeEnrolmentConfirmation);
 });
 
 for (const [name, { written, read }] of Object.entries(forms)) {
