@@ -1,4 +1,5 @@
 /** The lists of every CA of one PKI in one PEM file, each after the certificate of its CA: what `vendor/crl/…` carries. */
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { certificatesFromPem, certificatesToPem } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
 import { crlsFromPem, crlToPem } from './crl.ts';
@@ -17,19 +18,31 @@ export function crlBundleToPem(lists: Iterable<IssuedCrl>): string {
   return Array.from(lists, ({ authority, crl }) => certificatesToPem([authority]) + crlToPem(crl)).join('');
 }
 
+/** Up to here a bundle is published as it is, for people and other programs to read. */
+const plainBytesMax = 64 * 1024;
+/** Of what a bundle unpacks to; a million entries. */
+const unpackedBytesMax = 96 * 1024 * 1024;
+const gzipMagic = Buffer.of(0x1f, 0x8b); // RFC 1952 §2.3.1
+
+/** @returns a bundle as it is published: one that is large in gzip, which makes 10,000 entries 210 KiB of 660 */
+export function packBundle(pem: Buffer): Buffer {
+  return pem.length <= plainBytesMax ? pem : gzipSync(pem);
+}
+
 /**
  * Takes over every list of a bundle, or none: a bundle with one fault leaves the index as it was.
  *
- * @param pem - CRLs, and the certificates of the CAs that issued them (the roots' may be missing), in any order
+ * @param bundle - as `packBundle` has it: CRLs, and the certificates of the CAs that issued them (the roots' may be missing), in any order
  * @param roots - pinned
  * @throws PkiError `pki.malformed_crl`, `pki.malformed_certificate`, `pki.crl_rollback`, `pki.untrusted` (a list whose CA
  *   is not in the bundle, or not below a root), and whatever else is wrong with a list or the path of its CA
  */
 export function updateFromBundle(
   index: RevocationIndex,
-  pem: string | Uint8Array,
+  bundle: string | Uint8Array,
   roots: readonly Certificate[],
 ): BundleReport {
+  const pem = unpack(bundle);
   const next = index.copy();
   const certificates = [...roots, ...certificatesIn(pem)];
   const report = addLists(next, pem, certificates, (authority) =>
@@ -47,6 +60,17 @@ export function updateFromBundle(
  */
 export function restoreFromBundle(index: RevocationIndex, pem: string | Uint8Array): void {
   addLists(index, pem, certificatesIn(pem), () => undefined);
+}
+
+function unpack(bundle: string | Uint8Array): string | Uint8Array {
+  if (typeof bundle === 'string' || !gzipMagic.equals(bundle.subarray(0, gzipMagic.length))) return bundle;
+  try {
+    return gunzipSync(bundle, { maxOutputLength: unpackedBytesMax });
+  } catch (cause) {
+    throw new PkiError('pki.malformed_crl', 'cannot read CRLs: not well-formed gzip, or too large', {
+      cause,
+    });
+  }
 }
 
 function addLists(

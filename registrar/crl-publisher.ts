@@ -7,7 +7,7 @@ import { envelopeBytesMax } from '../domain/limits.ts';
 import type { Authority } from '../pki/authority/authority.ts';
 import { pkiNames } from '../pki/authority/profiles.ts';
 import type { PkiName } from '../pki/authority/profiles.ts';
-import { updateFromBundle } from '../pki/crl-bundle.ts';
+import { packBundle, updateFromBundle } from '../pki/crl-bundle.ts';
 import { PkiError } from '../pki/errors.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
 import { describeSystemError } from '../runtime/config.ts';
@@ -138,24 +138,25 @@ export class CrlPublisher {
       const sha256 = createHash('sha256').update(pem).digest('base64');
       if (sha256 === bundle.sha256) return void (bundle.fault = undefined);
       updateFromBundle(bundle.index, pem, [authority.roots[pki]]);
-      requireFits(pem);
+      const payload = packBundle(pem);
+      requireFits(payload);
       bundle.sha256 = sha256;
       bundle.fault = undefined;
       const nextUpdates = Array.from(bundle.index.lists(), ({ crl }) => crl.nextUpdateMs);
       measures.crlNextUpdate.set({ pki }, Math.min(...nextUpdates) / 1000);
-      this.#publish(pki, pem);
+      this.#publish(pki, payload);
     } catch (error) {
       this.#failed(pki, error);
     }
   }
 
-  #publish(pki: PkiName, pem: Buffer): void {
+  #publish(pki: PkiName, payload: Buffer): void {
     const { publish, measures, log } = this.#options;
     const { topic, index } = this.#bundles[pki];
-    publish(topic, pem).then(
+    publish(topic, payload).then(
       () => {
         measures.published.inc({ pki });
-        log.info({ pki, lists: index.size, bytes: pem.length }, 'crl.published');
+        log.info({ pki, lists: index.size, bytes: payload.length }, 'crl.published');
       },
       (error: unknown) => log.debug({ pki, detail: String(error) }, 'crl.not_published'), // closed meanwhile
     );
@@ -173,10 +174,10 @@ export class CrlPublisher {
   }
 }
 
-function requireFits(pem: Buffer): void {
-  if (pem.length <= envelopeBytesMax) return;
+function requireFits(payload: Buffer): void {
+  if (payload.length <= envelopeBytesMax) return;
   throw new PkiError(
     'pki.malformed_crl',
-    `a bundle of ${pem.length} bytes is more than a message carries: ${envelopeBytesMax}`,
+    `a bundle of ${payload.length} bytes is more than a message carries: ${envelopeBytesMax}`,
   );
 }

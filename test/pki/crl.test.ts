@@ -5,11 +5,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import { encodeCrlToBeSigned, signToBeSigned } from '../../pki/authority/encode.ts';
 import { certificatesToPem } from '../../pki/certificate.ts';
-import { crlBundleToPem, updateFromBundle } from '../../pki/crl-bundle.ts';
+import { crlBundleToPem, packBundle, updateFromBundle } from '../../pki/crl-bundle.ts';
 import { crlsFromPem, crlToPem, parseCrl, reasonCodes, requireIssuedBy } from '../../pki/crl.ts';
 import type { CrlReason } from '../../pki/crl.ts';
 import {
@@ -351,4 +352,26 @@ test("updateFromBundle: takes an authority's own bundle, and knows what it revok
     assert.ok(leaf);
     assert.equal(index.lookUp(issuer, leaf.serialNumber)?.reason, 'keyCompromise');
   }
+});
+
+test('packBundle: a large bundle is carried small, and read as it was; what is not whole is malformed', () => {
+  const crl = rogueCrl({ issuer: master, number: 1, entries: Array.from({ length: 10_000 }, () => entry()) });
+  const pem = Buffer.from(crlBundleToPem([{ authority: master.certificate, crl }]));
+  const packed = packBundle(pem);
+  assert(packed.length < 256 * 1024, `${packed.length} bytes`);
+  const index = new RevocationIndex();
+  const roots = [root.certificate];
+  assert.deepEqual(updateFromBundle(index, packed, roots), { updated: 1, unchanged: 0 });
+  assert.equal(index.crlOf(master.certificate)?.revoked.size, 10_000);
+  for (const bad of [
+    packed.subarray(0, -9),
+    packed.subarray(0, 2),
+    gzipSync(Buffer.alloc(100 * 1024 * 1024)),
+  ]) {
+    assert.throws(() => updateFromBundle(index, bad, roots), { code: 'pki.malformed_crl' });
+  }
+  const small = Buffer.from(
+    crlBundleToPem([{ authority: master.certificate, crl: rogueCrl({ issuer: master, number: 2 }) }]),
+  );
+  assert.equal(packBundle(small), small);
 });
