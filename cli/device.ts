@@ -58,7 +58,8 @@ function inviteCommand(): Command {
     .addHelpText(
       'after',
       `
-The token has keys that are good for asking, and for nothing else. To take it back: plombe pki revoke PATH.
+The token has keys that are good for asking, and for nothing else. To take it back, revoke the two serial
+numbers that "plombe device show" tells of it.
 
 Example:
   plombe device invite --dir pki --broker broker.example:8883 --broker-name ms-acc-1 --out dev-1.token ms-acc-1/acc-1/dev-1`,

@@ -20,6 +20,9 @@ export function tokenText(text: string, nowMs: number): string {
     ['device', device],
     ['broker', `${broker.host}:${broker.port}, which must be ${broker.name}`],
     ['valid until', new Date(tokenExpiresAtMs(token)).toISOString()],
+    ...[token.tls, token.sig].flatMap(({ chain }) =>
+      chain.slice(0, 1).map(({ serialNumber }): Row => ['serial number', serialNumber.toString('hex')]),
+    ),
   ]);
 }
 

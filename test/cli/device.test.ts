@@ -70,6 +70,31 @@ test('plombe device enrol: a token that is none, a broker that is not there, and
   assert.match(await works('show', at('away')), /to +enrol/);
 });
 
+test('plombe device invite: what was given is taken back by its serial numbers, and the device stays', async () => {
+  const device = 'ms-acc-1/acc-1/dev-3';
+  await vendor.keys(device);
+  const token = at('dev-3.token');
+  await works('invite', device, ...dir, ...broker, '--out', token);
+  const serials = Array.from(
+    (await works('show', token)).matchAll(/serial number +(\w+)/g),
+    ([, serial = '']) => serial,
+  );
+  assert.equal(serials.length, 2);
+  for (const serial of serials) assert.equal((await plombe('pki', 'revoke', ...dir, serial)).status, 0);
+  const { authority } = vendor.site;
+  const revoked = (['tls', 'e2e'] as const).flatMap((pki) =>
+    authority.ledger(pki).filter(({ event, subject }) => event === 'revoked' && subject === device),
+  );
+  assert.deepEqual(
+    revoked.map(({ serial, scope }) => [serial, scope]),
+    serials.map((serial) => [serial, 'enrolment']),
+  );
+  assert.match(
+    await fails('enrol', '--token', token, '--out', at('taken-back'), '--wait', '2'),
+    /lets us not in/,
+  );
+});
+
 test('plombe device enrol --csv: makes the file, leaves what is there as it is, and goes on where it stopped', async () => {
   const csv = at('devices.csv');
   const batch = ['enrol', '--csv', csv, '--out', at('tokens'), ...dir, ...broker];
