@@ -3,7 +3,8 @@ import { acceptance, refusal } from '../packets/connack.ts';
 import { checkConnect, connackCodes } from './connect-check.ts';
 import type { ConnectRefusal } from './connect-check.ts';
 import { holdBack } from './hold-back.ts';
-import type { HoldBackContext, Reading } from './hold-back.ts';
+import type { HoldBackContext } from './hold-back.ts';
+import { Intake } from './intake.ts';
 import type { Outlet } from '../routing/delivery-queue.ts';
 import { Mqtt5, mqtt3 } from '../packets/dialect.ts';
 import type { Dialect } from '../packets/dialect.ts';
@@ -35,7 +36,6 @@ import type { Wills } from '../routing/wills.ts';
 import { holderOf } from '../quota/shares.ts';
 import type { Holdings } from '../quota/shares.ts';
 import type { Throttle } from '../quota/throttle.ts';
-import { PacketReader } from '../packets/wire.ts';
 
 export interface ConnectionContext extends PublisherContext, SubscriberContext, HoldBackContext {
   readonly wills: Wills;
@@ -62,18 +62,16 @@ interface Conversation {
   readonly throttle: Throttle;
 }
 
-export class Connection implements Client, Outlet, Flushable, PublisherAnswers, Reading {
+export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   readonly peer: Peer;
   readonly #transport: Transport;
   readonly #context: ConnectionContext;
-  readonly #reader: PacketReader;
+  readonly #intake: Intake;
   #conversation: Conversation | undefined;
   /** When silence counts as the end: first for CONNECT, then by keep-alive. */
   #silenceMs: number;
   #heardMs: number;
   readonly #output = new Output();
-  #isPausedForOutput = false;
-  #isHeld = false;
   #isClosed = false;
 
   constructor(transport: Transport, peer: Peer, context: ConnectionContext) {
@@ -83,11 +81,17 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     context.heldConnections.add(holderOf(peer.identity), 1);
     this.#heardMs = context.monotonicMs();
     this.#silenceMs = context.limits.connectSeconds * 1000;
-    this.#reader = new PacketReader(context.limits.connectBytesMax, (packet) => {
-      this.#receive(packet);
-      return !this.#isClosed;
-    });
     const { turn } = context;
+    this.#intake = new Intake({
+      transport,
+      turn,
+      packetBytesMax: context.limits.connectBytesMax,
+      onPacket: (packet) => {
+        this.#receive(packet);
+        return !this.#isClosed;
+      },
+      onRead: (bytes, fault) => this.#wasRead(bytes, fault),
+    });
     transport.start({
       onBytes: (chunk) => turn.guard(() => this.#read(chunk)),
       onDrain: () => turn.guard(() => this.#drained()),
@@ -125,6 +129,10 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
 
   release(packetId: number, isKnown: boolean): void {
     this.acknowledge('pubrel', packetId, isKnown ? reasonCode.success : reasonCode.packetIdentifierNotFound);
+  }
+
+  later(): void {
+    setImmediate(() => this.#context.turn.guard(() => this.#conversation?.session.queue.resume()));
   }
 
   sendNow(content: Content, terms: Terms): boolean {
@@ -181,21 +189,8 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
 
   /** Reads nothing until `false`, whatever else would let it. */
   hold(isHeld: boolean): void {
-    this.#isHeld = isHeld;
-    if (isHeld) this.pause();
-    else this.resume();
-  }
-
-  /** Reads no more for now. */
-  pause(): void {
-    this.#transport.pause();
-  }
-
-  /** Reads on, unless there is another reason not to. */
-  resume(): void {
-    const isWaiting =
-      this.#isHeld || this.#isPausedForOutput || this.#conversation?.throttle.isHolding === true;
-    if (!isWaiting) this.#transport.resume();
+    if (isHeld) this.#intake.pause('hold');
+    else this.#intake.resume('hold');
   }
 
   /** Ends the connection at once, with nothing more written: the store failed, and no answer would be true. */
@@ -229,10 +224,13 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     // Whoever sends a CONNECT byte by byte has no more time for it than others.
     if (this.hasSession) this.#heardMs = this.#context.monotonicMs();
     this.#context.measures.traffic.bytesReceived += chunk.length;
-    const fault = this.#reader.push(chunk);
+    this.#intake.read(chunk);
+  }
+
+  #wasRead(bytes: number, fault: WireFault | undefined): void {
     if (fault !== undefined) return this.refuse(fault);
     const conversation = this.#conversation;
-    return conversation?.throttle.spend(conversation.publisher.takePublished(), chunk.length);
+    return conversation?.throttle.spend(conversation.publisher.takePublished(), bytes);
   }
 
   /** @param why - for the client, if it wants to know */
@@ -263,6 +261,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
 
   #release(conversation = this.#conversation): void {
     conversation?.throttle.end();
+    this.#intake.end();
     this.#context.heldConnections.add(holderOf(this.peer.identity), -1);
     this.#context.onClosed(this);
   }
@@ -277,7 +276,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   }
 
   #refuseBeforeConnect({ reason, detail }: WireFault): void {
-    const { version } = this.#reader;
+    const { version } = this.#intake;
     const code = reasonCodeOf(reason);
     // [MQTT-3.1.2-2]: an unacceptable protocol level is answered before the end; MQTT 5 §4.13: so is any CONNECT of it.
     if (reason === 'unsupported_version') this.#write(refusal(4, [1, reasonCode.unsupportedVersion], detail));
@@ -341,12 +340,12 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
     const { session, present } = sessions.open(identity, clientId, this, terms);
     const dialect = connect.version === 5 ? new Mqtt5(connect) : mqtt3;
     const publisher = new Publisher(session, dialect.version, this.#context, this);
-    const throttle = holdBack(this.peer, clientId, this.#context, this);
+    const throttle = holdBack(this, clientId, this.#context, this.#intake);
     this.#conversation = { session, dialect, publisher, throttle };
     wills.replace(session, checked.will, this.peer);
     this.#heardMs = this.#context.monotonicMs();
     this.#silenceMs = checked.keepAliveSeconds * 1500; // [MQTT-3.1.2-24], [MQTT-3.1.2-22]
-    this.#reader.packetBytesMax = limits.packetBytesMax;
+    this.#intake.packetBytesMax = limits.packetBytesMax;
     log.info(
       {
         identity,
@@ -408,10 +407,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
   }
 
   #drained(): void {
-    if (this.#isPausedForOutput) {
-      this.#isPausedForOutput = false;
-      this.resume();
-    }
+    this.#intake.resume('output');
     this.#conversation?.session.queue.pump();
   }
 
@@ -421,8 +417,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers, 
       const isTaken = this.#transport.write(bytes);
       // One that does not read its acknowledgements is not read from either.
       if (this.#transport.pendingBytes >= this.#context.limits.outputBytesMax) {
-        this.#isPausedForOutput = true;
-        this.#transport.pause();
+        this.#intake.pause('output');
       } else if (isTaken) {
         // The turn's output alone may have stopped the delivery; no drain event follows then.
         this.#context.turn.guard(() => this.#conversation?.session.queue.pump());

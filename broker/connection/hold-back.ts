@@ -6,6 +6,7 @@ import type { Measures } from '../measures.ts';
 import type { PublishRates } from '../quota/publish-rates.ts';
 import { Throttle } from '../quota/throttle.ts';
 import type { Turn } from '../store/turn.ts';
+import type { Intake } from './intake.ts';
 
 export interface HoldBackContext {
   readonly rates: PublishRates;
@@ -16,36 +17,36 @@ export interface HoldBackContext {
   readonly log: Log;
 }
 
-/** The connection, as far as it is read from. */
-export interface Reading {
+/** The connection, as far as it is known here. */
+interface Publishing {
+  readonly peer: Peer;
   readonly address: string | undefined;
-  pause(): void;
-  resume(): void;
   close(reason: string): void;
 }
 
 const reason = 'publish_rate';
 
 export function holdBack(
-  { identity }: Peer,
+  publishing: Publishing,
   clientId: string,
   { rates, limits, monotonicMs, turn, measures, log }: HoldBackContext,
-  reading: Reading,
+  intake: Pick<Intake, 'pause' | 'resume'>,
 ): Throttle {
+  const { identity } = publishing.peer;
   return new Throttle({
     allowance: rates.of(identity),
     overRateSeconds: () => limits.overRateSeconds,
     monotonicMs,
     onHeld: (isFirst) => {
       measures.held.inc();
-      if (isFirst) log.warn({ identity, clientId, address: reading.address, reason }, 'publisher.held');
-      reading.pause();
+      if (isFirst) log.warn({ identity, clientId, address: publishing.address, reason }, 'publisher.held');
+      intake.pause('rate');
     },
-    onReleased: () => reading.resume(),
+    onReleased: () => intake.resume('rate'),
     onExceeded: () => {
       measures.refusals.inc({ reason });
-      log.warn({ identity, clientId, address: reading.address, reason }, 'publish.refused');
-      turn.guard(() => reading.close(reason));
+      log.warn({ identity, clientId, address: publishing.address, reason }, 'publish.refused');
+      turn.guard(() => publishing.close(reason));
     },
   });
 }

@@ -10,6 +10,7 @@ import {
   decodeUnsubscribe,
 } from './decode.ts';
 import { FrameReader } from '../../mqtt/packets/frames.ts';
+import type { Continuation } from '../../mqtt/packets/frames.ts';
 import type { WireFault } from '../../mqtt/packets/packet-body.ts';
 import { malformed } from '../../mqtt/packets/packet-body.ts';
 import type { AcknowledgementType, IncomingPacket, ProtocolVersion } from './packets.ts';
@@ -43,8 +44,8 @@ const packetsWithFlagsTwo = new Set<number>([
   packetType.unsubscribe,
 ]);
 
-/** Handles one packet; false ends the reading. */
-export type PacketHandler = (packet: IncomingPacket) => boolean;
+/** Handles one packet. */
+export type PacketHandler = (packet: IncomingPacket) => Continuation;
 
 export class PacketReader {
   readonly #handler: PacketHandler;
@@ -72,6 +73,16 @@ export class PacketReader {
   /** @returns why the stream cannot be read any further, or undefined */
   push(chunk: Buffer): WireFault | undefined {
     return this.#frames.push(chunk);
+  }
+
+  /** Whether there is something for `readOn`. */
+  get hasRest(): boolean {
+    return this.#frames.hasRest;
+  }
+
+  /** Goes on behind the packet whose handler said later; for the rest as `push`. */
+  readOn(): WireFault | undefined {
+    return this.#frames.readOn();
   }
 
   #decode(first: number, data: Buffer, bodyStart: number, end: number): Decoded {

@@ -15,6 +15,8 @@ export interface Outlet {
   send(delivery: Delivery, message: Message): boolean;
   /** @param isKnown - whether there is such a delivery */
   release(packetId: number, isKnown: boolean): void;
+  /** Calls `resume` of the queue in a later turn, for this one has done enough. */
+  later(): void;
 }
 
 export interface QueueOptions {
@@ -52,6 +54,8 @@ export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' 
 const packetIdMax = 65_535;
 /** Not at the first message that fits again, or every one would be an end and a beginning. */
 const roomAgain = 0.9;
+/** What one call sends, or lets go of, before it lets others have their turn. */
+export const turnDeliveries = 256;
 /** How many stored deliveries one page reads. */
 const pageDeliveries = 128;
 /** Beyond so many that wait, or so many bytes, what is new to a stored queue rests on disk alone. */
@@ -63,6 +67,7 @@ export class DeliveryQueue implements SessionQueue {
   readonly #options: QueueOptions;
   readonly #inFlight = new Map<number, Delivery>();
   #outlet: Outlet | undefined;
+  #isResting = false;
   /** The smaller of the configured window and the client's. */
   #inFlightMax = 0;
   /** What follows in order, from `#head` on. */
@@ -210,6 +215,7 @@ export class DeliveryQueue implements SessionQueue {
   /** The client is gone. A stored queue rests on disk alone; it is read again in order on the next connect. */
   detach(): void {
     this.#outlet = undefined;
+    this.#isResting = false;
     this.#inFlight.clear();
     this.#loaded = [];
     this.#head = 0;
@@ -227,12 +233,24 @@ export class DeliveryQueue implements SessionQueue {
     if (this.#isFull) this.#lowerFull();
   }
 
+  /** Continues after a rest. */
+  resume(): void {
+    this.#isResting = false;
+    this.pump();
+  }
+
   #pump(): void {
-    // In this order, for the second question is the dearer one.
-    while (this.#inFlight.size < this.#inFlightMax && this.#outlet?.isReady === true) {
+    // In this order, for the last question is the dearest one.
+    for (let taken = 0; !this.#isResting && this.#inFlight.size < this.#inFlightMax; taken++) {
+      if (this.#outlet?.isReady !== true) return;
       const delivery = this.#peek();
       // A window is far smaller than the identifiers, but one that a client never acknowledges blocks its own.
       if (delivery === undefined || this.#inFlight.has(delivery.packetId)) return;
+      // What has expired or is denied leaves no trace in the window, which alone would not bound this.
+      if (taken >= turnDeliveries) {
+        this.#isResting = true;
+        return this.#outlet.later();
+      }
       this.#head++;
       this.#loadedBytes -= delivery.bytes;
       this.#lastTaken = delivery.sequence;

@@ -43,6 +43,7 @@ export class Turn {
   readonly #confirm: Confirm | undefined;
   readonly #onFailure: (error: BrokerError) => void;
   #isScheduled = false;
+  #count = 0;
   #isFailed = false;
   #flushables = new Set<Flushable>();
   #afterCommit: (() => void)[] = [];
@@ -58,6 +59,11 @@ export class Turn {
   constructor(onFailure: (error: BrokerError) => void, confirm?: Confirm) {
     this.#onFailure = onFailure;
     this.#confirm = confirm;
+  }
+
+  /** Turns that have ended. */
+  get count(): number {
+    return this.#count;
   }
 
   begin(store: Store): void {
@@ -117,6 +123,7 @@ export class Turn {
 
   #end(isLast: boolean): void {
     this.#isScheduled = false;
+    this.#count++;
     if (this.#isFailed) return;
     const flushables = this.#flushables;
     this.#flushables = new Set();

@@ -2,17 +2,20 @@
 import type { WireFault } from './packet-body.ts';
 import { malformed } from './packet-body.ts';
 
+/** What becomes of the reading: it goes on, with `readOn` only, or ends. */
+export type Continuation = true | 'later' | false;
+
 /**
  * Takes one whole packet, which lies in `data`: its first byte is given, its body goes from `bodyStart` to `end`.
  *
- * @returns false ends the reading; a fault does, too
+ * @returns a fault ends the reading, too
  */
 export type FrameHandler = (
   first: number,
   data: Buffer,
   bodyStart: number,
   end: number,
-) => boolean | WireFault;
+) => Continuation | WireFault;
 
 const nothing = Buffer.alloc(0);
 /** Not all of the fixed header is there. */
@@ -30,6 +33,9 @@ export class FrameReader {
   #pendingBytes = 0;
   #wantedBytes = 0;
   #bodyStart = 0;
+  /** What came behind the packet whose handler said later. */
+  #rest: Buffer[] = [];
+  #isOver = false;
 
   constructor(packetBytesMax: number, handler: FrameHandler) {
     this.packetBytesMax = packetBytesMax;
@@ -41,8 +47,34 @@ export class FrameReader {
     return this.#pending.length;
   }
 
+  /** Whether there is something for `readOn`. */
+  get hasRest(): boolean {
+    return this.#rest.length > 0;
+  }
+
   /** @returns why the stream cannot be read any further, or undefined */
   push(chunk: Buffer): WireFault | undefined {
+    if (this.#rest.length === 0) return this.#read(chunk);
+    this.#rest.push(chunk);
+    return undefined;
+  }
+
+  /** Goes on behind the packet whose handler said later; for the rest as `push`. */
+  readOn(): WireFault | undefined {
+    const chunks = this.#rest;
+    this.#rest = [];
+    for (const [index, chunk] of chunks.entries()) {
+      const fault = this.#read(chunk);
+      if (fault !== undefined) return fault;
+      if (this.#rest.length === 0) continue;
+      this.#rest.push(...chunks.slice(index + 1));
+      return undefined;
+    }
+    return undefined;
+  }
+
+  #read(chunk: Buffer): WireFault | undefined {
+    if (this.#isOver) return undefined;
     let data = chunk;
     if (this.#pendingBytes > 0) {
       this.#append(chunk);
@@ -64,8 +96,14 @@ export class FrameReader {
         return undefined;
       }
       const outcome = this.#handler(data.readUInt8(offset), data, this.#bodyStart, end);
-      if (outcome !== true) return outcome === false ? undefined : outcome;
       offset = end;
+      if (outcome === true) continue;
+      if (outcome === 'later') {
+        if (offset < data.length) this.#rest.push(data.subarray(offset));
+        return undefined;
+      }
+      this.#isOver = true;
+      return outcome === false ? undefined : outcome;
     }
     return undefined;
   }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DeliveryQueue } from '../../../broker/routing/delivery-queue.ts';
+import { DeliveryQueue, turnDeliveries } from '../../../broker/routing/delivery-queue.ts';
 import type { ExistingQueue, Outlet } from '../../../broker/routing/delivery-queue.ts';
 import type { Message } from '../../../broker/routing/message.ts';
 import { noBytes } from '../../../broker/routing/message.ts';
@@ -24,6 +24,8 @@ const terms = { qos: 2, retain: false, identifiers: noBytes, share: undefined } 
 /** A client that answers when the test says so. */
 class Subscriber implements Outlet {
   isReady = true;
+  /** How often the queue asked for another turn. */
+  rests = 0;
   readonly seen: { text: string; duplicate: boolean }[];
   readonly unanswered: { packetId: number; step: 'puback' | 'pubrec' | 'pubcomp' }[] = [];
   readonly received: Set<string>;
@@ -48,6 +50,10 @@ class Subscriber implements Outlet {
 
   release(packetId: number): void {
     this.unanswered.push({ packetId, step: 'pubcomp' });
+  }
+
+  later(): void {
+    this.rests++;
   }
 
   answer(queue: DeliveryQueue, index: number): void {
@@ -286,4 +292,55 @@ test('DeliveryQueue: a slow client of a clean session gets the newest messages, 
   full.enqueue({ id: 0, storedTargets: 0, ...content }, 1, terms);
   full.pump();
   assert.equal(seen.at(-1)?.text, 'last');
+});
+
+test('DeliveryQueue: a deep backlog goes in parts, whether it is sent or has expired, and in order', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-queue-'));
+  const store = new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
+  try {
+    const dropped: string[] = [];
+    const queue = new DeliveryQueue({
+      stored: { store, session: store.createSession('ms-acc-1', 's', neverExpires) },
+      limits: { ...limits, inFlightMax: 10 * turnDeliveries },
+      clock: () => 1000,
+      mayReceive: () => true,
+      onDropped: (reason) => dropped.push(reason),
+      onFull: () => undefined,
+    });
+    const expired = 3 * turnDeliveries;
+    const count = 6 * turnDeliveries;
+    for (let index = 0; index < count; index++) {
+      const expiresMs = index < expired ? 1 : undefined;
+      const content = { topic: 't', payload: Buffer.from(String(index)), properties: noBytes, expiresMs };
+      const id = store.insertMessage(content, 1);
+      queue.enqueue({ id, storedTargets: 1, ...content }, 1, terms);
+    }
+    const texts: string[] = [];
+    const subscriber = {
+      isReady: true,
+      rests: 0,
+      send: (_delivery: unknown, { payload }: Message) => texts.push(payload.toString()) > 0,
+      release: () => assert.fail('nothing of QoS 2'),
+      later: () => void subscriber.rests++,
+    };
+    queue.attach(subscriber);
+    for (let part = 1; part <= count / turnDeliveries; part++) {
+      assert.equal(dropped.length + texts.length, part * turnDeliveries);
+      queue.pump(); // what others publish meanwhile does not shorten the rest
+      assert.equal(dropped.length + texts.length, part * turnDeliveries);
+      if (subscriber.rests === part) queue.resume();
+    }
+    assert.equal(dropped.length, expired);
+    assert.deepEqual(
+      texts,
+      Array.from({ length: count - expired }, (_, index) => String(expired + index)),
+    );
+    queue.detach();
+    const again = { ...subscriber, later: () => void again.rests++, rests: 0 };
+    queue.attach(again);
+    assert.equal(again.rests, 1, 'a rest ends with its connection');
+  } finally {
+    store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
 });

@@ -88,6 +88,10 @@ class Receiver extends Wire implements Outlet {
     return undefined;
   }
 
+  later(): void {
+    setImmediate(() => this.queue.resume());
+  }
+
   /** @param which - of those that have arrived and were not acknowledged */
   acknowledge(which: number): void {
     const open = this.left.filter((text) => !this.acknowledged.has(text) && text.startsWith('1:'));
