@@ -50,6 +50,7 @@ export interface MemberOptions {
   readonly monotonicMs: () => number;
 }
 
+/** A node that joins has no copy of the state: it passes clients on as a front does, but cannot take over. */
 export type Role = 'joining' | 'front' | 'active';
 
 export interface MemberState {
@@ -179,7 +180,8 @@ export class Member {
     if (this.#role === 'active') {
       return this.#replicator?.failure === undefined ? undefined : `Redis: ${this.#replicator.failure}`;
     }
-    return this.#options.active.link === undefined ? 'no node is active' : undefined;
+    if (this.#options.active.link === undefined) return 'no node is active';
+    return this.#role === 'joining' ? 'this node has no copy of the state yet' : undefined;
   }
 
   async #run(): Promise<void> {
@@ -240,7 +242,7 @@ export class Member {
         const isAhead = place.position > campaign.position;
         this.#mayLeadFromMs = this.#options.monotonicMs() + (isAhead ? 2 * this.#leaseMs : 0);
       }
-      this.#become('front');
+      if (campaign.isKnown) this.#become('front');
     }
     if (campaign.kind === 'unfounded') this.#mayLeadFromMs = 0;
   }
@@ -303,7 +305,7 @@ export class Member {
   /** Takes the active node's copy in the place of one that is not of its log, or not any more. */
   async #replaceCopy(replica: Replica, holder: Holder | undefined): Promise<void> {
     const { directory, active, config } = this.#options;
-    this.#become('front');
+    this.#role = 'joining';
     this.#holder = holder;
     if (replica.place === undefined && !replica.isEmpty) {
       throw new BrokerError(

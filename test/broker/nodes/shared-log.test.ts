@@ -334,8 +334,8 @@ test('Replica.apply: a gap, an older epoch and an entry that does not fit change
   assert.equal(replica.apply([{ position: 3, epoch: 2, entry }]), 'diverged');
   assert.equal(replica.apply([{ position: 2, epoch: 1, entry }]), 'diverged');
   const writer = new EntryWriter();
-  writer.add(sql.createSession, ['ms-acc-1', 'c', 1]);
-  writer.add(sql.createSession, ['ms-acc-1', 'c', 1]);
+  writer.add(sql.addIncoming, [1, 7]);
+  writer.add(sql.addIncoming, [1, 7]);
   assert.equal(replica.apply([{ position: 2, epoch: 2, entry: writer.take() }]), 'diverged');
   assert.equal(replica.apply([{ position: 2, epoch: 2, entry: Buffer.from('????') }]), 'other_version');
   assert(replica.isEmpty);
