@@ -16,19 +16,23 @@ export type Asked =
   | ({ readonly role: 'idle'; readonly connections: number; readonly names: readonly string[] } & Target)
   | ({ readonly role: 'handshakes'; readonly handshakes: number; readonly names: readonly string[] } & Target)
   | ({ readonly role: 'stalled'; readonly filter: string } & Target)
+  | ({ readonly role: 'greedy'; readonly name: string; readonly topic: string } & Target)
   | { readonly role: 'received'; readonly received: number }
   | { readonly role: 'start' }
   | { readonly role: 'stop' };
 export type Told =
   | { readonly event: 'ready' }
   | { readonly event: 'done' }
-  | { readonly event: 'stopped'; readonly sent: number }
+  | { readonly event: 'stopped'; readonly sent: number; readonly answerMs: number }
   | { readonly event: 'received'; readonly received: number; readonly disordered: number };
 
 const packetType = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
 /** Packets in one write. */
 const batchMax = 64;
 const reportMs = 2;
+/** How often a publisher that has a rate looks at the time. */
+const paceMs = 2;
+const greedyPayloadBytes = 200;
 const jobs = 4;
 
 let publisher: Publisher | undefined;
@@ -55,6 +59,9 @@ process.on('message', (asked: Asked) => {
     case 'stalled':
       void stall(asked, asked.filter).then(() => tell({ event: 'ready' }));
       break;
+    case 'greedy':
+      void flood(asked, asked.name, asked.topic).then(() => tell({ event: 'ready' }));
+      break;
     case 'received':
       publisher?.received(asked.received);
       break;
@@ -62,7 +69,7 @@ process.on('message', (asked: Asked) => {
       publisher?.start();
       break;
     case 'stop':
-      tell({ event: 'stopped', sent: publisher?.stop() ?? 0 });
+      tell({ event: 'stopped', ...(publisher?.stop() ?? { sent: 0, answerMs: Number.NaN }) });
       break;
   }
 });
@@ -82,6 +89,8 @@ interface Source {
   packetId: number;
   inFlight: number;
   sequence: number;
+  /** When each message left, by its identifier; of loads that have a rate. */
+  readonly sentMs: Float64Array;
 }
 
 class Publisher {
@@ -90,6 +99,8 @@ class Publisher {
   #sent = 0;
   #received = 0;
   #isRunning = false;
+  #startMs = 0;
+  readonly #answerMs: number[] = [];
 
   constructor(load: Load) {
     this.#load = load;
@@ -105,7 +116,8 @@ class Publisher {
         packetId: 0,
         inFlight: 0,
         sequence: 0,
-        ...this.#template(topicPattern.replace('%s', name)),
+        sentMs: new Float64Array(this.#load.perSecond === undefined ? 0 : 65_536),
+        ...packetOf(topicPattern.replace('%s', name), this.#load),
       };
       this.#sources.push(source);
       const read = packetReader((first, body) => this.#answered(source, first, body));
@@ -120,12 +132,15 @@ class Publisher {
 
   start(): void {
     this.#isRunning = true;
+    this.#startMs = performance.now();
+    if (this.#load.perSecond !== undefined) setInterval(() => this.#fill(), paceMs);
     this.#fill();
   }
 
-  stop(): number {
+  stop(): { sent: number; answerMs: number } {
     this.#isRunning = false;
-    return this.#sent;
+    const sorted = this.#answerMs.toSorted((a, b) => a - b);
+    return { sent: this.#sent, answerMs: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN };
   }
 
   received(count: number): void {
@@ -133,30 +148,15 @@ class Publisher {
     this.#fill();
   }
 
-  #template(topic: string): Pick<Source, 'template' | 'packetIdOffset' | 'payloadOffset'> {
-    const { qos, payloadBytes } = this.#load;
-    const payload = Buffer.alloc(payloadBytes, 'a');
-    const template = mqttPacket.generate({
-      cmd: 'publish',
-      topic,
-      payload,
-      qos,
-      retain: false,
-      dup: false,
-      messageId: 1,
-    });
-    const payloadOffset = template.length - payloadBytes;
-    return { template, payloadOffset, packetIdOffset: payloadOffset - 2 };
-  }
-
   #fill(): void {
     if (!this.#isRunning) return;
-    const { window, publishers } = this.#load;
+    const { window, publishers, perSecond = Infinity } = this.#load;
+    const due = Math.floor(((performance.now() - this.#startMs) / 1000) * perSecond);
     for (const source of this.#sources) {
       for (;;) {
         const credit = 2 * window * publishers - (this.#sent - this.#received);
         const room = this.#load.qos === 0 ? batchMax : window - source.inFlight;
-        const count = Math.min(batchMax, room, credit);
+        const count = Math.min(batchMax, room, credit, due - source.sequence);
         if (count <= 0 || source.socket.writableNeedDrain) break;
         this.#send(source, count);
       }
@@ -166,12 +166,14 @@ class Publisher {
   #send(source: Source, count: number): void {
     const { template, packetIdOffset, payloadOffset } = source;
     const batch = Buffer.allocUnsafe(template.length * count);
+    const nowMs = performance.now();
     for (let index = 0; index < count; index++) {
       const start = index * template.length;
       template.copy(batch, start);
       if (this.#load.qos > 0) {
         source.packetId = (source.packetId % 65_535) + 1;
         batch.writeUInt16BE(source.packetId, start + packetIdOffset);
+        source.sentMs[source.packetId] = nowMs;
       }
       batch.writeUInt32BE(source.index, start + payloadOffset);
       batch.writeUInt32BE(++source.sequence, start + payloadOffset + 4);
@@ -183,9 +185,30 @@ class Publisher {
 
   #answered(source: Source, first: number, body: Buffer): Buffer | undefined {
     if (first === packetType.pubrec) return acknowledgement(packetType.pubrel, body.readUInt16BE(0));
-    if (first === packetType.puback || first === packetType.pubcomp) source.inFlight--;
+    if (first !== packetType.puback && first !== packetType.pubcomp) return undefined;
+    source.inFlight--;
+    const sentMs = source.sentMs[body.readUInt16BE(0)];
+    if (sentMs !== undefined) this.#answerMs.push(performance.now() - sentMs);
     return undefined;
   }
+}
+
+function packetOf(
+  topic: string,
+  { qos, payloadBytes }: Pick<Load, 'qos' | 'payloadBytes'>,
+): Pick<Source, 'template' | 'packetIdOffset' | 'payloadOffset'> {
+  const payload = Buffer.alloc(payloadBytes, 'a');
+  const packet = mqttPacket.generate({
+    cmd: 'publish',
+    topic,
+    payload,
+    qos,
+    retain: false,
+    dup: false,
+    messageId: 1,
+  });
+  const payloadOffset = packet.length - payloadBytes;
+  return { template: packet, payloadOffset, packetIdOffset: payloadOffset - 2 };
 }
 
 async function subscribe(target: Target, filter: string, load: Load): Promise<void> {
@@ -230,6 +253,17 @@ async function stall(target: Target, filter: string): Promise<void> {
   const socket = await open(target, 'sub', 'stalled');
   await subscribed(socket, filter, 1);
   socket.pause();
+}
+
+async function flood(target: Target, name: string, topic: string): Promise<void> {
+  const socket = await open(target, name, 'greedy');
+  const { template: packet } = packetOf(topic, { qos: 0, payloadBytes: greedyPayloadBytes });
+  const batch = Buffer.concat(Array<Buffer>(batchMax).fill(packet));
+  const fill = (): void => {
+    while (!socket.writableNeedDrain) socket.write(batch);
+  };
+  socket.on('drain', fill);
+  fill();
 }
 
 async function openAndClose(target: Target, name: string, clientId: string): Promise<void> {

@@ -9,7 +9,7 @@ import { cpuSecondsOf } from './broker-contender.ts';
 import type { Contender } from './broker-contender.ts';
 import type { Asked, Told } from './broker-load-process.ts';
 import type { BenchSite } from './broker-site.ts';
-import { topicFilter, topicPattern } from './broker-site.ts';
+import { deviceTopic, topicFilter, topicPattern } from './broker-site.ts';
 
 export interface Load {
   readonly qos: 0 | 1 | 2;
@@ -19,6 +19,8 @@ export interface Load {
   readonly window: number;
   /** Whether the subscriber's session outlives its connection. */
   readonly stored: boolean;
+  /** Messages of each publisher in a second; as fast as they go unless given. */
+  readonly perSecond?: number;
 }
 
 export interface Duration {
@@ -30,6 +32,8 @@ export interface Carried {
   readonly messagesPerSecond: number;
   /** Of all the broker's threads. */
   readonly cpuMicrosecondsPerMessage: number;
+  /** From a message to its acknowledgement, median; NaN unless the load has a rate. */
+  readonly answerMs: number;
   /** Published and not received, and received twice or out of order. */
   readonly lost: number;
   readonly disordered: number;
@@ -46,7 +50,7 @@ const drainMs = 3000;
 const generator = path.resolve(import.meta.dirname, 'broker-load-process.ts');
 
 export function measureLoad(site: BenchSite, ends: Ends, load: Load, duration: Duration): Promise<Carried> {
-  return site.mqload === undefined
+  return site.mqload === undefined || load.perSecond !== undefined
     ? byNode(site, ends, load, duration)
     : byMqload(site.mqload, site, ends, load, duration);
 }
@@ -128,6 +132,17 @@ export async function openStalledSubscriber(site: BenchSite, broker: Contender):
   return () => helper.stop();
 }
 
+/** Publishes at QoS 0 what nobody subscribed to, as fast as the broker takes it. @returns what ends it */
+export async function openGreedyPublisher(site: BenchSite, broker: Contender): Promise<() => void> {
+  const helper = new Helper();
+  const [name = ''] = site.deviceNames;
+  await helper.ask(
+    { role: 'greedy', keys: site.clientKeys, port: broker.port, name, topic: deviceTopic(name) },
+    'ready',
+  );
+  return () => helper.stop();
+}
+
 async function byMqload(
   program: string,
   site: BenchSite,
@@ -155,6 +170,7 @@ async function byMqload(
   return {
     messagesPerSecond: rate ?? Number.NaN,
     cpuMicrosecondsPerMessage: brokerUsPerMsg ?? Number.NaN,
+    answerMs: Number.NaN,
     lost: lost ?? Number.NaN,
     disordered: (gaps ?? 0) + (dups ?? 0),
   };
@@ -197,11 +213,12 @@ async function byNode(
     const received = subscriber.received - before.received;
     const cpuSeconds = cpuSecondsOf(first.pid) - before.cpuSeconds;
     const elapsedSeconds = (performance.now() - startMs) / 1000;
-    const { sent } = await publisher.ask({ role: 'stop' }, 'stopped');
+    const { sent, answerMs } = await publisher.ask({ role: 'stop' }, 'stopped');
     await subscriber.untilReceived(sent, drainMs);
     return {
       messagesPerSecond: received / elapsedSeconds,
       cpuMicrosecondsPerMessage: (cpuSeconds * 1e6) / received,
+      answerMs,
       lost: sent - subscriber.received,
       disordered: subscriber.disordered,
     };

@@ -30,6 +30,15 @@ export const topicPattern = `${masterAccount}/%s/eq/t`;
 export const topicFilter = `${masterAccount}/+/eq/t`;
 export const brokerName = 'vendor-broker';
 
+/** Where one of the many devices publishes, and nobody reads. */
+export function deviceTopic(device: string): string {
+  return `${devicePath(device)}/t`;
+}
+
+function devicePath(device: string): string {
+  return `${masterAccount}/acc/${device}`;
+}
+
 const mqloadSource = path.resolve(import.meta.dirname, '../../shared/tools/mqload/mqload.c');
 
 /** @param devices - how many of them to certify, beside the 20 that publish */
@@ -51,7 +60,7 @@ export async function makeBenchSite(devices: number): Promise<BenchSite> {
   for (const [name, commonName] of [
     ['sub', masterAccount],
     ...clients.map((client) => [client, `${masterAccount}/${client}/eq`] as const),
-    ...deviceNames.map((device) => [device, `${masterAccount}/acc/${device}`] as const),
+    ...deviceNames.map((device) => [device, devicePath(device)] as const),
   ] as const) {
     const keys = await issue(commonName, name);
     copyFileSync(path.join(keys, 'tls.chain.pem'), path.join(clientKeys, `${name}.crt`));

@@ -8,7 +8,13 @@ import path from 'node:path';
 import { requireDebianPackages } from '../scripts/debian-packages.ts';
 import { memoryBytesOf, startMosquitto, startOurs } from './broker-contender.ts';
 import type { Contender, StartContender } from './broker-contender.ts';
-import { measureHandshakes, measureLoad, openStalledSubscriber, withIdleConnections } from './broker-load.ts';
+import {
+  measureHandshakes,
+  measureLoad,
+  openGreedyPublisher,
+  openStalledSubscriber,
+  withIdleConnections,
+} from './broker-load.ts';
 import type { Certificates, Duration, Ends, Load } from './broker-load.ts';
 import type { BenchSite } from './broker-site.ts';
 import { makeBenchSite, publishersMax, removeBenchSite } from './broker-site.ts';
@@ -62,6 +68,9 @@ const starters: Readonly<Record<Contender['name'], StartContender>> = {
 };
 const pipelined: Load = { qos: 1, payloadBytes: 200, publishers: 1, window: 200, stored: false };
 
+/** Each at QoS 1 with a window of 40 ms: who is kept waiting for longer does not keep the rate. */
+const modest: Load = { ...pipelined, publishers: publishersMax, window: 20, perSecond: 500 };
+
 const atLeast = (times: number): Goal => ({
   text: `at least ${times} ×`,
   isReached: (mosquitto, ours) => ours >= times * mosquitto,
@@ -107,7 +116,19 @@ const rows: readonly Row[] = [
     name: 'one stalled subscriber',
     unit: '% of the rate without it',
     goal: { text: 'at least 95 %', isReached: (_mosquitto, ours) => ours >= 95 },
-    measure: measureStalled,
+    measure: (site, start, effort) => measureBeside(site, start, effort, pipelined, openStalledSubscriber),
+  },
+  {
+    name: 'one greedy publisher, 20 modest ones',
+    unit: '% of their rate alone',
+    goal: { text: 'at least 95 %', isReached: (_mosquitto, ours) => ours >= 95 },
+    measure: (site, start, effort) => measureBeside(site, start, effort, modest, openGreedyPublisher),
+  },
+  {
+    name: 'the same, from a message to its PUBACK',
+    unit: 'ms',
+    goal: undefined,
+    measure: measureGreedyAnswers,
   },
 ];
 
@@ -275,15 +296,32 @@ function handshakeRow(name: string, certificates: Certificates): Row {
   };
 }
 
-/** In one process, right after each other: without it, and with it. */
-function measureStalled(site: BenchSite, start: StartContender, effort: Effort): Promise<Figure> {
+/** In one process, right after each other: without a client that costs the others something, and with it. */
+function measureBeside(
+  site: BenchSite,
+  start: StartContender,
+  effort: Effort,
+  load: Load,
+  openClient: typeof openStalledSubscriber,
+): Promise<Figure> {
   return withBroker(start(site), async (broker) => {
     const ends = { first: broker, last: broker };
-    const alone = await checkedLoad(site, ends, pipelined, effort);
-    const end = await openStalledSubscriber(site, broker);
+    const alone = await checkedLoad(site, ends, load, effort);
+    const end = await openClient(site, broker);
     try {
-      const beside = await checkedLoad(site, ends, pipelined, effort);
+      const beside = await checkedLoad(site, ends, load, effort);
       return (beside.messagesPerSecond / alone.messagesPerSecond) * 100;
+    } finally {
+      end();
+    }
+  });
+}
+
+function measureGreedyAnswers(site: BenchSite, start: StartContender, effort: Effort): Promise<Figure> {
+  return withBroker(start(site), async (broker) => {
+    const end = await openGreedyPublisher(site, broker);
+    try {
+      return (await checkedLoad(site, { first: broker, last: broker }, modest, effort)).answerMs;
     } finally {
       end();
     }
