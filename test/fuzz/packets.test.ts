@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import mqttPacket from 'mqtt-packet';
 import { Generator } from '../../fuzz/generator.ts';
 import { packetSeeds } from '../../fuzz/packet-seeds.ts';
 import { fuzzPackets, packetFault, reproducePackets } from '../../fuzz/packets.ts';
@@ -40,4 +41,13 @@ test('packetFault: notices a reader that depends on where the stream was cut, an
   assert.match(packetFault(Impatient, whole, new Generator(3)) ?? '', /in pieces/);
   assert.match(packetFault(Forgetful, whole, new Generator(3)) ?? '', /mqtt-packet reads publish ms-acc-1/);
   assert.equal(packetFault(PacketReader, whole, new Generator(3)), undefined);
+});
+
+test('reproducePackets: what follows a second CONNECT, of another version, is not compared', async () => {
+  const connect = { cmd: 'connect', clientId: 'dev-1', clean: true, keepalive: 60 } as const;
+  const of3 = mqttPacket.generate({ ...connect, protocolId: 'MQIsdp', protocolVersion: 3 });
+  const of5 = mqttPacket.generate({ ...connect, protocolId: 'MQTT', protocolVersion: 5 });
+  // To MQTT 5 the first octet of the payload is the length of the properties.
+  const publish = Buffer.from('3005000161' + '0007', 'hex');
+  assert.equal(await reproducePackets(Buffer.concat([of3, of5, publish])), undefined);
 });
