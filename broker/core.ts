@@ -111,6 +111,7 @@ export class Core {
         },
         measures,
         clock,
+        later: (work) => void setImmediate(() => this.#turn.guard(work)),
       });
       this.#cascade = this.#openCascade();
       watchCrls({

@@ -93,6 +93,7 @@ const agePage = 500;
 
 export class UpQueue implements SessionQueue {
   readonly lastSent = 0;
+  readonly seenUpTo = 0;
   readonly #options: UpQueueOptions;
   readonly #store: UpStore;
   readonly #lanes = new Map<number, Lane>();
@@ -295,9 +296,8 @@ export class UpQueue implements SessionQueue {
     // What has expired is let go of when its turn comes.
   }
 
-  // eslint-disable-next-line require-yield -- nothing of a cascade is shared
-  *shared(): Generator<never> {
-    return;
+  shared(): never[] {
+    return [];
   }
 
   #sendNext(outlet: UpOutlet, lane: Lane): void {

@@ -5,7 +5,8 @@ import type { BrokerLimits } from '../limits.ts';
 import type { Delivery, Message, Terms } from './message.ts';
 import { isExpired, messageBytes } from './message.ts';
 import type { SessionQueue } from './session-queue.ts';
-import type { Store, StoredDelivery } from '../store/store.ts';
+import type { StoredDelivery } from '../store/rows.ts';
+import type { Store } from '../store/store.ts';
 
 /** Where deliveries go: a connection, or the link upstream. */
 export interface Outlet {
@@ -130,6 +131,13 @@ export class DeliveryQueue implements SessionQueue {
   /** The last sequence that the client may have seen; undefined while nobody knows. */
   get lastSent(): number | undefined {
     return this.#unknownSent > 0 && this.#lastSent < this.#unknownUpTo ? undefined : this.#lastSent;
+  }
+
+  get seenUpTo(): number {
+    const { stored } = this.#options;
+    if (stored === undefined || this.#unknownSent === 0) return this.#lastSent;
+    const unknown = stored.store.readQueue(stored.session, 0, this.#unknownSent);
+    return Math.max(this.#lastSent, Math.min(unknown.at(-1)?.sequence ?? 0, this.#unknownUpTo));
   }
 
   /** Whether one more message would exceed a bound. */
@@ -314,28 +322,11 @@ export class DeliveryQueue implements SessionQueue {
     if (this.#isFull) this.#lowerFull();
   }
 
-  /**
-   * What came through shared subscriptions and may go to another member, in order, once this session has ended:
-   * neither what was acknowledged nor what of QoS 2 its client may have [MQTT-4.8.2-5].
-   */
-  *shared(): Generator<{ readonly delivery: Delivery; readonly message: Message }> {
-    const { stored } = this.#options;
-    if (stored === undefined) {
-      for (const delivery of [...this.#inFlight.values(), ...this.#loaded.slice(this.#head)]) {
-        if (this.#mayMove(delivery, 0)) yield { delivery, message: delivery.message };
-      }
-      return;
-    }
-    for (let after = 0, place = 0; ;) {
-      const rows = stored.store.readQueue(stored.session, after, pageDeliveries);
-      for (const row of rows) {
-        const delivery = loadedDelivery(row);
-        if (this.#mayMove(delivery, place++)) yield { delivery, message: delivery.message };
-      }
-      const last = rows.at(-1);
-      if (last === undefined) return;
-      after = last.sequence;
-    }
+  /** What of QoS 2 the client may have is for nobody else [MQTT-4.8.2-5]. */
+  shared(): Delivery[] {
+    return [...this.#inFlight.values(), ...this.#loaded.slice(this.#head)].filter(
+      ({ share, qos, sequence }) => share !== undefined && (qos === 1 || sequence > this.#lastSent),
+    );
   }
 
   #lowerFull(): void {
@@ -345,14 +336,6 @@ export class DeliveryQueue implements SessionQueue {
     if (this.#messages > messagesMax * roomAgain || this.#bytes > bytesMax * roomAgain) return;
     this.#isFull = false;
     this.#options.onFull(false);
-  }
-
-  /** @param place - in the queue, from 0 */
-  #mayMove(delivery: Delivery, place: number): delivery is Delivery & { message: Message } {
-    if (delivery.share === undefined || delivery.message === undefined) return false;
-    const isUnknown = place < this.#unknownSent && delivery.sequence <= this.#unknownUpTo;
-    const mayBeSeen = delivery.sequence <= this.#lastSent || isUnknown;
-    return delivery.qos === 1 || !mayBeSeen;
   }
 
   /** Whether an answer belongs to another exchange than the message's (MQTT 5 §4.3); an unknown identifier is none. */

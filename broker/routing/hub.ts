@@ -3,6 +3,8 @@ import type { Clock } from '../../domain/clock.ts';
 import { filterCovers } from '../../domain/topic.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
+import { LeftOvers } from './left-overs.ts';
+import type { LeftDelivery } from './left-overs.ts';
 import type { Content, Message, Origin, Publication, Qos, Terms } from './message.ts';
 import { isExpired, messageBytes, noBytes } from './message.ts';
 import { RetainedMessages } from './retained.ts';
@@ -22,6 +24,8 @@ export interface HubOptions {
   readonly queueFull: 'refuse' | 'drop-oldest';
   readonly measures: Measures;
   readonly clock: Clock;
+  /** Runs it in a later turn. */
+  readonly later: (work: () => void) => void;
 }
 
 /** Why a message was not taken; then nothing of it is kept, and the publisher is not told that it arrived. */
@@ -51,7 +55,12 @@ export class Hub {
     this.#options = options;
     this.#sessions = options.sessions;
     this.#retained = new RetainedMessages(options.store, options.limits);
-    options.sessions.whenEnded((session) => this.#passOn(session));
+    const leftOvers = new LeftOvers({
+      store: options.store,
+      pass: (...left) => this.#passOn(...left),
+      later: options.later,
+    });
+    options.sessions.whenEnded((session) => leftOvers.add(session));
   }
 
   get retainedCount(): number {
@@ -182,20 +191,17 @@ export class Hub {
     return routes;
   }
 
-  /** What a session that ends leaves unacknowledged of its shared subscriptions goes to their other members. */
-  #passOn({ identity, queue }: Session): void {
-    const { measures } = this.#options;
-    for (const { delivery, message } of queue.shared()) {
-      const group = this.#sessions.groups.find(identity, delivery.share ?? '');
-      const target = group?.pick(delivery.qos, delivery.bytes);
-      if (target === undefined) {
-        measures.dropped.inc({ reason: 'share_ended' });
-        continue;
-      }
-      const { session, grant } = target;
-      const isStored = session.storedId !== undefined && lesser(grant.qos, delivery.qos) > 0;
-      this.#deliver(session, grant, delivery, this.#messageFor(message, isStored ? 1 : 0));
+  /** What a session that ended leaves of its shared subscriptions goes to one of their other members. */
+  #passOn(identity: string, delivery: LeftDelivery, content: Content): void {
+    const group = this.#sessions.groups.find(identity, delivery.share ?? '');
+    const target = group?.pick(delivery.qos, delivery.bytes);
+    if (target === undefined) {
+      this.#options.measures.dropped.inc({ reason: 'share_ended' });
+      return;
     }
+    const { session, grant } = target;
+    const isStored = session.storedId !== undefined && lesser(grant.qos, delivery.qos) > 0;
+    this.#deliver(session, grant, delivery, this.#messageFor(content, isStored ? 1 : 0));
   }
 
   #deliver(

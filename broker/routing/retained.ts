@@ -5,7 +5,8 @@ import { isExpired, messageBytes } from './message.ts';
 import type { BrokerLimits } from '../limits.ts';
 import { boundsOf, holderOfTopic, Holdings, shareRefusal } from '../quota/shares.ts';
 import type { ShareRefusal } from '../quota/shares.ts';
-import type { Store, StoredRetained } from '../store/store.ts';
+import type { StoredRetained } from '../store/rows.ts';
+import type { Store } from '../store/store.ts';
 
 type RetainedLimits = Pick<
   BrokerLimits,

@@ -22,6 +22,8 @@ export interface SessionQueue {
   detach(): void;
   /** Lets go of what has expired among the oldest `limit` messages of a stored queue whose client is away. */
   dropExpired(nowMs: number, limit: number): void;
-  /** What came through shared subscriptions and may go to another member. */
-  shared(): Iterable<{ readonly delivery: Delivery; readonly message: Message }>;
+  /** Of a queue in memory, what came through shared subscriptions and may go to another member, in order. */
+  shared(): Delivery[];
+  /** Of a stored one, up to where its client may have seen the messages. */
+  readonly seenUpTo: number;
 }

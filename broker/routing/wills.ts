@@ -13,7 +13,8 @@ import { expiryOf } from './message.ts';
 import type { RoleTable } from '../access/roles.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
-import type { Store, StoredWill } from '../store/store.ts';
+import type { StoredWill } from '../store/rows.ts';
+import type { Store } from '../store/store.ts';
 import { isAllowed } from '../access/tacs.ts';
 
 /** What a CONNECT asks to be published. */

@@ -1,7 +1,7 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 5;
+export const schemaVersion = 6;
 
 /** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
 const willTable = `
@@ -54,6 +54,19 @@ CREATE TABLE cascade_refused (
   refused_ms INTEGER NOT NULL,
   message INTEGER NOT NULL
 ) STRICT;
+`;
+
+/**
+ * Sessions that have ended and whose queues still have what came through shared subscriptions: it goes to others, a
+ * piece at a time. Up to `seen_up_to` the client may have seen what is of QoS 2.
+ */
+const leavingTable = `
+CREATE TABLE leaving (
+  session INTEGER PRIMARY KEY,
+  identity TEXT NOT NULL,
+  seen_up_to INTEGER NOT NULL
+) STRICT;
+CREATE INDEX delivery_share ON delivery (session, sequence) WHERE share IS NOT NULL;
 `;
 
 /**
@@ -127,7 +140,7 @@ CREATE TABLE retained (
   properties BLOB,
   expires_ms INTEGER
 ) STRICT;
-${willTable}${placeTable}${cascadeTables}`;
+${willTable}${placeTable}${cascadeTables}${leavingTable}`;
 
 /** Forward only: by the version that a file has, what makes the next one of it. Nothing that was there is rewritten. */
 export const migrations: ReadonlyMap<number, string> = new Map([
@@ -150,4 +163,5 @@ ${willTable}`,
   [2, 'ALTER TABLE session ADD COLUMN last_sent INTEGER;'],
   [3, placeTable],
   [4, `${cascadeTables}${moveCascadeQueue}`],
+  [5, leavingTable],
 ]);

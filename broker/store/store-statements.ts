@@ -3,13 +3,18 @@
 export const sql = {
   sessions: 'SELECT id, identity, client_id, disconnected_ms, expiry_seconds, last_sent FROM session',
   createSession: 'INSERT INTO session (id, identity, client_id, expiry_seconds) VALUES (?, ?, ?, ?)',
-  lastSession: `SELECT max(coalesce((SELECT max(id) FROM session), 0), coalesce((SELECT max(session) FROM delivery), 0))
-    AS id`,
+  lastSession: `SELECT max(coalesce((SELECT max(id) FROM session), 0), coalesce((SELECT max(session) FROM delivery), 0),
+    coalesce((SELECT max(session) FROM leaving), 0)) AS id`,
   markSession: 'UPDATE session SET disconnected_ms = ?, expiry_seconds = ?, last_sent = ? WHERE id = ?',
   deleteSession: 'DELETE FROM session WHERE id = ?',
   deleteSubscriptions: 'DELETE FROM subscription WHERE session = ?',
   deleteIncoming: 'DELETE FROM incoming_qos2 WHERE session = ?',
-  endedSessions: 'SELECT DISTINCT session FROM delivery WHERE session NOT IN (SELECT id FROM session)',
+  endedSessions: `SELECT DISTINCT session FROM delivery
+    WHERE session NOT IN (SELECT id FROM session) AND session NOT IN (SELECT session FROM leaving)`,
+  hasShared: 'SELECT 1 FROM delivery WHERE session = ? AND share IS NOT NULL LIMIT 1',
+  leaving: 'SELECT session, identity, seen_up_to FROM leaving ORDER BY session',
+  leave: 'INSERT INTO leaving (session, identity, seen_up_to) VALUES (?, ?, ?)',
+  left: 'DELETE FROM leaving WHERE session = ?',
   queuePiece: `SELECT count(*) AS deliveries, coalesce(max(sequence), 0) AS last
     FROM (SELECT sequence FROM delivery WHERE session = ? ORDER BY sequence LIMIT ?)`,
   releaseQueuePiece: `UPDATE message SET pending = pending - 1
@@ -38,6 +43,10 @@ export const sql = {
       m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
     FROM delivery d LEFT JOIN message m ON m.id = d.message
     WHERE d.session = ? AND d.sequence > ? ORDER BY d.sequence LIMIT ?`,
+  readShared: `SELECT d.sequence, d.qos, d.retain, d.bytes, d.released, d.identifiers, d.share,
+      m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
+    FROM delivery d LEFT JOIN message m ON m.id = d.message
+    WHERE d.session = ? AND d.share IS NOT NULL ORDER BY d.sequence LIMIT ?`,
   queueSizes: `SELECT session, count(*) AS messages, sum(bytes) AS bytes, max(sequence) AS last_sequence
     FROM delivery GROUP BY session`,
   releaseDelivery: 'UPDATE delivery SET released = 1, message = NULL WHERE session = ? AND sequence = ?',

@@ -1,16 +1,36 @@
 /** The durable state: sessions, subscriptions, queues and retained messages in one SQLite file, committed in groups. */
 import path from 'node:path';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { bytesOf } from '../../runtime/sqlite-file.ts';
-import type { Content, Origin, Qos } from '../routing/message.ts';
-import { noBytes } from '../routing/message.ts';
+import type { Content } from '../routing/message.ts';
 import type { Subscription } from '../routing/session.ts';
-import type { Recovery } from './recovery.ts';
-import type { StoreFileOptions } from './store-file.ts';
-import { openStoreFile, storeError } from './store-file.ts';
-import type { Journal, Mark, StoredValue } from './journal.ts';
-import { sql } from './store-statements.ts';
 import { DoneRows } from './done-rows.ts';
+import { EndedQueues } from './ended-queues.ts';
+import type { Journal, StoredValue } from './journal.ts';
+import type { Recovery } from './recovery.ts';
+import {
+  deliveryOf,
+  expiredDeliveryOf,
+  orNull,
+  queueSizeOf,
+  retainedOf,
+  sessionOf,
+  subscriptionOf,
+  willOf,
+} from './rows.ts';
+import type {
+  ExpiredDelivery,
+  LeavingQueue,
+  QueueSize,
+  Row,
+  StoredDelivery,
+  StoredRetained,
+  StoredSession,
+  StoredSubscription,
+  StoredWill,
+} from './rows.ts';
+import type { StoreFileOptions } from './store-file.ts';
+import { openStoreFile } from './store-file.ts';
+import { sql } from './store-statements.ts';
+import { Transactions } from './transactions.ts';
 import type { Batch, QueuedDelivery } from './unwritten.ts';
 import { Unwritten } from './unwritten.ts';
 
@@ -22,59 +42,6 @@ export interface StoreOptions extends StoreFileOptions {
   readonly journal?: Journal | undefined;
 }
 
-export interface StoredSession {
-  readonly id: number;
-  readonly identity: string;
-  readonly clientId: string;
-  /** Undefined: was connected when the broker stopped. */
-  readonly disconnectedMs: number | undefined;
-  readonly expirySeconds: number;
-  /** The last sequence that its client may have seen; undefined if nobody knows. */
-  readonly lastSent: number | undefined;
-}
-export interface StoredSubscription {
-  readonly session: number;
-  readonly filter: string;
-  readonly subscription: Subscription;
-}
-export interface StoredDelivery extends QueuedDelivery {
-  readonly released: boolean;
-  readonly message: (Content & { readonly id: number; readonly pending: number }) | undefined;
-}
-export interface ExpiredDelivery {
-  readonly sequence: number;
-  readonly bytes: number;
-  readonly message: number;
-  readonly pending: number;
-}
-export interface StoredRetained extends Content {
-  readonly qos: Qos;
-  readonly origin: Origin;
-}
-/** A will, while its client is connected or may still come back. */
-export interface StoredWill extends Omit<Content, 'expiresMs'> {
-  readonly identity: string;
-  readonly clientId: string;
-  readonly qos: Qos;
-  readonly retain: boolean;
-  readonly expirySeconds: number | undefined;
-  readonly delaySeconds: number;
-  /** Undefined: was connected when the broker stopped. */
-  readonly dueMs: number | undefined;
-  /** PEM of the certificates that were verified at `connectedMs`. */
-  readonly chain: string;
-  readonly connectedMs: number;
-}
-export interface QueueSize {
-  readonly session: number;
-  readonly messages: number;
-  readonly bytes: number;
-  readonly lastSequence: number;
-}
-
-/** Deliveries of ended sessions that are deleted at once: some 20 ms. */
-const forgottenRows = 5000;
-
 /**
  * Every write joins the open transaction; nothing is promised to anyone before `commit` returned. Synchronous on
  * purpose: one commit serves all that one turn of the event loop read from the sockets, and while it waits for the
@@ -83,52 +50,41 @@ const forgottenRows = 5000;
 export class Store {
   /** What the opening found. */
   readonly recovery: Recovery;
-  readonly #file: string;
-  readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #transactions: Transactions;
+  readonly #ended: EndedQueues;
   readonly #onFirstWrite: () => void;
-  readonly #journal: Journal | undefined;
   readonly #unwritten = new Unwritten();
-  readonly #doneMessages = new DoneRows(({ from, to }) => this.#writeRow(sql.deleteMessages, from, to));
+  readonly #doneMessages: DoneRows;
   /** By session. */
   readonly #doneDeliveries = new Map<number, DoneRows>();
-  #isOpenTransaction = false;
-  #isCommitNeeded = false;
   #lastMessageId: number;
   /** Never used again while rows of an ended session may be left. */
   #lastSessionId: number;
-  /** Sessions that are gone but for rows of their queues. */
-  readonly #ended: number[];
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
-    this.#onFirstWrite = options.onFirstWrite;
-    this.#journal = options.journal;
-    this.#file = path.join(options.directory, 'broker.sqlite');
-    const { database, recovery } = openStoreFile(this.#file, options);
-    this.#database = database;
+    const { directory, onFirstWrite, journal } = options;
+    const file = path.join(directory, 'broker.sqlite');
+    const { database, recovery } = openStoreFile(file, options);
+    this.#onFirstWrite = onFirstWrite;
     this.recovery = recovery;
-    this.#lastMessageId = Number(this.#one(sql.lastMessage)['id']);
-    this.#lastSessionId = Number(this.#one(sql.lastSession)['id']);
-    this.#ended = this.#all(sql.endedSessions).map((row) => Number(row['session']));
+    const transactions = new Transactions({ file, database, onFirstWrite, journal });
+    this.#transactions = transactions;
+    this.#doneMessages = new DoneRows(({ from, to }) => transactions.writeRow(sql.deleteMessages, from, to));
+    this.#lastMessageId = Number(transactions.readOne(sql.lastMessage)['id']);
+    this.#lastSessionId = Number(transactions.readOne(sql.lastSession)['id']);
+    this.#ended = new EndedQueues(transactions);
     // What is written from now on is in no log, so this is no copy of anything any more.
-    if (this.#journal === undefined && this.#all(sql.place).length > 0) this.#write(sql.forgetPlace);
+    if (journal === undefined && transactions.read(sql.place).length > 0) transactions.write(sql.forgetPlace);
   }
 
   sessions(): StoredSession[] {
-    return this.#all(sql.sessions).map((row) => ({
-      id: Number(row['id']),
-      identity: String(row['identity']),
-      clientId: String(row['client_id']),
-      disconnectedMs: optionalNumber(row['disconnected_ms']),
-      expirySeconds: Number(row['expiry_seconds']),
-      lastSent: optionalNumber(row['last_sent']),
-    }));
+    return this.#transactions.read(sql.sessions).map(sessionOf);
   }
 
   createSession(identity: string, clientId: string, expirySeconds: number): number {
     const id = ++this.#lastSessionId;
-    this.#write(sql.createSession, id, identity, clientId, expirySeconds);
+    this.#transactions.write(sql.createSession, id, identity, clientId, expirySeconds);
     return id;
   }
 
@@ -141,53 +97,65 @@ export class Store {
       lastSent,
     }: Pick<StoredSession, 'disconnectedMs' | 'expirySeconds' | 'lastSent'>,
   ): void {
-    this.#write(sql.markSession, disconnectedMs ?? null, expirySeconds, lastSent ?? null, session);
+    this.#transactions.write(
+      sql.markSession,
+      disconnectedMs ?? null,
+      expirySeconds,
+      lastSent ?? null,
+      session,
+    );
   }
 
+  /** Its queue goes in pieces, once it has left to others what is theirs. */
   deleteSession(session: number): void {
     this.#settle();
-    this.#write(sql.deleteSubscriptions, session);
-    this.#write(sql.deleteIncoming, session);
-    this.#write(sql.deleteSession, session);
-    this.#ended.push(session);
-    this.forgetEnded();
+    this.#transactions.write(sql.deleteSubscriptions, session);
+    this.#transactions.write(sql.deleteIncoming, session);
+    this.#transactions.write(sql.deleteSession, session);
+    this.#ended.add(session);
+    this.#ended.forget();
   }
 
   /** Deletes a bounded piece of what ended sessions have left, oldest first. @returns whether there may be more */
   forgetEnded(): boolean {
-    for (let left = forgottenRows; left > 0;) {
-      const [session] = this.#ended;
-      if (session === undefined) return false;
-      this.#settle();
-      const [piece] = this.#all(sql.queuePiece, session, left);
-      const deliveries = Number(piece?.['deliveries']);
-      if (deliveries < left) this.#ended.shift();
-      left -= Math.max(1, deliveries);
-      if (deliveries === 0) continue;
-      const last = Number(piece?.['last']);
-      this.#write(sql.releaseQueuePiece, session, last);
-      this.#write(sql.deleteDeliveries, session, 0, last);
-      this.#write(sql.deleteDone);
-    }
-    return this.#ended.length > 0;
+    this.#settle();
+    return this.#ended.forget();
+  }
+
+  /** Queues of ended sessions of which others may still get something. */
+  leaving(): LeavingQueue[] {
+    return this.#ended.leaving;
+  }
+
+  /**
+   * A session is about to be deleted, and what came through shared subscriptions stays until `left`.
+   *
+   * @returns false if there is nothing of that kind
+   */
+  leave(queue: LeavingQueue): boolean {
+    this.#settle();
+    return this.#ended.leave(queue);
+  }
+
+  /** @returns the next deliveries that came through shared subscriptions, in order */
+  readShared(session: number, limit: number): StoredDelivery[] {
+    this.#settle();
+    return this.#transactions.read(sql.readShared, session, limit).map(deliveryOf);
+  }
+
+  /** Others have what they were to get of it. */
+  left(session: number): void {
+    this.#settle();
+    this.#ended.left(session);
   }
 
   subscriptions(): StoredSubscription[] {
-    return this.#all(sql.subscriptions).map((row) => ({
-      session: Number(row['session']),
-      filter: String(row['filter']),
-      subscription: {
-        qos: qosOf(row['qos']),
-        noLocal: row['no_local'] === 1,
-        retainAsPublished: row['retain_as_published'] === 1,
-        identifier: optionalNumber(row['identifier']),
-      },
-    }));
+    return this.#transactions.read(sql.subscriptions).map(subscriptionOf);
   }
 
   putSubscription(session: number, filter: string, subscription: Subscription): void {
     const { qos, noLocal, retainAsPublished, identifier } = subscription;
-    this.#write(
+    this.#transactions.write(
       sql.putSubscription,
       session,
       filter,
@@ -199,7 +167,7 @@ export class Store {
   }
 
   deleteSubscription(session: number, filter: string): void {
-    this.#write(sql.deleteSubscription, session, filter);
+    this.#transactions.write(sql.deleteSubscription, session, filter);
   }
 
   /**
@@ -217,33 +185,26 @@ export class Store {
   /** How many messages wait in any queue. */
   messageCount(): number {
     this.#settle();
-    return Number(this.#one(sql.countMessages)['messages']);
+    return Number(this.#transactions.readOne(sql.countMessages)['messages']);
   }
 
   /** Whether a message that has expired is in any queue. */
   hasExpired(nowMs: number): boolean {
     this.#settle();
-    return this.#all(sql.hasExpired, nowMs).length > 0;
+    return this.#transactions.read(sql.hasExpired, nowMs).length > 0;
   }
 
   /** @param limit - how many of the oldest deliveries are looked at */
   expiredDeliveries(session: number, nowMs: number, limit: number): ExpiredDelivery[] {
     this.#settle();
-    return this.#all(sql.expiredDeliveries, session, limit, nowMs).map((row) => ({
-      sequence: Number(row['sequence']),
-      bytes: Number(row['bytes']),
-      message: Number(row['id']),
-      pending: Number(row['pending']),
-    }));
+    return this.#transactions.read(sql.expiredDeliveries, session, limit, nowMs).map(expiredDeliveryOf);
   }
 
   /** One queue less holds the message; the last one deletes it. `storedTargets` 1 spares a look-up. */
   releaseMessage(id: number, storedTargets: number): void {
     if (this.#unwritten.releaseMessage(id)) return this.#onFirstWrite();
     if (storedTargets > 1) {
-      this.#begin();
-      this.#journal?.record(sql.releaseMessage, [id]);
-      const row = this.#statement(sql.releaseMessage).get(id);
+      const row = this.#transactions.writeAndRead(sql.releaseMessage, id);
       if (row !== undefined && Number(row['pending']) > 0) return undefined;
     }
     this.#doneMessages.add(id);
@@ -253,7 +214,7 @@ export class Store {
   /** @param mayWait - whether its receiver may be about to acknowledge it; else it is written with the next commit */
   enqueue(session: number, delivery: QueuedDelivery, message: number, mayWait = false): void {
     this.#unwritten.addDelivery(session, delivery, message);
-    if (!mayWait) this.#isCommitNeeded = true;
+    if (!mayWait) this.#transactions.isCommitNeeded = true;
     this.#onFirstWrite();
   }
 
@@ -270,18 +231,18 @@ export class Store {
   /** The receiver of a session is gone: what it was about to acknowledge is written with the next commit. */
   expectNothing(session: number): void {
     this.#unwritten.forgive(session);
-    this.#isCommitNeeded = true;
+    this.#transactions.isCommitNeeded = true;
     this.#onFirstWrite();
   }
 
   /** Whether something has to be durable before it is answered, which is not on its way to being acknowledged. */
   get isCommitNeeded(): boolean {
-    return this.#isCommitNeeded || this.#unwritten.isTooMuch;
+    return this.#transactions.isCommitNeeded || this.#unwritten.isTooMuch;
   }
 
   /** Whether there is anything that a commit would make durable. */
   get isDirty(): boolean {
-    return this.#isOpenTransaction || this.#doneMessages.isSome || this.#doneDeliveries.size > 0;
+    return this.#transactions.isOpen || this.#doneMessages.isSome || this.#doneDeliveries.size > 0;
   }
 
   /** @returns what the turn that ends now leaves unacknowledged and unwritten */
@@ -292,54 +253,30 @@ export class Store {
   /** @returns the next deliveries after a sequence, in order */
   readQueue(session: number, afterSequence: number, limit: number): StoredDelivery[] {
     this.#settle();
-    return this.#all(sql.readQueue, session, afterSequence, limit).map((row) => ({
-      sequence: Number(row['sequence']),
-      qos: row['qos'] === 2 ? 2 : 1,
-      retain: row['retain'] === 1,
-      bytes: Number(row['bytes']),
-      released: row['released'] === 1,
-      identifiers: bytesOrNone(row['identifiers']),
-      share: typeof row['share'] === 'string' ? row['share'] : undefined,
-      message:
-        row['id'] === null
-          ? undefined
-          : {
-              id: Number(row['id']),
-              topic: String(row['topic']),
-              payload: bytesOf(row['payload']),
-              pending: Number(row['pending']),
-              properties: bytesOrNone(row['properties']),
-              expiresMs: optionalNumber(row['expires_ms']),
-            },
-    }));
+    return this.#transactions.read(sql.readQueue, session, afterSequence, limit).map(deliveryOf);
   }
 
   /** For a part that keeps tables of its own in this file; the write joins the open transaction. */
   write(statement: string, ...values: readonly StoredValue[]): void {
     this.#settle();
-    this.#write(statement, ...values);
+    this.#transactions.write(statement, ...values);
   }
 
   /** The same for reading. */
-  read(statement: string, ...values: readonly number[]): Record<string, unknown>[] {
+  read(statement: string, ...values: readonly number[]): Row[] {
     this.#settle();
-    return this.#all(statement, ...values);
+    return this.#transactions.read(statement, ...values);
   }
 
   queueSizes(): QueueSize[] {
     this.#settle();
-    return this.#all(sql.queueSizes).map((row) => ({
-      session: Number(row['session']),
-      messages: Number(row['messages']),
-      bytes: Number(row['bytes']),
-      lastSequence: Number(row['last_sequence']),
-    }));
+    return this.#transactions.read(sql.queueSizes).map(queueSizeOf);
   }
 
   /** PUBREC came: what remains is to send PUBREL until PUBCOMP. */
   releaseDelivery(session: number, sequence: number): void {
     this.#settle();
-    this.#write(sql.releaseDelivery, session, sequence);
+    this.#transactions.write(sql.releaseDelivery, session, sequence);
   }
 
   /** Nothing that is answered depends on it: it is on disk with the next commit, and till then may come again with DUP. */
@@ -347,7 +284,9 @@ export class Store {
     if (this.#unwritten.removeDelivery(session, sequence)) return this.#onFirstWrite();
     let done = this.#doneDeliveries.get(session);
     if (done === undefined) {
-      done = new DoneRows(({ from, to }) => this.#writeRow(sql.deleteDeliveries, session, from, to));
+      done = new DoneRows(({ from, to }) =>
+        this.#transactions.writeRow(sql.deleteDeliveries, session, from, to),
+      );
       this.#doneDeliveries.set(session, done);
     }
     done.add(sequence);
@@ -355,54 +294,42 @@ export class Store {
   }
 
   incoming(): { session: number; packetId: number }[] {
-    return this.#all(sql.incoming).map((row) => ({
+    return this.#transactions.read(sql.incoming).map((row) => ({
       session: Number(row['session']),
       packetId: Number(row['packet_id']),
     }));
   }
 
   addIncoming(session: number, packetId: number): void {
-    this.#write(sql.addIncoming, session, packetId);
+    this.#transactions.write(sql.addIncoming, session, packetId);
   }
 
   deleteIncoming(session: number, packetId: number): void {
-    this.#write(sql.deleteOneIncoming, session, packetId);
+    this.#transactions.write(sql.deleteOneIncoming, session, packetId);
   }
 
   retained(): StoredRetained[] {
-    return this.#all(sql.retained).map((row) => ({
-      topic: String(row['topic']),
-      payload: bytesOf(row['payload']),
-      qos: qosOf(row['qos']),
-      origin: row['origin'] === 'upstream' ? 'upstream' : 'client',
-      properties: bytesOrNone(row['properties']),
-      expiresMs: optionalNumber(row['expires_ms']),
-    }));
+    return this.#transactions.read(sql.retained).map(retainedOf);
   }
 
   putRetained({ topic, payload, qos, origin, properties, expiresMs }: StoredRetained): void {
-    this.#write(sql.putRetained, topic, payload, qos, origin, orNull(properties), expiresMs ?? null);
+    this.#transactions.write(
+      sql.putRetained,
+      topic,
+      payload,
+      qos,
+      origin,
+      orNull(properties),
+      expiresMs ?? null,
+    );
   }
 
   deleteRetained(topic: string): void {
-    this.#write(sql.deleteRetained, topic);
+    this.#transactions.write(sql.deleteRetained, topic);
   }
 
   wills(): StoredWill[] {
-    return this.#all(sql.wills).map((row) => ({
-      identity: String(row['identity']),
-      clientId: String(row['client_id']),
-      topic: String(row['topic']),
-      payload: bytesOf(row['payload']),
-      qos: qosOf(row['qos']),
-      retain: row['retain'] === 1,
-      properties: bytesOf(row['properties']),
-      expirySeconds: optionalNumber(row['expiry_seconds']),
-      delaySeconds: Number(row['delay_seconds']),
-      dueMs: optionalNumber(row['due_ms']),
-      chain: String(row['chain']),
-      connectedMs: Number(row['connected_ms']),
-    }));
+    return this.#transactions.read(sql.wills).map(willOf);
   }
 
   putWill(will: StoredWill): void {
@@ -410,22 +337,17 @@ export class Store {
     const { expirySeconds, delaySeconds, dueMs, chain, connectedMs } = will;
     const flag = retain ? 1 : 0;
     const when = [expirySeconds ?? null, delaySeconds, dueMs ?? null, chain, connectedMs];
-    this.#write(sql.putWill, identity, clientId, topic, payload, qos, flag, properties, ...when);
+    this.#transactions.write(sql.putWill, identity, clientId, topic, payload, qos, flag, properties, ...when);
   }
 
   deleteWill(identity: string, clientId: string): void {
-    this.#write(sql.deleteWill, identity, clientId);
+    this.#transactions.write(sql.deleteWill, identity, clientId);
   }
 
   /** @throws BrokerError `broker.store_failed`: then nothing since the last commit is there, and the store is of no use */
   commit(): void {
     this.#settle();
-    this.#isCommitNeeded = false;
-    if (!this.#isOpenTransaction) return;
-    if (this.#journal !== undefined) this.#movePlace(this.#journal.mark());
-    this.#run(() => this.#database.exec('COMMIT'));
-    this.#isOpenTransaction = false;
-    this.#journal?.committed();
+    this.#transactions.commit();
   }
 
   /** Commits what is open. */
@@ -436,12 +358,12 @@ export class Store {
 
   /** Closes without a commit, after a failure. */
   abandon(): void {
-    if (this.#database.isOpen) this.#database.close();
+    this.#transactions.abandon();
   }
 
   /** Writes what waited, so that the tables are what they say. */
   #settle(): void {
-    if (this.#unwritten.messages.size > 0) this.#isCommitNeeded = true;
+    if (this.#unwritten.messages.size > 0) this.#transactions.isCommitNeeded = true;
     for (const [id, { content, pending }] of this.#unwritten.messages)
       this.#writeMessage(id, content, pending);
     for (const [session, queue] of this.#unwritten.queues) {
@@ -456,10 +378,10 @@ export class Store {
   #writeMessage(id: number, { topic, payload, properties, expiresMs }: Content, pending: number): void {
     // Most messages have neither, and each value that is bound costs on the way of every message.
     if (properties.length === 0 && expiresMs === undefined) {
-      this.#writeRow(sql.insertMessage, id, topic, payload, pending);
+      this.#transactions.writeRow(sql.insertMessage, id, topic, payload, pending);
     } else {
       const values = [id, topic, payload, pending, orNull(properties), expiresMs ?? null];
-      this.#writeRow(sql.insertMessageWithProperties, ...values);
+      this.#transactions.writeRow(sql.insertMessageWithProperties, ...values);
     }
   }
 
@@ -467,77 +389,10 @@ export class Store {
     const { sequence, qos, retain, bytes, identifiers, share = null } = delivery;
     const flag = retain ? 1 : 0;
     if (identifiers.length === 0 && share === null) {
-      this.#writeRow(sql.enqueue, session, sequence, message, qos, flag, bytes);
+      this.#transactions.writeRow(sql.enqueue, session, sequence, message, qos, flag, bytes);
     } else {
       const values = [session, sequence, message, qos, flag, bytes, orNull(identifiers), share];
-      this.#writeRow(sql.enqueueWithProperties, ...values);
+      this.#transactions.writeRow(sql.enqueueWithProperties, ...values);
     }
   }
-
-  #movePlace({ position, epoch }: Mark): void {
-    const statement = this.#statement(sql.movePlace);
-    this.#run(() => statement.run(position, epoch));
-  }
-
-  #begin(): void {
-    if (this.#isOpenTransaction) return;
-    this.#run(() => this.#database.exec('BEGIN IMMEDIATE'));
-    this.#isOpenTransaction = true;
-    this.#onFirstWrite();
-  }
-
-  #statement(text: string): StatementSync {
-    let statement = this.#statements.get(text);
-    if (statement === undefined) {
-      statement = this.#run(() => this.#database.prepare(text));
-      this.#statements.set(text, statement);
-    }
-    return statement;
-  }
-
-  #write(text: string, ...values: readonly StoredValue[]): { lastInsertRowid: number | bigint } {
-    this.#isCommitNeeded = true;
-    return this.#writeRow(text, ...values);
-  }
-
-  #writeRow(text: string, ...values: readonly StoredValue[]): { lastInsertRowid: number | bigint } {
-    this.#begin();
-    this.#journal?.record(text, values);
-    const statement = this.#statement(text);
-    return this.#run(() => statement.run(...values));
-  }
-
-  #all(text: string, ...values: readonly number[]): Record<string, unknown>[] {
-    const statement = this.#statement(text);
-    return this.#run(() => statement.all(...values));
-  }
-
-  #one(text: string): Record<string, unknown> {
-    return this.#all(text)[0] ?? {};
-  }
-
-  #run<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (cause) {
-      throw storeError(this.#file, cause);
-    }
-  }
-}
-
-function qosOf(value: unknown): Qos {
-  return value === 2 ? 2 : value === 1 ? 1 : 0;
-}
-
-function optionalNumber(value: unknown): number | undefined {
-  return value === null ? undefined : Number(value);
-}
-
-function bytesOrNone(value: unknown): Buffer {
-  return value === null ? noBytes : bytesOf(value);
-}
-
-/** A row without it is shorter. */
-function orNull(bytes: Buffer): Buffer | null {
-  return bytes.length === 0 ? null : bytes;
 }
