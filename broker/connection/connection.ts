@@ -21,17 +21,16 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from '../packets/packets.ts';
-import { Output } from './output.ts';
+import { Outflow } from './outflow.ts';
 import { Publisher } from './publisher.ts';
 import type { PublisherAnswers, PublisherContext } from './publisher.ts';
 import { failureFrom, reasonCode, reasonCodeOf } from '../packets/reason-codes.ts';
 import type { ReasonCode } from '../packets/reason-codes.ts';
+import { sessionExpirySecondsMax } from '../routing/session.ts';
 import type { Client, ClientSession, Session } from '../routing/session.ts';
-import { sessionExpirySecondsMax } from '../routing/sessions.ts';
 import type { SubscriberContext } from './subscriber.ts';
 import { subscribe, unsubscribe } from './subscriber.ts';
 import type { Transport } from './transport.ts';
-import type { Flushable } from '../store/turn.ts';
 import type { Wills } from '../routing/wills.ts';
 import { holderOf } from '../quota/shares.ts';
 import type { Holdings } from '../quota/shares.ts';
@@ -44,9 +43,6 @@ export interface ConnectionContext extends PublisherContext, SubscriberContext, 
   readonly serverReference: string | undefined;
   readonly onClosed: (connection: Connection) => void;
 }
-
-/** A client that does not read its last packets is not waited for. */
-const lingerMs = 2000;
 
 /** [MQTT-3.1.2-24]: nothing of it is done, for the client could not be told. */
 const answerTooLarge: WireFault = {
@@ -62,16 +58,16 @@ interface Conversation {
   readonly throttle: Throttle;
 }
 
-export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
+export class Connection implements Client, Outlet, PublisherAnswers {
   readonly peer: Peer;
   readonly #transport: Transport;
   readonly #context: ConnectionContext;
   readonly #intake: Intake;
+  readonly #outflow: Outflow;
   #conversation: Conversation | undefined;
   /** When silence counts as the end: first for CONNECT, then by keep-alive. */
   #silenceMs: number;
   #heardMs: number;
-  readonly #output = new Output();
   #isClosed = false;
 
   constructor(transport: Transport, peer: Peer, context: ConnectionContext) {
@@ -91,6 +87,15 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
         return !this.#isClosed;
       },
       onRead: (bytes, fault) => this.#wasRead(bytes, fault),
+    });
+    this.#outflow = new Outflow({
+      transport,
+      turn,
+      limits: context.limits,
+      traffic: context.measures.traffic,
+      onAnswered: () => this.#conversation?.publisher.flushed(),
+      onFull: () => this.#intake.pause('output'),
+      onRoom: () => this.#conversation?.session.queue.pump(),
     });
     transport.start({
       onBytes: (chunk) => turn.guard(() => this.#read(chunk)),
@@ -120,7 +125,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   }
 
   get isReady(): boolean {
-    return !this.#isClosed && this.#pendingBytes() < this.#context.limits.outputBytesMax;
+    return this.#outflow.isReady;
   }
 
   send(delivery: Delivery, message: Message): boolean {
@@ -144,31 +149,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   }
 
   acknowledge(type: AcknowledgementType, packetId: number, code: ReasonCode, why?: string): void {
-    this.#context.measures.traffic.packetsSent++;
-    this.#output.answer((this.#conversation?.dialect ?? mqtt3).acknowledgement(type, packetId, code, why));
-    this.#context.turn.flushLater(this);
-  }
-
-  /** Writes what this turn delivers, before its commit. */
-  flushEarly(): void {
-    const bytes = this.#output.takeEarly();
-    if (bytes !== undefined) this.#leave(bytes);
-  }
-
-  /** Writes all that this turn answered, once, after its commit. */
-  flush(): void {
-    const bytes = this.#output.takeLate();
-    if (bytes !== undefined) this.#conversation?.publisher.flushed();
-    this.#leave(bytes);
-  }
-
-  setApart(): () => void {
-    const takeApart = this.#output.setApart();
-    return () => {
-      const bytes = takeApart();
-      if (bytes !== undefined) this.#conversation?.publisher.flushed();
-      this.#leave(bytes);
-    };
+    this.#outflow.answer((this.#conversation?.dialect ?? mqtt3).acknowledgement(type, packetId, code, why));
   }
 
   /** Ends the connection after what was already answered; publishes the will unless the client said goodbye. */
@@ -197,10 +178,9 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   abort(reason: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#output.clear();
     this.#context.measures.disconnects.inc({ reason });
     this.#release();
-    this.#transport.destroy();
+    this.#outflow.abort();
   }
 
   /** @returns false if the client takes no packet so large */
@@ -211,9 +191,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     const header = dialect.publishHeader(content, terms, packetId, duplicate, nowMs);
     if (header === undefined) return false;
     // At QoS 2 it may not come twice, so it must be known to have been there [MQTT-4.3.3-1].
-    this.#output.deliver(header, content.payload, terms.qos === 2);
-    this.#context.measures.traffic.packetsSent++;
-    this.#context.turn.flushLater(this);
+    this.#outflow.deliver(header, content.payload, terms.qos === 2);
     measures.traffic.sent++;
     measures.traffic.sentPayloadBytes += content.payload.length;
     return true;
@@ -236,7 +214,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   /** @param why - for the client, if it wants to know */
   #end(reason: string, why: string): void {
     if (this.#isClosed) return;
-    const { turn, sessions, wills, measures, log } = this.#context;
+    const { sessions, wills, measures, log } = this.#context;
     const conversation = this.#conversation;
     this.#sayWhy(reason, why);
     this.#isClosed = true;
@@ -252,8 +230,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       'connection.closed',
     );
     this.#release(conversation);
-    this.#transport.destroyAfter(lingerMs);
-    turn.flushLater(this);
+    this.#outflow.end();
     if (conversation === undefined) return;
     sessions.close(conversation.session);
     wills.connectionEnded(conversation.session);
@@ -272,15 +249,16 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     const code = reference === undefined ? reasonCodeOf(reason) : reasonCode.useAnotherServer; // MQTT 5 §4.11
     if (code === undefined) return;
     const farewell = this.#conversation?.dialect.disconnect(code, why, reference);
-    if (farewell !== undefined) this.#write(farewell);
+    if (farewell !== undefined) this.#outflow.say(farewell);
   }
 
   #refuseBeforeConnect({ reason, detail }: WireFault): void {
     const { version } = this.#intake;
     const code = reasonCodeOf(reason);
     // [MQTT-3.1.2-2]: an unacceptable protocol level is answered before the end; MQTT 5 §4.13: so is any CONNECT of it.
-    if (reason === 'unsupported_version') this.#write(refusal(4, [1, reasonCode.unsupportedVersion], detail));
-    else if (version === 5 && code !== undefined) this.#write(refusal(version, [0, code], detail));
+    if (reason === 'unsupported_version')
+      this.#outflow.say(refusal(4, [1, reasonCode.unsupportedVersion], detail));
+    else if (version === 5 && code !== undefined) this.#outflow.say(refusal(version, [0, code], detail));
   }
 
   #receive(packet: IncomingPacket): void {
@@ -306,7 +284,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
       case 'unsubscribe':
         return this.#unsubscribe(conversation, packet);
       case 'pingreq':
-        return this.#write(pingresp);
+        return this.#outflow.say(pingresp);
       case 'disconnect':
         return this.#disconnected(session, packet);
       case 'connect':
@@ -359,7 +337,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     );
     const answer = acceptance(connect, checked, { present, identity }, limits);
     if (answer === undefined) return this.#end('client_packet_size', 'the client takes no packet so large');
-    this.#write(answer);
+    this.#outflow.say(answer);
     session.queue.attach(this, dialect.receiveMaximum);
   }
 
@@ -370,7 +348,7 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     const { identity } = this.peer;
     const facts = { identity, clientId: clientId.slice(0, 64), address: this.address, reason };
     log.warn(facts, 'session.refused');
-    this.#write(refusal(version, connackCodes[reason], reason, properties.maximumPacketSize));
+    this.#outflow.say(refusal(version, connackCodes[reason], reason, properties.maximumPacketSize));
     this.close(reason);
   }
 
@@ -378,13 +356,13 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
     if (packet.subscriptions.length > dialect.filtersMax) return this.refuse(answerTooLarge);
     const outcome = subscribe(session, packet, this.#context);
     if ('reason' in outcome) return this.refuse(outcome);
-    this.#write(dialect.suback(packet.packetId, outcome.codes)); // [MQTT-3.8.4-5], [MQTT-3.8.4-6]
+    this.#outflow.say(dialect.suback(packet.packetId, outcome.codes)); // [MQTT-3.8.4-5], [MQTT-3.8.4-6]
     return outcome.replay();
   }
 
   #unsubscribe({ session, dialect }: Conversation, { packetId, filters }: UnsubscribePacket): void {
     if (filters.length > dialect.filtersMax) return this.refuse(answerTooLarge);
-    return this.#write(dialect.unsuback(packetId, unsubscribe(session, filters, this.#context)));
+    return this.#outflow.say(dialect.unsuback(packetId, unsubscribe(session, filters, this.#context)));
   }
 
   #disconnected(session: Session, { reasonCode: code, properties }: DisconnectPacket): void {
@@ -409,31 +387,5 @@ export class Connection implements Client, Outlet, Flushable, PublisherAnswers {
   #drained(): void {
     this.#intake.resume('output');
     this.#conversation?.session.queue.pump();
-  }
-
-  #leave(bytes: Buffer | undefined): void {
-    if (bytes !== undefined && !this.#transport.isDestroyed) {
-      this.#context.measures.traffic.bytesSent += bytes.length;
-      const isTaken = this.#transport.write(bytes);
-      // One that does not read its acknowledgements is not read from either.
-      if (this.#transport.pendingBytes >= this.#context.limits.outputBytesMax) {
-        this.#intake.pause('output');
-      } else if (isTaken) {
-        // The turn's output alone may have stopped the delivery; no drain event follows then.
-        this.#context.turn.guard(() => this.#conversation?.session.queue.pump());
-      }
-    }
-    // Not before the last turn that had something to say.
-    if (this.#isClosed && this.#output.bytes === 0 && !this.#output.isApart) this.#transport.end();
-  }
-
-  #pendingBytes(): number {
-    return this.#output.bytes + this.#transport.pendingBytes;
-  }
-
-  #write(packet: Buffer): void {
-    this.#context.measures.traffic.packetsSent++;
-    this.#output.say(packet);
-    this.#context.turn.flushLater(this);
   }
 }

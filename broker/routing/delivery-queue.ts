@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import type { Clock } from '../../domain/clock.ts';
 import type { BrokerLimits } from '../limits.ts';
+import { Backlog, packetIdOf } from './backlog.ts';
+import type { StoredQueue } from './backlog.ts';
 import type { Delivery, Message, Terms } from './message.ts';
 import { isExpired, messageBytes } from './message.ts';
 import type { SessionQueue } from './session-queue.ts';
-import type { StoredDelivery } from '../store/rows.ts';
-import type { Store } from '../store/store.ts';
 
 /** Where deliveries go: a connection, or the link upstream. */
 export interface Outlet {
@@ -22,7 +22,7 @@ export interface Outlet {
 
 export interface QueueOptions {
   /** Where the queue rests; undefined for a clean session, whose queue ends with its connection. */
-  readonly stored: { readonly store: Store; readonly session: number } | undefined;
+  readonly stored: StoredQueue | undefined;
   readonly limits: Pick<
     BrokerLimits,
     | 'inFlightMax'
@@ -51,34 +51,19 @@ export interface ExistingQueue {
 
 export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
 
-/** Packet identifiers are 1 to 65,535 [MQTT-2.3.1-1]. */
-const packetIdMax = 65_535;
 /** Not at the first message that fits again, or every one would be an end and a beginning. */
 const roomAgain = 0.9;
 /** What one call sends, or lets go of, before it lets others have their turn. */
 export const turnDeliveries = 256;
-/** How many stored deliveries one page reads. */
-const pageDeliveries = 128;
-/** Beyond so many that wait, or so many bytes, what is new to a stored queue rests on disk alone. */
-const loadedDeliveriesMax = 16_384;
-const loadedBytesMax = 4 * 1024 ** 2;
-
 export class DeliveryQueue implements SessionQueue {
   readonly whenFull = undefined;
   readonly #options: QueueOptions;
   readonly #inFlight = new Map<number, Delivery>();
+  readonly #backlog: Backlog;
   #outlet: Outlet | undefined;
   #isResting = false;
   /** The smaller of the configured window and the client's. */
   #inFlightMax = 0;
-  /** What follows in order, from `#head` on. */
-  #loaded: Delivery[] = [];
-  #head = 0;
-  #loadedBytes = 0;
-  /** Stored deliveries after the last loaded one. */
-  #isMoreOnDisk = false;
-  #lastLoaded = 0;
-  #lastTaken = 0;
   #lastSequence = 0;
   /** Up to here the client may have seen the messages on an earlier connection. */
   #lastSent = 0;
@@ -101,6 +86,7 @@ export class DeliveryQueue implements SessionQueue {
 
   constructor(options: QueueOptions, existing?: ExistingQueue) {
     this.#options = options;
+    this.#backlog = new Backlog(options.stored, existing !== undefined);
     if (existing === undefined) return;
     this.#messages = existing.messages;
     this.#bytes = existing.bytes;
@@ -112,7 +98,6 @@ export class DeliveryQueue implements SessionQueue {
     } else {
       this.#lastSent = existing.lastSent;
     }
-    this.#isMoreOnDisk = true;
   }
 
   /** Unacknowledged messages, those in flight included. */
@@ -187,25 +172,13 @@ export class DeliveryQueue implements SessionQueue {
     this.#messages++;
     this.#bytes += bytes;
     const { stored } = this.#options;
-    if (stored === undefined) {
-      this.#loaded.push(delivery);
-      return;
+    const isLoaded = (this.#outlet !== undefined || stored === undefined) && this.#backlog.hasRoomFor(bytes);
+    if (stored !== undefined) {
+      const mayWait = isLoaded && qos === 1 && !stored.store.isLate(stored.session);
+      stored.store.enqueue(stored.session, delivery, message.id, mayWait);
     }
-    const isLoaded = this.#outlet !== undefined && !this.#isMoreOnDisk && this.#hasRoomFor(bytes);
-    const mayWait = isLoaded && qos === 1 && !stored.store.isLate(stored.session);
-    stored.store.enqueue(stored.session, delivery, message.id, mayWait);
-    if (isLoaded) {
-      this.#loaded.push(delivery);
-      this.#loadedBytes += bytes;
-      this.#lastLoaded = sequence;
-    } else {
-      this.#isMoreOnDisk = true;
-    }
-  }
-
-  #hasRoomFor(bytes: number): boolean {
-    const waiting = this.#loaded.length - this.#head;
-    return waiting < loadedDeliveriesMax && this.#loadedBytes + bytes <= loadedBytesMax;
+    if (isLoaded) this.#backlog.append(delivery);
+    else this.#backlog.appendOnDisk();
   }
 
   /**
@@ -225,12 +198,7 @@ export class DeliveryQueue implements SessionQueue {
     this.#outlet = undefined;
     this.#isResting = false;
     this.#inFlight.clear();
-    this.#loaded = [];
-    this.#head = 0;
-    this.#loadedBytes = 0;
-    this.#lastLoaded = 0;
-    this.#lastTaken = 0;
-    this.#isMoreOnDisk = this.#messages > 0;
+    this.#backlog.rest(this.#messages > 0);
     const { stored } = this.#options;
     stored?.store.expectNothing(stored.session);
   }
@@ -251,7 +219,7 @@ export class DeliveryQueue implements SessionQueue {
     // In this order, for the last question is the dearest one.
     for (let taken = 0; !this.#isResting && this.#inFlight.size < this.#inFlightMax; taken++) {
       if (this.#outlet?.isReady !== true) return;
-      const delivery = this.#peek();
+      const delivery = this.#backlog.peek();
       // A window is far smaller than the identifiers, but one that a client never acknowledges blocks its own.
       if (delivery === undefined || this.#inFlight.has(delivery.packetId)) return;
       // What has expired or is denied leaves no trace in the window, which alone would not bound this.
@@ -259,9 +227,7 @@ export class DeliveryQueue implements SessionQueue {
         this.#isResting = true;
         return this.#outlet.later();
       }
-      this.#head++;
-      this.#loadedBytes -= delivery.bytes;
-      this.#lastTaken = delivery.sequence;
+      this.#backlog.take(delivery);
       this.#overflowed = 0;
       this.#isStalled = false;
       this.#send(this.#outlet, delivery);
@@ -318,13 +284,13 @@ export class DeliveryQueue implements SessionQueue {
       store.deleteDelivery(session, sequence);
       store.releaseMessage(message, pending);
     }
-    this.#isMoreOnDisk = this.#messages > 0;
+    this.#backlog.rest(this.#messages > 0);
     if (this.#isFull) this.#lowerFull();
   }
 
   /** What of QoS 2 the client may have is for nobody else [MQTT-4.8.2-5]. */
   shared(): Delivery[] {
-    return [...this.#inFlight.values(), ...this.#loaded.slice(this.#head)].filter(
+    return [...this.#inFlight.values(), ...this.#backlog.loaded].filter(
       ({ share, qos, sequence }) => share !== undefined && (qos === 1 || sequence > this.#lastSent),
     );
   }
@@ -391,74 +357,12 @@ export class DeliveryQueue implements SessionQueue {
     this.#options.stored?.store.releaseMessage(message.id, message.storedTargets);
   }
 
-  #peek(): Delivery | undefined {
-    if (this.#head < this.#loaded.length) {
-      // A shift() for each delivery would move the whole queue each time.
-      if (this.#head > 1024) {
-        this.#loaded.splice(0, this.#head);
-        this.#head = 0;
-      }
-      return this.#loaded[this.#head];
-    }
-    this.#loaded = [];
-    this.#head = 0;
-    this.#loadedBytes = 0;
-    if (this.#isMoreOnDisk) this.#readPage();
-    return this.#loaded[0];
-  }
-
-  #readPage(): void {
-    const { stored } = this.#options;
-    if (stored === undefined) return;
-    const rows = stored.store.readQueue(stored.session, this.#lastLoaded, pageDeliveries);
-    this.#loaded = rows.map(loadedDelivery);
-    this.#loadedBytes = this.#loaded.reduce((sum, { bytes }) => sum + bytes, 0);
-    this.#isMoreOnDisk = rows.length === pageDeliveries;
-    this.#lastLoaded = rows.at(-1)?.sequence ?? this.#lastLoaded;
-  }
-
   /** @returns whether there was one that waits; what is in flight stays */
   #dropOldest(): boolean {
-    const { stored } = this.#options;
-    const [row] = stored === undefined ? [] : stored.store.readQueue(stored.session, this.#lastTaken, 1);
-    const oldest = stored === undefined ? this.#loaded[this.#head] : row && loadedDelivery(row);
-    if (oldest === undefined || oldest.message === undefined) return false;
-    if (this.#loaded[this.#head]?.sequence === oldest.sequence) {
-      this.#head++;
-      this.#loadedBytes -= oldest.bytes;
-    }
-    this.#lastTaken = Math.max(this.#lastTaken, oldest.sequence);
-    this.#lastLoaded = Math.max(this.#lastLoaded, oldest.sequence);
+    const oldest = this.#backlog.takeOldest();
+    if (oldest === undefined) return false;
     this.#drop(oldest, 'queue_full');
-    this.#isStalled = stored === undefined && ++this.#overflowed > this.#messages;
+    this.#isStalled = this.#options.stored === undefined && ++this.#overflowed > this.#messages;
     return true;
   }
-}
-
-function loadedDelivery(row: StoredDelivery): Delivery {
-  const { message } = row;
-  return {
-    sequence: row.sequence,
-    packetId: packetIdOf(row.sequence),
-    qos: row.qos,
-    retain: row.retain,
-    identifiers: row.identifiers,
-    share: row.share,
-    bytes: row.bytes,
-    state: row.released ? 'released' : 'queued',
-    message: message && {
-      id: message.id,
-      storedTargets: message.pending,
-      topic: message.topic,
-      payload: message.payload,
-      properties: message.properties,
-      expiresMs: message.expiresMs,
-    },
-    duplicate: false,
-  };
-}
-
-/** The identifier follows from the sequence, so a restart sends the same message under the same one [MQTT-4.4.0-1]. */
-function packetIdOf(sequence: number): number {
-  return ((sequence - 1) % packetIdMax) + 1;
 }

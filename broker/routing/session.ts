@@ -1,4 +1,5 @@
 /** What the broker keeps of one client (MQTT 3.1.1 §4.1): its subscriptions, its queue, its QoS 2 identifiers. */
+import type { BrokerLimits } from '../limits.ts';
 import type { DeliveryQueue } from './delivery-queue.ts';
 import type { Content, Qos, Terms } from './message.ts';
 import type { SessionQueue } from './session-queue.ts';
@@ -55,3 +56,29 @@ export const cascadeIdentity = '$cascade';
 
 /** As many seconds mean a session that does not expire by itself (MQTT 5 §3.1.2.11.2); so are the stored ones of 3.1.1. */
 export const neverExpires = 0xffff_ffff;
+
+/** The longest that a session may outlive its connection. */
+export function sessionExpirySecondsMax({
+  sessionExpiryDays,
+}: Pick<BrokerLimits, 'sessionExpiryDays'>): number {
+  return Math.min(sessionExpiryDays * 86_400, neverExpires - 1);
+}
+
+/** A session that nobody is connected to and that has nothing yet. */
+export function newSession(
+  identity: string,
+  clientId: string,
+  storedId: number | undefined,
+): Omit<Session, 'queue' | 'isCascade'> {
+  return {
+    identity,
+    clientId,
+    storedId,
+    subscriptions: new Map(),
+    incoming: new Set(),
+    client: undefined,
+    disconnectedMs: undefined,
+    expirySeconds: 0,
+    will: undefined,
+  };
+}

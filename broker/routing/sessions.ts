@@ -9,13 +9,11 @@ import type { Measures } from '../measures.ts';
 import type { RoleTable } from '../access/roles.ts';
 import type { UpQueueConfig } from '../cascade/cascade-config.ts';
 import { UpQueue } from '../cascade/up-queue.ts';
-import type { UpBounds } from '../cascade/up-queue.ts';
-import { UpStore } from '../cascade/up-store.ts';
+import { Queues } from './queues.ts';
 import type { Client, ClientSession, Session, Subscription } from './session.ts';
-import { cascadeIdentity, neverExpires, sessionKey } from './session.ts';
+import { cascadeIdentity, neverExpires, newSession, sessionExpirySecondsMax, sessionKey } from './session.ts';
 import type { Store } from '../store/store.ts';
 import { ShareGroups } from './share-groups.ts';
-import type { SessionQueue } from './session-queue.ts';
 import { decideFilter, isShared } from '../access/shared-filter.ts';
 import { boundsOf, holderOf, Holdings, shareRefusal } from '../quota/shares.ts';
 import type { ShareRefusal } from '../quota/shares.ts';
@@ -55,13 +53,12 @@ export class Sessions {
   readonly groups = new ShareGroups();
   readonly #options: SessionsOptions;
   readonly #store: Store;
+  readonly #queues: Queues;
   readonly #byKey = new Map<string, Session>();
   readonly #held = new Holdings();
   readonly #heldSubscriptions = new Holdings();
-  readonly #full = new Set<SessionQueue>();
   readonly #tree = new SubscriptionTree<Session>();
   readonly #readers = new KnownReaders();
-  #cascadeDropped = 0;
   readonly #endListeners: ((session: Session) => void)[] = [];
   #version = 0;
   /** No session expires before; 0: not known. */
@@ -71,7 +68,7 @@ export class Sessions {
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#store = options.store;
-    options.measures.traffic.fullQueues = 0;
+    this.#queues = new Queues(options);
     this.#restore();
   }
 
@@ -345,53 +342,16 @@ export class Sessions {
     storedId: number | undefined,
     size?: ExistingQueue,
   ): ClientSession {
-    const { limits, measures, log, clock } = this.#options;
-    const queue: DeliveryQueue = new DeliveryQueue(
-      {
-        stored: storedId === undefined ? undefined : { store: this.#store, session: storedId },
-        limits,
-        clock,
-        mayReceive: (topic) => this.mayReceive(session, topic),
-        onDropped: (reason, dropped) => {
-          measures.dropped.inc({ reason });
-          // A queue that overflows for hours must not fill the log as well.
-          if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
-        },
-        onFull: (isFull) => {
-          const facts = { identity, clientId, queued: queue.messages, queuedBytes: queue.bytes };
-          if (isFull) log.warn(facts, 'queue.full');
-          else log.info(facts, 'queue.relieved');
-          this.#markFull(queue, isFull);
-        },
-      },
-      size,
-    );
-    const session = { ...newSession(identity, clientId, storedId), queue, isCascade: false };
+    const owner = newSession(identity, clientId, storedId);
+    const queue = this.#queues.ofClient(owner, (topic) => this.mayReceive(session, topic), size);
+    const session = { ...owner, queue, isCascade: false };
     this.#register(session);
     return session;
   }
 
   #addCascade(clientId: string, storedId: number): Session {
-    const { limits, measures, log, clock } = this.#options;
-    const options = this.#options;
-    const queue = new UpQueue({
-      store: new UpStore(this.#store),
-      bounds: () => upBounds(options.cascadeQueue ?? {}, limits),
-      clock,
-      onDropped: (reason, { message }) => {
-        measures.dropped.inc({ reason });
-        measures.cascade.dropped.inc({ reason });
-        const dropped = ++this.#cascadeDropped;
-        const fields = { topic: message.topic, reason, dropped };
-        if (reason === 'hops_exceeded') log.error(fields, 'cascade.ring_ended');
-        else if (isWorthALine(dropped)) log.error(fields, 'cascade.message_dropped');
-      },
-      onRefused: ({ message, bytes }, reason) => {
-        measures.cascade.refused.inc({ reason });
-        log.error({ topic: message.topic, bytes, reason }, 'cascade.message_set_aside');
-      },
-    });
-    const session = { ...newSession(cascadeIdentity, clientId, storedId), queue, isCascade: true };
+    const owner = newSession(cascadeIdentity, clientId, storedId);
+    const session = { ...owner, queue: this.#queues.ofCascade(), isCascade: true };
     this.#register(session);
     return session;
   }
@@ -409,20 +369,10 @@ export class Sessions {
     this.#held.add(holder, -1);
     this.#heldSubscriptions.add(holder, -session.subscriptions.size);
     for (const listener of this.#endListeners) listener(session);
-    if (this.#full.has(session.queue)) {
-      const { identity, clientId } = session;
-      this.#options.log.info({ identity, clientId, reason: 'session_ended' }, 'queue.relieved');
-      this.#markFull(session.queue, false);
-    }
+    this.#queues.ended(session);
     session.queue.detach();
     if (session.queue instanceof UpQueue) session.queue.clear();
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
-  }
-
-  #markFull(queue: SessionQueue, isFull: boolean): void {
-    if (isFull) this.#full.add(queue);
-    else this.#full.delete(queue);
-    this.#options.measures.traffic.fullQueues = this.#full.size;
   }
 
   #mark({ storedId, disconnectedMs, expirySeconds, queue }: Session): void {
@@ -440,37 +390,6 @@ export class Sessions {
   }
 }
 
-/** A session that nobody is connected to and that has nothing yet. */
-function newSession(
-  identity: string,
-  clientId: string,
-  storedId: number | undefined,
-): Omit<Session, 'queue' | 'isCascade'> {
-  return {
-    identity,
-    clientId,
-    storedId,
-    subscriptions: new Map(),
-    incoming: new Set(),
-    client: undefined,
-    disconnectedMs: undefined,
-    expirySeconds: 0,
-    will: undefined,
-  };
-}
-
-function upBounds(
-  { messagesMax, bytesMax, ageHoursMax, whenFull }: UpQueueConfig,
-  limits: BrokerLimits,
-): UpBounds {
-  return {
-    messagesMax: messagesMax ?? limits.queuedMessagesMax,
-    bytesMax: bytesMax ?? limits.queuedBytesMax,
-    ageMsMax: ageHoursMax === undefined ? undefined : ageHoursMax * 3_600_000,
-    whenFull,
-  };
-}
-
 /** Rows of one queue, and of all together, that one call looks at for messages that have expired. */
 const expiryPage = 1000;
 const expiryBudget = 100_000;
@@ -481,15 +400,3 @@ const atLeastOnce: Subscription = {
   retainAsPublished: false,
   identifier: undefined,
 };
-
-/** The longest that a session may outlive its connection. */
-export function sessionExpirySecondsMax({
-  sessionExpiryDays,
-}: Pick<BrokerLimits, 'sessionExpiryDays'>): number {
-  return Math.min(sessionExpiryDays * 86_400, neverExpires - 1);
-}
-
-/** The first, the tenth, the hundredth, and so on. */
-function isWorthALine(count: number): boolean {
-  return count === 1 || (count % 10 === 0 && Number.isInteger(Math.log10(count)));
-}

@@ -1,0 +1,119 @@
+/** Makes the queues of sessions, and tells the log and the metrics what becomes of their messages. */
+import type { Clock } from '../../domain/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { UpQueueConfig } from '../cascade/cascade-config.ts';
+import { UpQueue } from '../cascade/up-queue.ts';
+import type { UpBounds } from '../cascade/up-queue.ts';
+import { UpStore } from '../cascade/up-store.ts';
+import type { BrokerLimits } from '../limits.ts';
+import type { Measures } from '../measures.ts';
+import type { Store } from '../store/store.ts';
+import { DeliveryQueue } from './delivery-queue.ts';
+import type { ExistingQueue } from './delivery-queue.ts';
+import type { SessionQueue } from './session-queue.ts';
+import type { Session } from './session.ts';
+
+export interface QueuesOptions {
+  readonly store: Store;
+  readonly limits: BrokerLimits;
+  readonly cascadeQueue: UpQueueConfig | undefined;
+  readonly measures: Measures;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Whose queue it is. */
+type Owner = Pick<Session, 'identity' | 'clientId' | 'storedId'>;
+
+export class Queues {
+  readonly #options: QueuesOptions;
+  readonly #full = new Set<SessionQueue>();
+  #cascadeDropped = 0;
+
+  constructor(options: QueuesOptions) {
+    this.#options = options;
+    options.measures.traffic.fullQueues = 0;
+  }
+
+  /** @param existing - what the store has of it */
+  ofClient(
+    { identity, clientId, storedId }: Owner,
+    mayReceive: (topic: string) => boolean,
+    existing?: ExistingQueue,
+  ): DeliveryQueue {
+    const { store, limits, measures, log, clock } = this.#options;
+    const queue: DeliveryQueue = new DeliveryQueue(
+      {
+        stored: storedId === undefined ? undefined : { store, session: storedId },
+        limits,
+        clock,
+        mayReceive,
+        onDropped: (reason, dropped) => {
+          measures.dropped.inc({ reason });
+          // A queue that overflows for hours must not fill the log as well.
+          if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
+        },
+        onFull: (isFull) => {
+          const facts = { identity, clientId, queued: queue.messages, queuedBytes: queue.bytes };
+          if (isFull) log.warn(facts, 'queue.full');
+          else log.info(facts, 'queue.relieved');
+          this.#markFull(queue, isFull);
+        },
+      },
+      existing,
+    );
+    return queue;
+  }
+
+  ofCascade(): UpQueue {
+    const options = this.#options;
+    const { store, limits, measures, log, clock } = options;
+    return new UpQueue({
+      store: new UpStore(store),
+      bounds: () => upBounds(options.cascadeQueue ?? {}, limits),
+      clock,
+      onDropped: (reason, { message }) => {
+        measures.dropped.inc({ reason });
+        measures.cascade.dropped.inc({ reason });
+        const dropped = ++this.#cascadeDropped;
+        const fields = { topic: message.topic, reason, dropped };
+        if (reason === 'hops_exceeded') log.error(fields, 'cascade.ring_ended');
+        else if (isWorthALine(dropped)) log.error(fields, 'cascade.message_dropped');
+      },
+      onRefused: ({ message, bytes }, reason) => {
+        measures.cascade.refused.inc({ reason });
+        log.error({ topic: message.topic, bytes, reason }, 'cascade.message_set_aside');
+      },
+    });
+  }
+
+  /** Its session is over: an alarm ends with it. */
+  ended({ identity, clientId, queue }: Session): void {
+    if (!this.#full.has(queue)) return;
+    this.#options.log.info({ identity, clientId, reason: 'session_ended' }, 'queue.relieved');
+    this.#markFull(queue, false);
+  }
+
+  #markFull(queue: SessionQueue, isFull: boolean): void {
+    if (isFull) this.#full.add(queue);
+    else this.#full.delete(queue);
+    this.#options.measures.traffic.fullQueues = this.#full.size;
+  }
+}
+
+function upBounds(
+  { messagesMax, bytesMax, ageHoursMax, whenFull }: UpQueueConfig,
+  limits: BrokerLimits,
+): UpBounds {
+  return {
+    messagesMax: messagesMax ?? limits.queuedMessagesMax,
+    bytesMax: bytesMax ?? limits.queuedBytesMax,
+    ageMsMax: ageHoursMax === undefined ? undefined : ageHoursMax * 3_600_000,
+    whenFull,
+  };
+}
+
+/** The first, the tenth, the hundredth, and so on. */
+function isWorthALine(count: number): boolean {
+  return count === 1 || (count % 10 === 0 && Number.isInteger(Math.log10(count)));
+}
