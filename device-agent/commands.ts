@@ -12,6 +12,7 @@ import { PkiError } from '../pki/errors.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
 import type { AgentMeasures } from './measures.ts';
+import { KeySlotsError } from './key-slots/errors.ts';
 import type { Outbox } from './outbox.ts';
 import { OutboxError } from './outbox-store.ts';
 import type { DeviceSealer } from './device-sealer.ts';
@@ -66,7 +67,7 @@ export class CommandHandler {
       const { command, issuer } = this.#read(message);
       if (await this.#answer(command, issuer)) acknowledge();
     } catch (error) {
-      if (error instanceof OutboxError || error instanceof ReadersError) {
+      if (error instanceof OutboxError || error instanceof ReadersError || error instanceof KeySlotsError) {
         // Not acknowledged: the broker sends it again on the next connect.
         log.error({ device, reason: error.code, detail: error.message }, 'command.not_stored');
         return;
@@ -84,7 +85,7 @@ export class CommandHandler {
     const nowMs = clock();
     requireIssuer(opened, device, nowMs);
     requireUnrevokedIssuer(opened, lists, nowMs);
-    sealer.requireReaders(); // before anything is done that could not be answered
+    sealer.requireReady(); // before anything is done that could not be answered
     try {
       return { command: decodeCommand(opened.content), issuer: opened.originator.keyAgreement };
     } catch (error) {

@@ -54,6 +54,7 @@ export interface AgentConfig {
   readonly commandIssuers: readonly string[];
   readonly devices: readonly DeviceConfig[];
   readonly replay?: ReplayConfig | undefined;
+  readonly renewal: { readonly enabled: boolean; readonly atFraction: number };
   readonly outbox: { readonly envelopesMax: number; readonly whenFull: 'refuse' | 'drop-oldest' };
   readonly drainSeconds: number;
   readonly observe?: Endpoint | undefined;
@@ -148,6 +149,17 @@ export function agentConfigType(types: ConfigTypes): z.ZodType<AgentConfig> {
         .describe('directories with sig.chain.pem and enc.chain.pem: whose commands are executed'),
       devices: z.array(deviceType(types)).min(1).max(devicesMax),
       replay: replayType(types).optional().describe('one recorded file for all devices without a collector'),
+      renewal: z
+        .strictObject({
+          enabled: z.boolean().default(true).describe('false: somebody else renews the certificates in time'),
+          atFraction: z
+            .number()
+            .positive()
+            .max(0.9)
+            .default(2 / 3)
+            .describe('of the lifetime of the certificates: when new ones are asked for'),
+        })
+        .prefault({}),
       outbox: z
         .strictObject({
           envelopesMax: z.int().min(10).max(10_000_000).default(100_000).describe('of all devices together'),

@@ -2,38 +2,39 @@
 import type { Sealer } from '../cms/seal.ts';
 import { createSealer } from '../cms/seal.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { NamespacePath } from '../domain/namespace.ts';
 import { encodeSenmlCbor } from '../domain/senml.ts';
 import type { Snapshot } from '../domain/snapshot.ts';
 import { deviceTopic } from '../domain/topic.ts';
 import type { Certificate } from '../pki/certificate.ts';
-import type { E2eIdentity } from '../pki/identity.ts';
+import { requireValid } from './key-slots/held-identity.ts';
+import type { HeldIdentity } from './key-slots/held-identity.ts';
 import type { Place, SealedEnvelope } from './outbox.ts';
 import type { Readers } from './readers.ts';
 
 export class DeviceSealer {
-  readonly #device: NamespacePath;
+  readonly #identity: HeldIdentity;
   readonly #readers: Readers;
   readonly #sealer: Sealer;
   readonly #clock: Clock;
 
   /** @param readers - of everything that the device sends */
-  constructor(device: NamespacePath, identity: E2eIdentity, readers: Readers, clock: Clock) {
-    this.#device = device;
+  constructor(identity: HeldIdentity, readers: Readers, clock: Clock) {
+    const { signature, keyAgreement } = identity.e2e;
+    this.#identity = identity;
     this.#readers = readers;
-    this.#sealer = createSealer({ signature: identity.signature, keyAgreement: identity.keyAgreement });
+    this.#sealer = createSealer({ signature, keyAgreement });
     this.#clock = clock;
   }
 
-  /** @throws CmsError `cms.unsupported` if the snapshot is larger than an envelope can be; ReadersError */
+  /** @throws CmsError `cms.unsupported` if the snapshot is larger than an envelope can be; ReadersError; KeySlotsError */
   sealSnapshot(snapshot: Snapshot, place: Place): SealedEnvelope {
-    const content = encodeSenmlCbor(this.#device, snapshot);
+    const content = encodeSenmlCbor(this.#identity.path, snapshot);
     return this.#seal('snapshots', 'senml+cbor', content, this.#readers.current(), place);
   }
 
   /**
    * @param issuer - reads the result beside those who read everything
-   * @throws ReadersError
+   * @throws ReadersError, KeySlotsError
    */
   sealResult(content: Uint8Array, issuer: Certificate, place: Place): SealedEnvelope {
     return this.#seal(
@@ -45,8 +46,9 @@ export class DeviceSealer {
     );
   }
 
-  /** Whether anything can be sealed now. @throws ReadersError */
-  requireReaders(): void {
+  /** Whether anything can be sealed now. @throws ReadersError; KeySlotsError `slots.expired` */
+  requireReady(): void {
+    requireValid(this.#identity, this.#clock());
     this.#readers.current();
   }
 
@@ -57,12 +59,14 @@ export class DeviceSealer {
     recipients: readonly Certificate[],
     { sequence, previousDigest }: Place,
   ): SealedEnvelope {
+    const signingTimeMs = this.#clock();
+    requireValid(this.#identity, signingTimeMs);
     return this.#sealer.seal(content, recipients, {
-      topic: deviceTopic(this.#device, topicName),
+      topic: deviceTopic(this.#identity.path, topicName),
       sequence,
       previousDigest,
       contentType,
-      signingTimeMs: this.#clock(),
+      signingTimeMs,
     });
   }
 }

@@ -5,6 +5,7 @@ import type { Log } from '../runtime/log.ts';
 import type { Collector, Rejection, Sample } from './collector/collector.ts';
 import { CollectorError } from './collector/collector.ts';
 import type { Wait } from './collector/wait.ts';
+import { KeySlotsError } from './key-slots/errors.ts';
 import type { Outbox } from './outbox.ts';
 import { OutboxError } from './outbox-store.ts';
 import { ReadersError } from './readers.ts';
@@ -131,7 +132,8 @@ class Intake {
       this.#samples += 1;
     } catch (error) {
       if (error instanceof OutboxError && error.code === 'outbox.closed') return;
-      const mayPass = error instanceof OutboxError || error instanceof ReadersError;
+      const mayPass =
+        error instanceof OutboxError || error instanceof ReadersError || error instanceof KeySlotsError;
       if (!(mayPass || error instanceof CmsError || error instanceof SenmlError)) throw error;
       if (mayPass && this.#options.pace === 'waits') {
         this.#delayReason = error.code;

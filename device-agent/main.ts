@@ -2,6 +2,7 @@
 import path from 'node:path';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
+import { parseDevicePath } from '../domain/namespace.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
@@ -19,6 +20,8 @@ import { loadAgentConfig } from './config.ts';
 import type { DeviceContext, DeviceIdentity, DeviceState } from './device.ts';
 import { Device, loadDeviceIdentity } from './device.ts';
 import { takeIn } from './intake.ts';
+import { keyTimes } from './key-slots/bearer.ts';
+import type { KeyTimes } from './key-slots/bearer.ts';
 import type { AgentMeasures } from './measures.ts';
 import { agentMeasures } from './measures.ts';
 import type { Outbox } from './outbox.ts';
@@ -32,6 +35,9 @@ export interface AgentDependencies {
   readonly metrics?: Metrics;
   readonly stdin?: AsyncIterable<Uint8Array> & { destroy?(): unknown };
   readonly reconnect?: BackoffLimits;
+  /** From 0 to 1. */
+  readonly random?: () => number;
+  readonly times?: KeyTimes;
 }
 
 export interface AgentState {
@@ -85,15 +91,22 @@ export async function startAgent(
   const { log, clock = systemClock, metrics = createMetrics() } = dependencies;
   const identities = config.devices.map((device) => loadDeviceIdentity(device, clock()));
   refuseRepeated(config, identities);
-  const paths = identities.map((identity) => identity.path);
+  const paths = identities.map(({ current }) => current.path);
   const lists = new RevocationLists({
     directory: config.data,
-    roots: identities.flatMap(({ e2e }) => e2e.roots),
+    roots: identities.flatMap(({ current }) => current.e2e.roots),
     stalePolicy: stalePolicyOf(config.staleCrl),
     metrics,
     log,
   });
   const outbox = openOutbox({ file: path.join(config.data, 'outbox.sqlite'), ...config.outbox }, paths);
+  for (const { path: device, place } of identities.map(({ current }) => current)) {
+    const from = place?.isConfirmed === false ? parseDevicePath(place.from) : undefined;
+    if (from !== undefined) {
+      outbox.addDevice(from, undefined);
+      outbox.addDevice(device, from);
+    }
+  }
   const agent = new Agent(
     config,
     { ...dependencies, clock },
@@ -147,8 +160,9 @@ class Agent implements RunningAgent {
 
   open(identities: readonly DeviceIdentity[]): void {
     const { clock, log, reconnect, stdin = process.stdin } = this.#dependencies;
+    const { random = Math.random, times = keyTimes } = this.#dependencies;
     const wait = createWait(this.#stopping.signal);
-    const paths = identities.map((identity) => identity.path);
+    const paths = identities.map(({ current }) => current.path);
     this.#sources = openSources(this.#config, paths, { outbox: this.#outbox, stdin, clock, wait });
     const context = {
       config: this.#config,
@@ -157,18 +171,22 @@ class Agent implements RunningAgent {
       measures: this.#measures,
       agentVersion: packageVersion(),
       clock,
+      random,
+      times,
       log,
       reconnect,
       onDelivered: () => this.#delivered(),
     };
     for (const [index, identity] of identities.entries()) {
       const role = index < listReaders ? 'list-reader' : 'ordinary';
-      this.#devices.set(identity.path, new Device(identity, context, role));
+      this.#devices.set(identity.current.path, new Device(identity, context, role));
     }
     this.#outbox.onCommitted((device) => {
       this.#measures.pending.set(this.#outbox.pending);
-      this.#devices.get(device)?.send();
+      this.#deviceAt(device)?.send();
     });
+    this.#outbox.onRemoved((device) => this.#deviceAt(device)?.removed());
+    for (const device of this.#devices.values()) device.open();
   }
 
   observed(observation: ObservationServer | undefined): void {
@@ -247,6 +265,14 @@ class Agent implements RunningAgent {
     log.info({ collector: source.kind, devices: sealed, ...result }, 'collector.finished');
   }
 
+  /** @param path - who it is now, or was before, which it may not have been at the start */
+  #deviceAt(path: NamespacePath): Device | undefined {
+    const device = this.#devices.get(path);
+    return device?.isAt(path) === true
+      ? device
+      : [...this.#devices.values()].find((other) => other.isAt(path));
+  }
+
   #device(name: string | undefined): Device {
     const device = this.#devices.get(name ?? '');
     if (device === undefined) throw new RangeError(`${name ?? 'a sample'} is not of a device of this agent`);
@@ -280,7 +306,10 @@ class Agent implements RunningAgent {
 
 function refuseRepeated(config: AgentConfig, identities: readonly DeviceIdentity[]): void {
   const seen = new Set<NamespacePath>();
-  for (const { path: device, config: at } of identities) {
+  for (const {
+    current: { path: device },
+    config: at,
+  } of identities) {
     if (seen.has(device)) {
       const index = config.devices.indexOf(at);
       throw new ConfigError('devices', [

@@ -9,6 +9,9 @@ export interface AgentMeasures {
   readonly refusedCommands: Counter<'reason'>;
   readonly leftOut: Counter<'reason'>;
   readonly pending: Gauge;
+  readonly notAfter: Gauge<'device'>;
+  readonly renewals: Counter<'outcome'>;
+  readonly handOvers: Counter<'outcome'>;
 }
 
 export function agentMeasures(metrics: Metrics): AgentMeasures {
@@ -28,5 +31,20 @@ export function agentMeasures(metrics: Metrics): AgentMeasures {
       ['reason'],
     ),
     pending: metrics.gauge('plombe_agent_pending_envelopes', 'envelopes that wait in the outbox'),
+    notAfter: metrics.gauge(
+      'plombe_agent_certificate_not_after_timestamp_seconds',
+      "when the first of a device's certificates expires, in Unix time",
+      ['device'],
+    ),
+    renewals: metrics.counter(
+      'plombe_agent_renewals_total',
+      'renewals of certificates: done, or attempts that were refused or failed',
+      ['outcome'],
+    ),
+    handOvers: metrics.counter(
+      'plombe_agent_hand_overs_total',
+      'devices that follow a transfer: done, or attempts that were refused or failed',
+      ['outcome'],
+    ),
   };
 }

@@ -88,6 +88,7 @@ export class Outbox {
   #deliveryTimer: NodeJS.Timeout | undefined;
   #waitingForRoom: (() => void)[] = [];
   #committed: (device: NamespacePath) => void = () => {};
+  #removed: (device: NamespacePath) => void = () => {};
   #closed = false;
   #failures = 0;
   /** Set when a commit failed and what is on disk could not be read back. */
@@ -102,6 +103,40 @@ export class Outbox {
   /** Tells the publisher that a device has more to send. */
   onCommitted(listener: (device: NamespacePath) => void): void {
     this.#committed = listener;
+  }
+
+  /** Tells that something of a device was delivered, and is no longer on the disk. */
+  onRemoved(listener: (device: NamespacePath) => void): void {
+    this.#removed = listener;
+  }
+
+  /**
+   * Takes up a device that came after the start.
+   *
+   * @param former - who it was before: of the file that it is fed from, it has taken in as much
+   * @throws OutboxError `outbox.storage`
+   */
+  addDevice(device: NamespacePath, former: NamespacePath | undefined): void {
+    if (!this.#devices.has(device)) this.#load([device]);
+    const state = this.#state(device);
+    const known = former === undefined ? undefined : this.#devices.get(former);
+    if (state.nextSequence > 1 || state.position !== undefined || known?.position === undefined) return;
+    state.position = known.position;
+    this.#store.transaction(() => this.#store.updateDevice(state));
+  }
+
+  /**
+   * Leaves a device alone that can deliver nothing any more. What waits stays in the file, and counts no longer.
+   *
+   * @returns how many envelopes that are
+   */
+  setAside(device: string): number {
+    this.#flush();
+    const state = Array.from(this.#devices.values()).find(({ path }) => path === device);
+    if (state === undefined) return 0;
+    this.#devices.delete(state.path);
+    this.#pending -= state.pending;
+    return state.pending;
   }
 
   counts(device: NamespacePath): OutboxCounts {
@@ -226,14 +261,12 @@ export class Outbox {
   }
 
   #load(devices: Iterable<NamespacePath>): void {
-    this.#pending = 0;
     this.#store.transaction(() => {
       for (const path of devices) {
-        const state = { path, ...this.#store.device(path) };
-        this.#devices.set(path, state);
-        this.#pending += state.pending;
+        this.#devices.set(path, { path, ...this.#store.device(path) });
       }
     });
+    this.#pending = Array.from(this.#devices.values()).reduce((sum, { pending }) => sum + pending, 0);
   }
 
   #state(device: NamespacePath): DeviceState {
@@ -282,9 +315,11 @@ export class Outbox {
       this.#fail(puts, error);
       return;
     }
+    const delivered = new Set(this.#deliveries.map(({ device }) => device));
     this.#deliveries = [];
     for (const put of puts) put.resolve(put.sequence);
     for (const device of new Set(puts.map((put) => put.device))) this.#committed(device);
+    for (const device of delivered) this.#removed(device);
     if (!this.full) this.#wakeWaiting();
   }
 

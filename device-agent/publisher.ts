@@ -14,6 +14,7 @@ import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { Endpoint } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
+import { sealedBy } from './key-slots/sealed-by.ts';
 import type { Outbox } from './outbox.ts';
 
 export interface PublisherOptions {
@@ -22,14 +23,18 @@ export interface PublisherOptions {
   readonly brokerName: string | readonly string[];
   readonly tls: TlsIdentity;
   readonly e2e: E2eIdentity;
+  /** Other identities of the device, by which something that waits may have been sealed. */
+  readonly others: readonly E2eIdentity[];
   readonly outbox: Outbox;
   readonly agentVersion: string;
   /** Absent: the device takes no commands. */
   readonly onCommand?: MessageHandler;
   /** Absent: revocation lists come by another device's connection. */
   readonly onLists?: (payload: Buffer) => void;
+  /** Absent: the device is not told where it is to go. */
+  readonly onEnrolmentMessage?: (payload: Buffer) => void;
   /** After each delivery. */
-  readonly onDelivered: () => void;
+  readonly onDelivered: (sequence: number) => void;
   readonly log: Log;
   readonly reconnect?: BackoffLimits;
 }
@@ -49,10 +54,14 @@ export class Publisher {
   #inFlight = 0;
   #introduced = false;
   #introducing = false;
+  /** Whose certificates the broker keeps, as far as we know: those that what we send now was sealed by. */
+  #shown: E2eIdentity | undefined;
+  #others: readonly E2eIdentity[];
 
   constructor(options: PublisherOptions) {
     const { device, broker, brokerName, tls, log, reconnect } = options;
     this.#options = options;
+    this.#others = options.others;
     this.#link = openLink({
       broker,
       brokerName,
@@ -77,10 +86,30 @@ export class Publisher {
     if (!this.#introduced || this.#inFlight > refillAt) return;
     const { device, outbox } = this.#options;
     for (const entry of outbox.pendingAfter(device, this.#cursor, windowMax - this.#inFlight)) {
+      const sealer = sealedBy(entry.envelope, this.#identities);
+      if (sealer !== this.#shown) {
+        if (this.#inFlight > 0) return; // what is on its way was sealed by the others
+        this.#shown = sealer;
+        void this.#publishRetained('certificates', certificatesOf(sealer)); // before the envelope, on the same connection
+      }
       this.#cursor = entry.sequence;
       this.#inFlight += 1;
       void this.#sendOne(deviceTopic(device, entry.topicName), entry.sequence, entry.envelope);
     }
+  }
+
+  /** Nothing that waits was sealed by another identity any more. */
+  forgetOthers(): void {
+    this.#others = [];
+    const { e2e } = this.#options;
+    if (this.#shown === e2e || !this.#introduced) return;
+    this.#shown = e2e;
+    void this.#publishRetained('certificates', certificatesOf(e2e));
+  }
+
+  /** Goes without a word, for another connection takes over. */
+  async release(): Promise<void> {
+    await this.#link.close();
   }
 
   /** Says that the device goes, and goes. */
@@ -104,8 +133,12 @@ export class Publisher {
     }
     this.#inFlight -= 1;
     outbox.delivered(device, sequence);
-    onDelivered();
+    onDelivered(sequence);
     this.send();
+  }
+
+  get #identities(): readonly [E2eIdentity, ...E2eIdentity[]] {
+    return [this.#options.e2e, ...this.#others];
   }
 
   /**
@@ -119,17 +152,19 @@ export class Publisher {
   }
 
   async #publishIntroduction(): Promise<void> {
-    const { signature, keyAgreement } = this.#options.e2e;
-    const certificates = encodeDeviceCertificates({
-      signature: signature.chain.map((certificate) => certificate.der),
-      keyAgreement: keyAgreement.chain.map((certificate) => certificate.der),
-    });
+    this.#shown ??= this.#sealerOfNext();
     this.#introducing = true; // until acknowledged: after a reconnect the link itself sends it again
     await Promise.all([
-      this.#publishRetained('certificates', certificates),
+      this.#publishRetained('certificates', certificatesOf(this.#shown)),
       this.#publishRetained('status', this.#status('online')),
     ]);
     this.#introducing = false;
+  }
+
+  #sealerOfNext(): E2eIdentity {
+    const { device, outbox, e2e } = this.#options;
+    const [next] = outbox.pendingAfter(device, 0, 1);
+    return next === undefined ? e2e : sealedBy(next.envelope, this.#identities);
   }
 
   async #publishRetained(name: 'certificates' | 'status', payload: string | Uint8Array): Promise<void> {
@@ -145,16 +180,26 @@ export class Publisher {
   }
 }
 
+function certificatesOf({ signature, keyAgreement }: E2eIdentity): Uint8Array {
+  return encodeDeviceCertificates({
+    signature: signature.chain.map((certificate) => certificate.der),
+    keyAgreement: keyAgreement.chain.map((certificate) => certificate.der),
+  });
+}
+
 /** From the first `commands.subscribed` on, commands wait at the broker while the device is away. */
-function incomingOptions({ device, onCommand, onLists, log }: PublisherOptions) {
+function incomingOptions({ device, onCommand, onLists, onEnrolmentMessage, log }: PublisherOptions) {
   const commands = deviceTopic(device, 'commands');
+  const enrolment = deviceTopic(device, 'enrolment/reply');
   const subscriptions: LinkSubscription[] = [
     ...(onCommand === undefined ? [] : [{ filter: commands, qos: 1 as const }]),
     ...(onLists === undefined ? [] : [{ filter: e2eCrlTopic, qos: 1 as const }]),
+    ...(onEnrolmentMessage === undefined ? [] : [{ filter: enrolment, qos: 1 as const }]),
   ];
   const onMessage: MessageHandler = (message, acknowledge) => {
     if (message.topic === commands && onCommand !== undefined) return onCommand(message, acknowledge);
     if (message.topic === e2eCrlTopic) onLists?.(message.payload);
+    if (message.topic === enrolment) onEnrolmentMessage?.(message.payload);
     acknowledge();
   };
   return {

@@ -51,6 +51,8 @@ export class Readers {
       return [];
     });
     this.#say(leftOut);
+    if (recipients.length === 0)
+      throw new ReadersError('readers.none', 'nobody is configured who may read it');
     if (leftOut.size === 0) return readers;
     const names = [...leftOut.keys()].join(', ');
     if (whenRevoked === 'stop')

@@ -18,6 +18,8 @@ import { onlySigner, verifyMessage } from './signed-message.ts';
 
 export interface ExchangeOptions {
   readonly broker: BrokerAddress;
+  /** Any of these instead of the broker's one name. */
+  readonly brokerName?: string | readonly string[];
   /** To connect with; its common name is who asks. */
   readonly identity: TlsIdentity;
   readonly pending: PendingRequest;
@@ -25,6 +27,8 @@ export interface ExchangeOptions {
   readonly roots: readonly Certificate[];
   /** How long to wait for the last word. Default: for ever. */
   readonly timeoutMs?: number;
+  /** Gives the waiting up. */
+  readonly signal?: AbortSignal;
   /** Told that somebody has to approve it first. */
   readonly onWaiting?: (reply: EnrolmentReply) => void;
   readonly clock: Clock;
@@ -40,11 +44,12 @@ const resendMs = 15_000;
  * @throws EnrolmentError `enrolment.unanswered`
  */
 export async function exchange(options: ExchangeOptions): Promise<EnrolmentReply> {
-  const { broker, identity, pending, timeoutMs, onWaiting, log, reconnect } = options;
+  const { broker, identity, pending, timeoutMs, signal, onWaiting, log, reconnect } = options;
   const topic = enrolmentTopic(identity.commonName);
   if (topic === undefined) throw new TypeError(`${identity.commonName} is nobody who is enrolled`);
   const timers: NodeJS.Timeout[] = [];
   let close = (): Promise<void> => Promise.resolve();
+  let giveUp = (): void => undefined;
   try {
     return await new Promise<EnrolmentReply>((resolve, reject) => {
       const send = (): void => {
@@ -53,7 +58,7 @@ export async function exchange(options: ExchangeOptions): Promise<EnrolmentReply
       };
       const link = openLink({
         broker,
-        brokerName: broker.name,
+        brokerName: options.brokerName ?? broker.name,
         identity,
         clientId: `enrolment-of-${identity.commonName}`,
         cleanSession: true,
@@ -70,11 +75,16 @@ export async function exchange(options: ExchangeOptions): Promise<EnrolmentReply
       });
       close = () => link.close();
       timers.push(setInterval(() => link.connected && send(), resendMs));
+      giveUp = () =>
+        reject(new EnrolmentError('enrolment.unanswered', 'nobody waits for the answer any more'));
+      signal?.addEventListener('abort', giveUp);
+      if (signal?.aborted === true) giveUp();
       if (timeoutMs === undefined) return;
       timers.push(setTimeout(() => reject(unanswered(broker, link.connected, timeoutMs)), timeoutMs));
     });
   } finally {
     timers.forEach(clearTimeout);
+    signal?.removeEventListener('abort', giveUp);
     await close();
   }
 }
