@@ -2,7 +2,6 @@
 import { brokerStatusTopic, encodeBrokerStatus } from '../../domain/broker-status.ts';
 import type { Clock } from '../../domain/clock.ts';
 import { parseNamespacePath } from '../../domain/namespace.ts';
-import { filterCovers } from '../../domain/topic.ts';
 import type { ReceivedMessage } from '../../mqtt/inbox.ts';
 import type { Connected, Link, LinkOptions } from '../../mqtt/link.ts';
 import { openLink } from '../../mqtt/link.ts';
@@ -12,16 +11,16 @@ import type { TlsIdentity } from '../../pki/identity.ts';
 import type { Log } from '../../runtime/log.ts';
 import { packageVersion } from '../../runtime/version.ts';
 import type { Measures } from '../measures.ts';
-import type { Hub, PublishRefusal } from '../routing/hub.ts';
-import { isRefused } from '../routing/hub.ts';
+import type { Hub } from '../routing/hub.ts';
 import type { Content, Terms } from '../routing/message.ts';
-import { expiryOf, messageBytes, noBytes } from '../routing/message.ts';
+import { noBytes } from '../routing/message.ts';
 import type { Client, Session } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
 import type { Turn } from '../store/turn.ts';
+import { Arrivals } from './arrivals.ts';
 import type { CascadeConfig } from './cascade-config.ts';
+import { Departures } from './departures.ts';
 import type { CascadeFilters } from './filters.ts';
-import { hopsMax, hopsOf, withHops } from './hops.ts';
 import { Pace } from './pace.ts';
 import { Reconciler } from './reconciler.ts';
 import { StatusReport } from './status-report.ts';
@@ -46,13 +45,6 @@ export interface CascadeOptions extends Pick<
   readonly monotonicMs: () => number;
   readonly reconnect?: LinkOptions['reconnect'];
   readonly probe?: LinkOptions['probe'];
-}
-
-interface Arrival {
-  readonly message: ReceivedMessage;
-  /** Under which it is published here. */
-  readonly topic: string;
-  readonly acknowledge: () => void;
 }
 
 export interface CascadeState {
@@ -84,36 +76,37 @@ export class Cascade implements Client, Outbound, UpOutlet {
   readonly #session: Session;
   readonly #queue: UpQueue;
   readonly #link: Link;
-  readonly #up: TopicMap;
   readonly #down: TopicMap;
   readonly #pace: Pace;
+  readonly #departures: Departures;
   readonly #reconciler: Reconciler | undefined;
+  readonly #arrivals: Arrivals;
   readonly #status: StatusReport | undefined;
-  #sender: Sender | undefined;
   #connected: (Connected & { readonly sinceMs: number }) | undefined;
   #lastUpstream: string | undefined;
   #resting: NodeJS.Immediate | NodeJS.Timeout | undefined;
-  #waiting: Arrival[] = [];
   #isClosed = false;
   #isDraining = false;
   /** Called when nothing is in flight, or cannot come to an end. */
   #onDrained: () => void = () => undefined;
   #forwardedUp = 0;
-  #forwardedDown = 0;
-  /** The message whose round trip is measured. */
-  #timed: { readonly packetId: number; readonly sentMs: number } | undefined;
-
   constructor(options: CascadeOptions) {
     this.#options = options;
     const { sessions, filters, identity, turn, log } = options;
     const { session, queue } = sessions.openCascade(cascadeClientId, this);
     this.#session = session;
     this.#queue = queue;
-    this.#up = new TopicMap(filters.up);
     this.#down = new TopicMap(filters.down);
     this.#pace = new Pace({
       bytesPerSecondMax: options.bandwidth.bytesPerSecondMax,
       burstBytes: options.bandwidth.burstBytes,
+      monotonicMs: options.monotonicMs,
+    });
+    this.#departures = new Departures({
+      topics: new TopicMap(filters.up),
+      pace: this.#pace,
+      measures: options.measures,
+      clock: options.clock,
       monotonicMs: options.monotonicMs,
     });
     const path = parseNamespacePath(identity.commonName);
@@ -121,6 +114,16 @@ export class Cascade implements Client, Outbound, UpOutlet {
     const statusTopic = path && brokerStatusTopic(path);
     this.#reconciler = fenceTopic === undefined ? undefined : this.#reconcilerFor(fenceTopic);
     this.#status = statusTopic === undefined ? undefined : this.#statusReportFor(statusTopic);
+    this.#arrivals = new Arrivals({
+      hub: options.hub,
+      turn,
+      topics: this.#down,
+      retainDown: filters.retainDown,
+      isReplaying: () => this.#reconciler?.isReplaying ?? true,
+      measures: options.measures,
+      log,
+      clock: options.clock,
+    });
     this.#subscribeHere();
     this.#link = openLink({
       broker: options.upstream,
@@ -175,7 +178,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
       inFlight: this.#queue.inFlight,
       oldestWaitingMs: this.#queue.oldestWaitingMs(),
       forwardedUp: this.#forwardedUp,
-      forwardedDown: this.#forwardedDown,
+      forwardedDown: this.#arrivals.taken,
       refused: this.#queue.refused,
     };
   }
@@ -184,13 +187,12 @@ export class Cascade implements Client, Outbound, UpOutlet {
 
   connected(sender: Sender): void {
     if (this.#isClosed) return;
-    this.#sender = sender;
+    this.#departures.sender = sender;
     this.#options.turn.guard(() => this.#queue.attach(this, sender.sessionPresent));
   }
 
   disconnected(): void {
-    this.#sender = undefined;
-    this.#timed = undefined;
+    this.#departures.disconnected();
     this.#stopResting();
     if (!this.#isClosed) this.#queue.detach();
   }
@@ -209,12 +211,12 @@ export class Cascade implements Client, Outbound, UpOutlet {
   // What the queue asks.
 
   get windowMax(): number {
-    const { receiveMaximum = 1 } = this.#sender ?? {};
+    const { receiveMaximum = 1 } = this.#departures.sender ?? {};
     return Math.max(1, Math.min(this.#options.inFlightMax, receiveMaximum - besideMax));
   }
 
   get isReady(): boolean {
-    return !this.#isDraining && this.#sender?.isReady === true;
+    return !this.#isDraining && this.#departures.isReady;
   }
 
   waitMs(): number {
@@ -226,44 +228,20 @@ export class Cascade implements Client, Outbound, UpOutlet {
     this.#resting = delayMs === 0 ? setImmediate(resume) : setTimeout(resume, delayMs);
   }
 
-  send({ message, retain, bytes }: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
-    const { topic, payload, properties, expiresMs } = message;
-    const hops = hopsOf(properties) + 1;
-    if (hops > hopsMax) return 'hops_exceeded';
-    const sent = this.#sender?.publish(
-      this.#up.toRemote(topic) ?? topic,
-      payload,
-      1,
-      retain,
-      duplicate,
-      packetId,
-      withHops(properties, hops),
-      this.#secondsLeft(expiresMs),
-    );
-    if (sent === undefined || sent === 0) return 'packet_too_large';
-    this.#pace.spend(sent);
-    this.#timed ??= { packetId, sentMs: this.#options.monotonicMs() };
-    this.#options.measures.cascade.bytes.inc({ direction: 'up' }, bytes);
-    return sent;
+  send(delivery: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
+    return this.#departures.send(delivery, packetId, duplicate);
   }
 
   // What the session asks.
 
-  sendNow({ topic, payload, properties, expiresMs }: Content, { retain }: Terms): boolean {
-    const sender = this.#sender;
-    const hops = hopsOf(properties) + 1;
-    if (sender === undefined || !this.isReady || hops > hopsMax || this.#pace.waitMs() > 0) return false;
-    const remote = this.#up.toRemote(topic) ?? topic;
-    const seconds = this.#secondsLeft(expiresMs);
-    const sent = sender.publish(remote, payload, 0, retain, false, 0, withHops(properties, hops), seconds);
-    this.#pace.spend(sent);
-    return sent > 0;
+  sendNow(content: Content, { retain }: Terms): boolean {
+    return this.isReady && this.#departures.sendNow(content, retain);
   }
 
   /** Sends nothing more, and waits until the upstream has acknowledged what is on its way, but no longer than that. */
   async drain(withinMs: number): Promise<void> {
     this.#isDraining = true;
-    if (this.#queue.inFlight === 0 || this.#sender === undefined) return;
+    if (this.#queue.inFlight === 0 || this.#departures.sender === undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, withinMs);
       this.#onDrained = () => {
@@ -283,8 +261,8 @@ export class Cascade implements Client, Outbound, UpOutlet {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#stopResting();
-    if (this.#sender !== undefined) this.#queue.detach();
-    this.#sender = undefined;
+    if (this.#departures.sender !== undefined) this.#queue.detach();
+    this.#departures.disconnected();
     this.#options.measures.cascadeConnected.set(0);
   }
 
@@ -293,11 +271,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
     if (this.#isClosed) return;
     this.#queue.sweep();
     this.#reconciler?.sweep();
-    while (this.#waiting.length > 0) {
-      const [first] = this.#waiting;
-      if (first === undefined || this.#take(first) !== undefined) break;
-      this.#waiting.shift();
-    }
+    this.#arrivals.sweep();
     this.#report();
   }
 
@@ -355,11 +329,8 @@ export class Cascade implements Client, Outbound, UpOutlet {
   }
 
   #settle(packetId: number, code: number, reason: string | undefined): void {
-    const { measures, monotonicMs, log } = this.#options;
-    if (this.#timed?.packetId === packetId) {
-      measures.cascade.roundTripSeconds.set((monotonicMs() - this.#timed.sentMs) / 1000);
-      this.#timed = undefined;
-    }
+    const { measures, log } = this.#options;
+    this.#departures.answered(packetId);
     if (code < failureFrom) {
       if (this.#queue.acknowledged(packetId) === undefined) return;
       this.#forwardedUp++;
@@ -376,68 +347,19 @@ export class Cascade implements Client, Outbound, UpOutlet {
     }
   }
 
-  /** Unacknowledged, the upstream sends no more than its window, which bounds what waits here. */
   #receive(message: ReceivedMessage, acknowledge: () => void): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed) return undefined;
     if (this.#reconciler?.received(message.topic, message.payload) === true) return acknowledge();
-    const topic = this.#down.toLocal(message.topic);
     // What the own status says comes down where everything of the own subtree does.
-    if (topic === undefined || message.topic === this.#ownStatusTopic()) return acknowledge();
-    const arrival = { message, topic, acknowledge };
-    const refusal = this.#waiting.length > 0 ? undefined : this.#take(arrival);
-    if (refusal === undefined && this.#waiting.length === 0) return undefined;
-    this.#waiting.push(arrival);
-    if (refusal === undefined) return undefined;
-    const { measures, log } = this.#options;
-    measures.refusals.inc({ reason: refusal });
-    log.error({ topic, reason: refusal }, 'cascade.message_refused');
-    return undefined;
-  }
-
-  /** The upstream is told that a message has arrived only once it is durable here. */
-  #take({ message, topic, acknowledge }: Arrival): PublishRefusal | undefined {
-    const { hub, turn, measures, log, clock } = this.#options;
-    const { payload, qos } = message;
-    const hops = hopsOf(message.properties) + 1;
-    if (hops > hopsMax) {
-      measures.cascade.dropped.inc({ reason: 'hops_exceeded' });
-      log.error({ topic, hops }, 'cascade.ring_ended');
-      turn.afterCommit(acknowledge);
-      return undefined;
-    }
-    const retain = this.#isRetained(message, topic);
-    const properties = this.#connected?.version === 5 ? withHops(message.properties, hops) : noBytes;
-    const expiresMs = expiryOf(message.expirySeconds, clock());
-    if (!(retain && this.#isKnown(topic, payload))) {
-      const content = { topic, payload, properties, expiresMs };
-      const outcome = hub.publish({ ...content, qos, retain, origin: 'upstream' }, undefined);
-      if (isRefused(outcome)) return outcome;
-    }
-    measures.cascade.bytes.inc({ direction: 'down' }, messageBytes({ ...message, expiresMs }));
-    turn.afterCommit(() => {
-      this.#forwardedDown++;
-      measures.cascadeForwarded.inc({ direction: 'down' });
-      acknowledge();
-    });
-    return undefined;
-  }
-
-  #isRetained({ retain }: ReceivedMessage, topic: string): boolean {
-    // MQTT 3.1.1 does not say of a live message that it was retained [MQTT-3.3.1-9].
-    if (retain || this.#connected?.version === 5) return retain;
-    return this.#options.filters.retainDown.some((filter) => filterCovers(filter, topic));
-  }
-
-  /** Every reconnect brings the retained messages again. */
-  #isKnown(topic: string, payload: Buffer): boolean {
-    const isReplaying = this.#reconciler?.isReplaying ?? true;
-    return isReplaying && this.#options.hub.retainedPayload(topic)?.equals(payload) === true;
+    if (message.topic === this.#ownStatusTopic()) return acknowledge();
+    return this.#arrivals.receive(message, acknowledge);
   }
 
   #linked(connected: Connected): void {
     const { broker } = connected;
     this.#connected = { ...connected, sinceMs: this.#options.clock() };
     this.#lastUpstream = `${broker.host}:${broker.port}`;
+    this.#arrivals.connected(connected.version);
     this.#options.measures.cascadeConnected.set(1);
     this.#options.measures.cascade.connections.inc();
     this.#status?.reset();
@@ -445,8 +367,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
   }
 
   #unlinked(): void {
-    // What waits is not acknowledged, so the upstream sends it again.
-    this.#waiting = [];
+    this.#arrivals.disconnected();
     this.#connected = undefined;
     this.#reconciler?.disconnected();
     this.#onDrained();
@@ -477,11 +398,6 @@ export class Cascade implements Client, Outbound, UpOutlet {
   #ownStatusTopic(): string | undefined {
     const path = parseNamespacePath(this.#options.identity.commonName);
     return path && brokerStatusTopic(path);
-  }
-
-  #secondsLeft(expiresMs: number | undefined): number | undefined {
-    if (expiresMs === undefined) return undefined;
-    return Math.max(0, Math.ceil((expiresMs - this.#options.clock()) / 1000)); // [MQTT-3.3.2-6]
   }
 
   #stopResting(): void {

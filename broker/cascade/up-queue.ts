@@ -8,8 +8,8 @@ import type { Message, Terms } from '../routing/message.ts';
 import { isExpired, messageBytes } from '../routing/message.ts';
 import type { SessionQueue } from '../routing/session-queue.ts';
 import { FairLanes } from './fair-lanes.ts';
-import type { Turns } from './fair-lanes.ts';
-import { laneOf, sharedLane } from './up-store.ts';
+import { Lanes } from './lanes.ts';
+import type { Lane } from './lanes.ts';
 import type { UpDelivery, UpStore } from './up-store.ts';
 
 /** The connection upstream, as far as it takes messages. */
@@ -48,38 +48,11 @@ export interface UpQueueOptions {
   readonly random?: () => number;
 }
 
-interface Lane extends Turns {
-  readonly id: number;
-  /** Neither sent nor in `again`, on disk and in memory. */
-  waiting: number;
-  /** The next ones in order, as far as they are in memory. */
-  loaded: UpDelivery[];
-  lastLoaded: number;
-  isMoreOnDisk: boolean;
-  /** Sent before, and to be sent again before all others, in order. */
-  again: UpDelivery[];
-  inFlight: number;
-  /** Times in a row that the upstream had no room. Until it has, one message at a time goes, so that order is kept. */
-  refusals: number;
-  heldUntilMs: number;
-}
-
 interface InFlight {
   readonly delivery: UpDelivery;
   readonly lane: Lane;
 }
 
-/** Topics that wait at once, each with its lane in memory; those that come when there are as many share one. */
-const lanesMax = 100_000;
-/** Numbers of lanes that were worked out. */
-const knownTopicsMax = 20_000;
-/** Of one lane in memory, so that taking its first is cheap. */
-const laneLoadedMax = 1024;
-/** Of payloads in memory that are not sent; more rests on disk alone. */
-const loadedBytesMax = 8 * 1024 ** 2;
-/** What one reading of a lane brings. */
-const pageMessages = 64;
-const pageBytes = 256 * 1024;
 /** What is on its way, at most, whatever the window says of its count. */
 const inFlightBytesMax = 32 * 1024 ** 2;
 /** What one turn sends before it lets others have theirs. */
@@ -96,15 +69,13 @@ export class UpQueue implements SessionQueue {
   readonly seenUpTo = 0;
   readonly #options: UpQueueOptions;
   readonly #store: UpStore;
-  readonly #lanes = new Map<number, Lane>();
-  readonly #laneIds = new Map<string, number>();
+  readonly #lanes: Lanes;
   readonly #fair = new FairLanes<Lane>();
   /** Lanes whose upstream has no room at the moment. */
   readonly #held = new Set<Lane>();
   readonly #inFlight = new Map<number, InFlight>();
   #outlet: UpOutlet | undefined;
   #inFlightBytes = 0;
-  #loadedBytes = 0;
   #messages: number;
   #bytes: number;
   #lastSequence: number;
@@ -123,13 +94,8 @@ export class UpQueue implements SessionQueue {
     const refused = this.#store.refusedTotal();
     this.#refused = refused.messages;
     this.#refusedBytes = refused.bytes;
-    this.#store.sortShared();
-    for (const { lane: id, messages: waiting } of this.#store.lanes()) {
-      const lane = this.#addLane(id);
-      lane.waiting = waiting;
-      lane.isMoreOnDisk = true;
-      this.#fair.addOld(lane);
-    }
+    this.#lanes = new Lanes(this.#store);
+    for (const lane of this.#lanes.all()) this.#fair.addOld(lane);
   }
 
   get messages(): number {
@@ -167,7 +133,7 @@ export class UpQueue implements SessionQueue {
   enqueue(message: Message, _qos: 1 | 2, { retain }: Terms): void {
     const bytes = messageBytes(message);
     while (this.isFullFor(bytes) && this.#dropOldest());
-    const lane = this.#laneOf(message.topic);
+    const lane = this.#lanes.of(message.topic);
     const delivery: UpDelivery = {
       sequence: ++this.#lastSequence,
       lane: lane.id,
@@ -179,15 +145,7 @@ export class UpQueue implements SessionQueue {
     this.#store.enqueue(delivery);
     this.#messages++;
     this.#bytes += bytes;
-    lane.waiting++;
-    const hasRoom = this.#loadedBytes + bytes <= loadedBytesMax && lane.loaded.length < laneLoadedMax;
-    if (!lane.isMoreOnDisk && this.#outlet !== undefined && hasRoom) {
-      lane.loaded.push(delivery);
-      lane.lastLoaded = delivery.sequence;
-      this.#loadedBytes += bytes;
-    } else {
-      lane.isMoreOnDisk = true;
-    }
+    this.#lanes.append(lane, delivery, this.#outlet !== undefined);
     if (!this.#held.has(lane)) this.#fair.add(lane);
   }
 
@@ -217,7 +175,7 @@ export class UpQueue implements SessionQueue {
     this.#isResting = false;
     for (const lane of this.#held) this.#fair.add(lane);
     this.#held.clear();
-    for (const lane of this.#lanes.values()) this.#unload(lane);
+    this.#lanes.unload();
   }
 
   /** Continues after a rest. */
@@ -303,7 +261,7 @@ export class UpQueue implements SessionQueue {
   #sendNext(outlet: UpOutlet, lane: Lane): void {
     // After a refusal one at a time, or what follows could overtake it.
     if (lane.refusals > 0 && lane.inFlight > 0) return this.#fair.remove(lane);
-    const delivery = this.#shift(lane);
+    const delivery = this.#lanes.shift(lane, this.#bytes / Math.max(1, this.#messages));
     if (delivery === undefined) {
       this.#fair.emptied(lane);
       return this.#forgetIdle(lane);
@@ -349,49 +307,12 @@ export class UpQueue implements SessionQueue {
 
   #forgetIdle(lane: Lane): void {
     const isIdle = lane.list === 'none' && lane.inFlight === 0 && lane.waiting + lane.again.length === 0;
-    if (isIdle && !this.#held.has(lane)) this.#lanes.delete(lane.id);
+    if (isIdle && !this.#held.has(lane)) this.#lanes.forget(lane);
   }
 
   #sendAgain(delivery: UpDelivery, lane: Lane): void {
-    lane.again.push(delivery);
-    lane.again.sort((a, b) => a.sequence - b.sequence);
+    this.#lanes.putBack(lane, delivery);
     this.#fair.add(lane);
-  }
-
-  /** Takes the next message out of a lane. */
-  #shift(lane: Lane): UpDelivery | undefined {
-    const again = lane.again.shift();
-    if (again !== undefined) return again;
-    if (lane.loaded.length === 0 && lane.isMoreOnDisk) this.#readPage(lane);
-    const delivery = lane.loaded.shift();
-    if (delivery === undefined) {
-      lane.waiting = 0;
-      return undefined;
-    }
-    lane.waiting--;
-    this.#loadedBytes -= delivery.bytes;
-    return delivery;
-  }
-
-  #readPage(lane: Lane): void {
-    const averageBytes = Math.max(1, this.#bytes / Math.max(1, this.#messages));
-    const limit = Math.max(1, Math.min(pageMessages, Math.floor(pageBytes / averageBytes)));
-    // Other lanes give up what they hold in memory before this one would exceed the bound.
-    if (this.#loadedBytes >= loadedBytesMax) for (const other of this.#lanes.values()) this.#unload(other);
-    lane.loaded = this.#store.readLane(lane.id, lane.lastLoaded, limit);
-    lane.isMoreOnDisk = lane.loaded.length === limit;
-    lane.lastLoaded = lane.loaded.at(-1)?.sequence ?? lane.lastLoaded;
-    this.#loadedBytes += sumOf(lane.loaded);
-  }
-
-  /** What is in memory of a lane that waits is on disk as well. */
-  #unload(lane: Lane): void {
-    const [next] = lane.loaded;
-    if (next === undefined) return;
-    this.#loadedBytes -= sumOf(lane.loaded);
-    lane.loaded = [];
-    lane.lastLoaded = next.sequence - 1;
-    lane.isMoreOnDisk = true;
   }
 
   #finish(delivery: UpDelivery): void {
@@ -447,54 +368,8 @@ export class UpQueue implements SessionQueue {
   }
 
   #dropWaiting(delivery: UpDelivery, reason: UpDropReason): void {
-    const lane = this.#lanes.get(delivery.lane);
-    if (lane !== undefined) {
-      const againAt = lane.again.findIndex(({ sequence }) => sequence === delivery.sequence);
-      if (againAt >= 0) {
-        lane.again.splice(againAt, 1);
-      } else {
-        lane.waiting--;
-        if (lane.loaded[0]?.sequence === delivery.sequence) {
-          lane.loaded.shift();
-          this.#loadedBytes -= delivery.bytes;
-        }
-      }
-      lane.lastLoaded = Math.max(lane.lastLoaded, delivery.sequence);
-    }
+    this.#lanes.remove(delivery);
     this.#drop(delivery, reason);
-  }
-
-  #laneOf(topic: string): Lane {
-    let id = this.#laneIds.get(topic);
-    if (id === undefined) {
-      id = laneOf(topic);
-      if (this.#laneIds.size >= knownTopicsMax) this.#laneIds.clear();
-      this.#laneIds.set(topic, id);
-    }
-    const own = this.#lanes.get(id);
-    if (own !== undefined) return own;
-    // As long as anything waits in the shared one, it may be of this topic.
-    const shared = this.#lanes.get(sharedLane);
-    if (shared !== undefined) return shared;
-    return this.#addLane(this.#lanes.size < lanesMax ? id : sharedLane);
-  }
-
-  #addLane(id: number): Lane {
-    const lane: Lane = {
-      id,
-      waiting: 0,
-      loaded: [],
-      lastLoaded: 0,
-      isMoreOnDisk: false,
-      again: [],
-      inFlight: 0,
-      refusals: 0,
-      heldUntilMs: 0,
-      credit: 0,
-      list: 'none',
-    };
-    this.#lanes.set(id, lane);
-    return lane;
   }
 
   #freePacketId(): number {
@@ -502,8 +377,4 @@ export class UpQueue implements SessionQueue {
     while (this.#inFlight.has(this.#lastPacketId));
     return this.#lastPacketId;
   }
-}
-
-function sumOf(deliveries: readonly UpDelivery[]): number {
-  return deliveries.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -1,0 +1,123 @@
+/** What comes down from the upstream: published here in its order, and acknowledged once it is durable here. */
+import type { Clock } from '../../domain/clock.ts';
+import { filterCovers } from '../../domain/topic.ts';
+import type { ReceivedMessage } from '../../mqtt/inbox.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { Measures } from '../measures.ts';
+import type { Hub, PublishRefusal } from '../routing/hub.ts';
+import { isRefused } from '../routing/hub.ts';
+import { expiryOf, messageBytes, noBytes } from '../routing/message.ts';
+import type { Turn } from '../store/turn.ts';
+import { hopsMax, hopsOf, withHops } from './hops.ts';
+import type { TopicMap } from './topic-map.ts';
+
+export interface ArrivalsOptions {
+  readonly hub: Hub;
+  readonly turn: Turn;
+  readonly topics: TopicMap;
+  /** Of an upstream of MQTT 3.1.1, what is kept as retained. */
+  readonly retainDown: readonly string[];
+  /** Whether what comes may be a repetition of what was retained before. */
+  readonly isReplaying: () => boolean;
+  readonly measures: Measures;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+interface Arrival {
+  readonly message: ReceivedMessage;
+  /** Under which it is published here. */
+  readonly topic: string;
+  readonly acknowledge: () => void;
+}
+
+export class Arrivals {
+  readonly #options: ArrivalsOptions;
+  /** Of MQTT, on the connection that they come over. */
+  #version: number | undefined;
+  #waiting: Arrival[] = [];
+  #taken = 0;
+
+  constructor(options: ArrivalsOptions) {
+    this.#options = options;
+  }
+
+  /** How many are durable here. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  connected(version: number): void {
+    this.#version = version;
+  }
+
+  /** What waits is not acknowledged, so the upstream sends it again. */
+  disconnected(): void {
+    this.#waiting = [];
+    this.#version = undefined;
+  }
+
+  /** Unacknowledged, the upstream sends no more than its window, which bounds what waits here. */
+  receive(message: ReceivedMessage, acknowledge: () => void): void {
+    const topic = this.#options.topics.toLocal(message.topic);
+    if (topic === undefined) return acknowledge();
+    const arrival = { message, topic, acknowledge };
+    const refusal = this.#waiting.length > 0 ? undefined : this.#take(arrival);
+    if (refusal === undefined && this.#waiting.length === 0) return undefined;
+    this.#waiting.push(arrival);
+    if (refusal === undefined) return undefined;
+    const { measures, log } = this.#options;
+    measures.refusals.inc({ reason: refusal });
+    log.error({ topic, reason: refusal }, 'cascade.message_refused');
+    return undefined;
+  }
+
+  /** Takes what had to wait for room here, in order. Called every second. */
+  sweep(): void {
+    while (this.#waiting.length > 0) {
+      const [first] = this.#waiting;
+      if (first === undefined || this.#take(first) !== undefined) break;
+      this.#waiting.shift();
+    }
+  }
+
+  /** The upstream is told that a message has arrived only once it is durable here. */
+  #take({ message, topic, acknowledge }: Arrival): PublishRefusal | undefined {
+    const { hub, turn, measures, log, clock } = this.#options;
+    const { payload, qos } = message;
+    const hops = hopsOf(message.properties) + 1;
+    if (hops > hopsMax) {
+      measures.cascade.dropped.inc({ reason: 'hops_exceeded' });
+      log.error({ topic, hops }, 'cascade.ring_ended');
+      turn.afterCommit(acknowledge);
+      return undefined;
+    }
+    const retain = this.#isRetained(message, topic);
+    const properties = this.#version === 5 ? withHops(message.properties, hops) : noBytes;
+    const expiresMs = expiryOf(message.expirySeconds, clock());
+    if (!(retain && this.#isKnown(topic, payload))) {
+      const content = { topic, payload, properties, expiresMs };
+      const outcome = hub.publish({ ...content, qos, retain, origin: 'upstream' }, undefined);
+      if (isRefused(outcome)) return outcome;
+    }
+    measures.cascade.bytes.inc({ direction: 'down' }, messageBytes({ ...message, expiresMs }));
+    turn.afterCommit(() => {
+      this.#taken++;
+      measures.cascadeForwarded.inc({ direction: 'down' });
+      acknowledge();
+    });
+    return undefined;
+  }
+
+  #isRetained({ retain }: ReceivedMessage, topic: string): boolean {
+    // MQTT 3.1.1 does not say of a live message that it was retained [MQTT-3.3.1-9].
+    if (retain || this.#version === 5) return retain;
+    return this.#options.retainDown.some((filter) => filterCovers(filter, topic));
+  }
+
+  /** Every reconnect brings the retained messages again. */
+  #isKnown(topic: string, payload: Buffer): boolean {
+    const { hub, isReplaying } = this.#options;
+    return isReplaying() && hub.retainedPayload(topic)?.equals(payload) === true;
+  }
+}
