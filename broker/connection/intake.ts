@@ -95,7 +95,8 @@ export class Intake {
   }
 
   #receive(packet: IncomingPacket): Continuation {
-    this.#packets++;
+    // What is retained for it may be thousands of messages.
+    this.#packets += packet.type === 'subscribe' ? turnPacketsMax : 1;
     if (!this.#options.onPacket(packet)) return false;
     return this.#packets < turnPacketsMax ? true : 'later';
   }

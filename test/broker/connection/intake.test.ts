@@ -93,6 +93,21 @@ test('Intake: whoever has had its bytes of a turn is not read from until the nex
   }
 });
 
+test('Intake: a SUBSCRIBE, which may bring all that is retained, is the last packet of its turn', async () => {
+  const client = new Client();
+  const subscribe = mqttPacket.generate({
+    cmd: 'subscribe',
+    messageId: 1,
+    subscriptions: [{ topic: '#', qos: 1 }],
+  });
+  client.intake.read(Buffer.concat([publish('t/1'), subscribe, subscribe, publish('t/2')]));
+  assert.deepEqual(client.topics, ['t/1', 'subscribe']);
+  await turnOver();
+  assert.deepEqual(client.topics, ['t/1', 'subscribe', 'subscribe']);
+  await turnOver();
+  assert.deepEqual(client.topics, ['t/1', 'subscribe', 'subscribe', 't/2']);
+});
+
 test('Intake: one reason to wait that is over does not end another', async () => {
   const client = new Client();
   client.intake.pause('output');
