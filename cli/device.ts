@@ -14,7 +14,7 @@ import type { Endpoint } from '../runtime/config.ts';
 import { decide } from './device/approve.ts';
 import { enrolBatch } from './device/batch.ts';
 import { enrolByToken } from './device/enrol.ts';
-import { directoryText, requestText, tokenText } from './device/show.ts';
+import { directoriesText, requestText, tokenText } from './device/show.ts';
 import { transferCommand } from './device/transfer.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -212,7 +212,7 @@ function showCommand(): Command {
     .argument('<file>', 'a token, enrolment.request, or a directory')
     .action((file: string) => {
       const nowMs = systemClock();
-      if (statSync(file).isDirectory()) return print(directoryText(file, nowMs));
+      if (statSync(file).isDirectory()) return print(directoriesText(file, nowMs));
       const bytes = readFileSync(file);
       print(bytes[0] === derSequence ? requestText(bytes) : tokenText(bytes.toString('utf8'), nowMs));
     });

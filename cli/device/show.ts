@@ -4,6 +4,8 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { readSignedContent } from '../../cms/signed-content.ts';
 import { decodeEnrolmentRequest } from '../../domain/enrolment.ts';
+import { keepingDirectory, readSlots } from '../../device-agent/key-slots/slots.ts';
+import type { Keeping } from '../../device-agent/key-slots/slots.ts';
 import { pendingRequest } from '../../enrolment/key-directory.ts';
 import { readToken, tokenExpiresAtMs } from '../../enrolment/token.ts';
 import { certificatesFromPem } from '../../pki/certificate.ts';
@@ -47,7 +49,21 @@ export function requestText(message: Uint8Array): string {
   ]);
 }
 
-export function directoryText(directory: string, nowMs: number): string {
+/** The identity in use, and whatever else the slots of a device hold. */
+export function directoriesText(root: string, nowMs: number): string {
+  const { current, former, spare } = readSlots(root);
+  const textOf = (keeping: Keeping): string => directoryText(keepingDirectory(root, keeping), nowMs);
+  const isSpareUsed = spare !== former && existsSync(keepingDirectory(root, spare));
+  return [
+    current === 'plain' ? textOf(current) : `${current}, in use\n${textOf(current)}`,
+    ...(former === undefined
+      ? []
+      : [`${former}, the one before: something waits that it sealed\n${textOf(former)}`]),
+    ...(isSpareUsed ? [`${spare}, the next one\n${textOf(spare)}`] : []),
+  ].join('\n');
+}
+
+function directoryText(directory: string, nowMs: number): string {
   const pending = pendingRequest(directory);
   const found = keyNames.flatMap((name) => {
     const file = path.join(directory, `${name}.crt.pem`);
