@@ -48,6 +48,6 @@ test('reproducePackets: what follows a second CONNECT, of another version, is no
   const of3 = mqttPacket.generate({ ...connect, protocolId: 'MQIsdp', protocolVersion: 3 });
   const of5 = mqttPacket.generate({ ...connect, protocolId: 'MQTT', protocolVersion: 5 });
   // To MQTT 5 the first octet of the payload is the length of the properties.
-  const publish = Buffer.from('3005000161' + '0007', 'hex');
+  const publish = Buffer.from('30050001610007', 'hex');
   assert.equal(await reproducePackets(Buffer.concat([of3, of5, publish])), undefined);
 });
