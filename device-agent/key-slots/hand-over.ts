@@ -63,9 +63,9 @@ export async function confirmMove(context: KeysContext, slots: KeySlots, place: 
     reconnect,
   });
   const confirmed = { ...place, isConfirmed: true };
-  writePlace(keepingDirectory(root, slots.current), confirmed);
   const envelopes = await bearer.leaveFormer(confirmed);
   if (envelopes > 0) log.error({ from: place.from, envelopes }, 'hand_over.left_behind');
+  writePlace(keepingDirectory(root, slots.current), confirmed);
   dropFormer(root);
 }
 

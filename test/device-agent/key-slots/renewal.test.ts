@@ -216,8 +216,11 @@ test('a refused renewal is told, counted, and not repeated without end', async (
     } as const;
     return [signContent(encodeEnrolmentReply(reply), signature, Date.now())];
   });
+  const reader = await openReader(vendor);
   const { agent, journal, metrics } = await startFieldAgent(await agentSettings(vendor, root));
   await journal.until('renewal.failed', { isLast: true });
+  const count = reader.of(device).length;
+  await reader.until(() => reader.of(device).length > count + 5); // a sixth request would have come long ago
   const [state] = agent.state().devices;
   assert.equal(state?.keys.step, 'refused');
   assert.match(state.keys.fault ?? '', /scrapped/);
