@@ -95,8 +95,7 @@ export class Intake {
   }
 
   #receive(packet: IncomingPacket): Continuation {
-    // What is retained for it may be thousands of messages.
-    this.#packets += packet.type === 'subscribe' ? turnPacketsMax : 1;
+    this.#packets += shareOf(packet.type);
     if (!this.#options.onPacket(packet)) return false;
     return this.#packets < turnPacketsMax ? true : 'later';
   }
@@ -114,5 +113,22 @@ export class Intake {
     if (this.#reader.hasRest) this.#yield();
     else this.resume('turn');
     this.#options.onRead(0, fault);
+  }
+}
+
+/** What a packet counts as. */
+function shareOf(type: IncomingPacket['type']): number {
+  switch (type) {
+    // Their window bounds them. Whoever reads for many answers more than each of them sends, and all wait for it.
+    case 'puback':
+    case 'pubrec':
+    case 'pubrel':
+    case 'pubcomp':
+      return 0;
+    // What is retained for it may be thousands of messages.
+    case 'subscribe':
+      return turnPacketsMax;
+    default:
+      return 1;
   }
 }

@@ -17,7 +17,7 @@ test('demo: killed while its programs start, it leaves none of them behind', asy
   });
   await until('every program was started', () => {
     programs = [...childrenOf(demo.process.pid ?? 0).values()];
-    return programs.length === 13;
+    return programs.length === 14;
   });
   demo.process.kill('SIGKILL');
   await until('none is left', () => !programs.some(isAlive));

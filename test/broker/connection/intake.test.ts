@@ -108,6 +108,19 @@ test('Intake: a SUBSCRIBE, which may bring all that is retained, is the last pac
   assert.deepEqual(client.topics, ['t/1', 'subscribe', 'subscribe', 't/2']);
 });
 
+test('Intake: answers to what was sent count by their bytes alone', async () => {
+  const client = new Client();
+  const puback = mqttPacket.generate({ cmd: 'puback', messageId: 1 });
+  const count = 4 * turnPacketsMax;
+  client.intake.read(Buffer.concat(Array<Buffer>(count).fill(puback)));
+  assert.equal(client.topics.length, count);
+  assert(!client.isPaused);
+  client.intake.read(Buffer.concat(Array<Buffer>(turnBytesMax / puback.length).fill(puback)));
+  assert(client.isPaused);
+  await turnOver();
+  assert(!client.isPaused);
+});
+
 test('Intake: one reason to wait that is over does not end another', async () => {
   const client = new Client();
   client.intake.pause('output');
