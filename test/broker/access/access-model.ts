@@ -30,6 +30,8 @@ export interface Will extends Owed {
 /** Through a shared subscription one of them gets it, and it matters not who. */
 interface OwedToOne extends Owed {
   readonly parties: readonly Party[];
+  /** One of them was connected while it had no right to it: if it was the one, nobody gets it any more. */
+  mayBeWithheld: boolean;
 }
 
 export class AccessModel {
@@ -92,7 +94,9 @@ export class AccessModel {
         party.owed.push({ topic, payload });
     }
     for (const members of groups.values()) {
-      if (members.length > 0) this.#owedToOne.push({ topic, payload, parties: members });
+      if (members.length > 0) {
+        this.#owedToOne.push({ topic, payload, parties: members, mayBeWithheld: false });
+      }
     }
   }
 
@@ -153,13 +157,17 @@ export class AccessModel {
       if (index < 0) return `${name(party)} got ${text(extra)}`;
       this.#owedToOne.splice(index, 1);
     }
+    for (const owed of this.#owedToOne) {
+      if (owed.parties.includes(party) && !this.mayReceive(party, owed.topic)) owed.mayBeWithheld = true;
+    }
     return undefined;
   }
 
   /** After everybody has settled. @returns a message that none of a group got */
   unsettled(): string | undefined {
-    const lost = this.#owedToOne.find(({ parties, topic }) =>
-      parties.some((party) => this.mayReceive(party, topic)),
+    const lost = this.#owedToOne.find(
+      ({ parties, topic, mayBeWithheld }) =>
+        !mayBeWithheld && parties.some((party) => this.mayReceive(party, topic)),
     );
     this.#owedToOne = [];
     return lost && `none of ${lost.parties.map(name).join(', ')} got ${text(lost)}`;

@@ -90,8 +90,8 @@ async function explore(
         await lodging.close();
       }
     }),
-    // Other histories: `seed` 877021538 found one in which the model expects a will that does not come.
-    { numRuns, seed: 20_261_121 },
+    // The same histories each time: that one fails is news of the code, not of the dice.
+    { numRuns, seed: 877_021_538 },
   );
   // Silence would pass as well.
   assert.ok(delivered > numRuns && denied > numRuns, `${delivered} delivered, ${denied} denied`);
