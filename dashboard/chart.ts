@@ -11,6 +11,19 @@ export interface Chart {
 
 const heightPx = 300;
 
+/** As ISO 8601 writes them, in the viewer's time zone: read alike everywhere. */
+const date = '{YYYY}-{MM}-{DD}';
+const timeLabelPx = 84;
+const daySeconds = 24 * 3600;
+const timeLabels = [
+  [365 * daySeconds, '{YYYY}', null, null, null, null, null, null, 1],
+  [28 * daySeconds, '{YYYY}-{MM}', null, null, null, null, null, null, 1],
+  [daySeconds, date, null, null, null, null, null, null, 1],
+  [60, '{HH}:{mm}', `\n${date}`, null, `\n${date}`, null, null, null, 1],
+  [1, '{HH}:{mm}:{ss}', `\n${date}`, null, `\n${date}`, null, null, null, 1],
+  [0.001, '{HH}:{mm}:{ss}.{fff}', `\n${date}`, null, `\n${date}`, null, null, null, 1],
+];
+
 /**
  * @param zoom - called with the range that was dragged over
  */
@@ -65,9 +78,14 @@ function plotOptions(series: Series, host: HTMLElement, zoom: (fromMs: number, t
   return {
     width: widthOf(host),
     height: heightPx,
-    axes: [axis, { ...axis, size: 68 }],
+    // The last label hangs over by half of it.
+    padding: [8, timeLabelPx / 2, 0, 0],
+    axes: [
+      { ...axis, space: timeLabelPx, values: timeLabels },
+      { ...axis, size: 68 },
+    ],
     series: [
-      { label: 'Time' },
+      { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
       { ...edge, label: 'Max' },
       { ...edge, label: 'Min' },
       {

@@ -6,6 +6,13 @@ declare module 'uplot/dist/uPlot.esm.js' {
     ticks?: { stroke: string; width: number };
     font?: string;
     size?: number;
+    /** Least distance of two labels, in pixels. */
+    space?: number;
+    /**
+     * A row for each least distance of two ticks in seconds: the label, then what stands below it where a year, month,
+     * day, hour, minute or second begins, and 1 for "in addition".
+     */
+    values?: (string | number | null)[][];
   }
   export interface Series {
     label?: string;
@@ -17,6 +24,8 @@ declare module 'uplot/dist/uPlot.esm.js' {
   export interface PlotOptions {
     width: number;
     height: number;
+    /** In pixels: top, right, bottom, left. */
+    padding?: [number, number, number, number];
     scales?: Record<
       string,
       { time?: boolean; range?: (plot: unknown, min: number, max: number) => [number, number] }
