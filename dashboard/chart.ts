@@ -1,5 +1,6 @@
 /** A line chart of one channel: the mean as a line, the least and the greatest value as a band around it. */
 import Plot from 'uplot/dist/uPlot.esm.js';
+import type { PlotOptions } from 'uplot/dist/uPlot.esm.js';
 import type { Series } from '../domain/view.ts';
 import { colourOf } from './colours.ts';
 import { channelTail, formatUnit, formatValue } from './format.ts';
@@ -63,7 +64,11 @@ function plotData({ timesMs, min, max, mean }: Series): (readonly (number | null
   return [timesMs.map((ms) => ms / 1000), max, min, mean];
 }
 
-function plotOptions(series: Series, host: HTMLElement, zoom: (fromMs: number, toMs: number) => void) {
+function plotOptions(
+  series: Series,
+  host: HTMLElement,
+  zoom: (fromMs: number, toMs: number) => void,
+): PlotOptions {
   const colour = (name: string): string => colourOf(host, name);
   const unit = formatUnit(series.unit);
   const value = (_: unknown, number: number | null): string =>
@@ -96,11 +101,11 @@ function plotOptions(series: Series, host: HTMLElement, zoom: (fromMs: number, t
         value,
       },
     ],
-    bands: [{ series: [1, 2] as [number, number], fill: colour('--band') }],
+    bands: [{ series: [1, 2], fill: colour('--band') }],
     cursor: { drag: { x: true, y: false, setScale: false } },
     hooks: {
       setSelect: [
-        (plot: Plot) => {
+        (plot) => {
           const { left, width } = plot.select;
           if (width < 4) return;
           const fromMs = Math.floor(plot.posToVal(left, 'x') * 1000);
