@@ -42,3 +42,28 @@ test('tacs export: both formats name every service of the table and the own subt
   assert.match(emqx, /^\{allow, all, all, \["\$\{username\}\/#"\]\}\.$/m);
   assert.match(emqx, /\{deny, all\}\.\n$/);
 });
+
+test('tacs export: a + that ends a right does not become # in EMQX', () => {
+  const denial = '{deny, {user, "vendor-enrolment-service"}, subscribe, [{eq, "vendor/enrolment/#"}]}.';
+  const lines = tacs('export', '--for', 'emqx').stdout.split('\n');
+  const denied = lines.indexOf(denial);
+  const allowed = lines.findIndex((line) => line.includes('"vendor/enrolment/+"'));
+  assert(denied >= 0 && denied < allowed, 'the first rule that matches counts');
+  assert.equal(lines.filter((line) => line.startsWith('{deny')).length, 2, 'and {deny, all}');
+});
+
+test('tacs export: names what has to be set, and what is lost', () => {
+  for (const [broker, settings] of [
+    ['mosquitto', ['require_certificate', 'use_identity_as_username', 'allow_anonymous', 'bootstrap']],
+    ['emqx', ['peer_cert_as_username', 'fail_if_no_peer_cert', 'topic_template_allow.slash', 'bootstrap']],
+  ] as const) {
+    const text = tacs('export', '--for', broker).stdout;
+    for (const setting of settings) assert(text.includes(setting), `${broker} without ${setting}`);
+  }
+});
+
+test('tacs export: for HiveMQ there is no such file, and it says why', () => {
+  const { status, stdout, stderr } = tacs('export', '--for', 'hivemq');
+  assert.deepEqual([status, stdout], [2, '']);
+  assert.match(stderr, /cannot export for hivemq: .*not by its certificate/);
+});
