@@ -156,13 +156,24 @@ function revokeCommand(): Command {
 /** Ours have 34 digits, and no segment of a path is that long. */
 const serialNumber = /^[0-9a-f]{2}(:?[0-9a-f]{2}){15,19}$/i;
 
+interface CrlOptions extends DirectoryOptions {
+  readonly days: number;
+  readonly ca?: readonly string[];
+}
+
 function crlCommand(): Command {
   return withDirectory(new Command('crl'))
-    .description('Issues a new CRL of every CA. Do it before the old ones are overdue.')
+    .description('Issues a new CRL of every CA whose key is here. Do it before the old ones are overdue.')
     .addOption(new Option('--days <days>', 'until the next one is due').argParser(parseDays).default(7))
-    .action(async (options: DirectoryOptions & { days: number }) => {
-      await open(options).issueCrl({ lifetimeMs: options.days * dayMs });
-      print(`CRLs of every CA are in ${options.dir}, in tls/crl.pem and e2e/crl.pem`);
+    .option('--ca <name...>', 'only of these CAs: `root`, `vendor`, a master account or an account')
+    .action(async ({ days, ca, ...options }: CrlOptions) => {
+      const { issued, offline } = await open(options).issueCrl({
+        lifetimeMs: days * dayMs,
+        ...(ca === undefined ? {} : { authorities: ca }),
+      });
+      if (issued + offline.length === 0) throw new PkiError('pki.malformed_request', 'there is no such CA');
+      print(`${issued} new CRLs are in ${options.dir}, in tls/crl.pem and e2e/crl.pem`);
+      if (offline.length > 0) print(`not of ${offline.join(', ')}: their keys are not here`);
     });
 }
 

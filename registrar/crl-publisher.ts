@@ -43,6 +43,8 @@ export class CrlPublisher {
   readonly #bundles: Readonly<Record<PkiName, Bundle>>;
   readonly #watchers: FSWatcher[] = [];
   readonly #ends: (() => void)[] = [];
+  /** CAs whose lists are due and whose keys are elsewhere; said once. */
+  #offline = '';
 
   constructor(options: CrlPublisherOptions) {
     this.#options = options;
@@ -99,8 +101,11 @@ export class CrlPublisher {
   async renew(): Promise<void> {
     const { authority, lifetimeMs, log } = this.#options;
     try {
-      const lists = await authority.issueCrl({ lifetimeMs, dueWithinMs: lifetimeMs / 2 });
-      if (lists > 0) log.info({ lists }, 'crl.renewed');
+      const { issued, offline } = await authority.issueCrl({ lifetimeMs, dueWithinMs: lifetimeMs / 2 });
+      if (issued > 0) log.info({ lists: issued }, 'crl.renewed');
+      const missing = offline.join(', ');
+      if (missing !== '' && missing !== this.#offline) log.error({ authorities: offline }, 'crl.key_offline');
+      this.#offline = missing;
       this.look();
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;

@@ -22,6 +22,8 @@ import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import { parseRequest } from '../pki/request.ts';
 import type { Log } from '../runtime/log.ts';
+import { backoffMs } from '../runtime/retry.ts';
+import type { BackoffLimits } from '../runtime/retry.ts';
 import { RefusalError } from './errors.ts';
 import { readApproval, readKeys, readRequest, reasonToWait, requireApprover } from './examine.ts';
 import type { SignedRequest } from './examine.ts';
@@ -68,7 +70,9 @@ const batchMax = 64;
 /** A device asks once in a year; one that asks again and again has a fault, and costs an entry in the ledger each time. */
 const requestsPerDayMax = 10;
 const dayMs = 86_400_000;
-const retryMs = 1_000;
+/** For another process, and for somebody who brings a key. */
+const retry: BackoffLimits = { firstMs: 1_000, maxMs: 60_000 };
+const notYet: ReadonlySet<string> = new Set(['pki.authority_busy', 'pki.key_offline']);
 const keyNames = ['tls', 'sig', 'enc'] as const;
 
 export class Desk {
@@ -76,6 +80,9 @@ export class Desk {
   #queue: Taken[] = [];
   #working: Promise<void> | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
+  /** Why the last certification was put off, and how often in a row. */
+  #delay: PkiError | undefined;
+  #delays = 0;
   #isStopped = false;
 
   constructor(options: DeskOptions) {
@@ -264,8 +271,13 @@ export class Desk {
         measures.answered.inc({ outcome: state });
         answered.push(digest.toString('hex'));
       }
-      if (answers.length === batch.length) continue;
-      log.warn({ left: batch.length - answers.length }, 'certification.delayed');
+      if (answers.length === batch.length) {
+        this.#delays = 0;
+        continue;
+      }
+      const retryMs = backoffMs(this.#delays++, retry);
+      const { code: reason, message: detail } = this.#delay ?? {};
+      log.warn({ left: batch.length - answers.length, reason, detail, retryMs }, 'certification.delayed');
       clearTimeout(this.#retryTimer);
       this.#retryTimer = setTimeout(() => this.#start(), retryMs);
     }
@@ -278,7 +290,10 @@ export class Desk {
       return (await this.#certify([entry]))[0];
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
-      if (error.code === 'pki.authority_busy') return undefined;
+      if (notYet.has(error.code)) {
+        this.#delay = error;
+        return undefined;
+      }
       this.#options.log.warn(
         { name: entry.name, reason: error.code, detail: error.message },
         'request.refused',

@@ -7,6 +7,7 @@ import type { Clock } from '../../domain/clock.ts';
 import { vendorAuthorityName } from '../../domain/namespace.ts';
 import { kemKeyType } from '../certificate.ts';
 import type { Certificate, CurveName } from '../certificate.ts';
+import type { Crl } from '../crl.ts';
 import { issuersOf } from '../discipline.ts';
 import { PkiError } from '../errors.ts';
 import { useToken } from './authority-key.ts';
@@ -33,6 +34,7 @@ import type {
 import {
   authorityNames,
   hasAuthority,
+  hasKey,
   ledgerPath,
   loadAuthority,
   readAuthorityCertificate,
@@ -87,18 +89,31 @@ export function createAuthority({
   return new Authority({ directory, passphrase, clock });
 }
 
-/** @throws PkiError `pki.authority_missing`, `pki.wrong_passphrase` */
+/**
+ * The keys of the roots, and of any CA that nothing is asked of, may be elsewhere.
+ *
+ * @throws PkiError `pki.authority_missing`, `pki.wrong_passphrase`
+ */
 export function openAuthority({ directory, passphrase, clock = systemClock }: AuthorityOptions): Authority {
   for (const pki of pkiNames) {
-    if (!hasAuthority(directory, pki, rootName) || !hasAuthority(directory, pki, vendorAuthorityName)) {
+    const first = [rootName, vendorAuthorityName];
+    if (!first.every((name) => hasAuthority(directory, pki, name))) {
       throw new PkiError(
         'pki.authority_missing',
         `${directory} holds no authority: create one with "plombe pki init"`,
       );
     }
-    loadAuthority(directory, pki, rootName, passphrase);
+    // A wrong passphrase is said at once, and not with the first certificate.
+    const name = first.find((candidate) => hasKey(directory, pki, candidate));
+    if (name !== undefined) loadAuthority(directory, pki, name, passphrase);
   }
   return new Authority({ directory, passphrase, clock });
+}
+
+export interface CrlReport {
+  readonly issued: number;
+  /** CAs whose lists are due and whose keys are elsewhere, such as `tls root`. */
+  readonly offline: readonly string[];
 }
 
 export interface RevokedCertificate {
@@ -189,11 +204,14 @@ export class Authority {
   /**
    * Revokes, and issues the CRLs of the CAs concerned and their bundle.
    *
-   * @throws PkiError `pki.unknown_certificate` if nothing is left to revoke, `pki.authority_busy`
+   * @throws PkiError `pki.unknown_certificate` if nothing is left to revoke, `pki.key_offline` (then nothing was revoked),
+   *   `pki.authority_busy`
    */
   async revoke(request: RevocationRequest): Promise<readonly RevokedCertificate[]> {
     return this.#locked(() => {
-      const revoked = pkiNames.flatMap((pki) => this.#revokeIn(pki, request));
+      const found = pkiNames.map((pki) => [pki, this.#toRevoke(pki, request)] as const);
+      for (const [pki, entries] of found) entries.forEach(({ issuer }) => this.#open(pki, issuer));
+      const revoked = found.flatMap(([pki, entries]) => this.#revokeIn(pki, entries, request));
       if (revoked.length > 0) return revoked;
       const name = 'path' in request.target ? request.target.path : request.target.serials.join(', ');
       throw new PkiError(
@@ -203,22 +221,26 @@ export class Authority {
     });
   }
 
-  /**
-   * Issues new CRLs, and the bundles that they are in.
-   *
-   * @returns how many
-   */
-  async issueCrl({ lifetimeMs = crlLifetimeMs, dueWithinMs = Infinity }: CrlRequest = {}): Promise<number> {
+  /** Issues new CRLs, and the bundles that they are in; the lists of CAs whose keys are elsewhere stay as they are. */
+  async issueCrl({
+    lifetimeMs = crlLifetimeMs,
+    dueWithinMs = Infinity,
+    authorities,
+  }: CrlRequest = {}): Promise<CrlReport> {
     return this.#locked(() => {
       const dueMs = this.#context.clock() + dueWithinMs;
+      const offline: string[] = [];
       const issued = pkiNames.map((pki) => {
         const due = authorityNames(this.directory, pki).filter((name) => {
+          if (authorities?.includes(name) === false) return false;
           return (readCrl(this.directory, pki, name)?.nextUpdateMs ?? 0) <= dueMs;
         });
-        if (due.length > 0) this.#issueCrls(pki, due, lifetimeMs);
-        return due.length;
+        const able = due.filter((name) => hasKey(this.directory, pki, name));
+        offline.push(...due.filter((name) => !able.includes(name)).map((name) => `${pki} ${name}`));
+        if (able.length > 0) this.#issueCrls(pki, able, () => lifetimeMs);
+        return able.length;
       });
-      return issued.reduce((sum, count) => sum + count);
+      return { issued: issued.reduce((sum, count) => sum + count), offline };
     });
   }
 
@@ -265,12 +287,7 @@ export class Authority {
       const pki = pkiOf(kind);
       const names = issuersOf(path) ?? [];
       const key = `${pki} ${names.at(-1)}`;
-      const issuer =
-        issuers.get(key) ??
-        names.reduce<CertificateAuthority>(
-          (above, name) => this.#ensure(above, name),
-          this.#open(pki, rootName),
-        );
+      const issuer = issuers.get(key) ?? this.#issuer(pki, names);
       issuers.set(key, issuer);
       return draftCertificate(issuanceOf(request, issuer), nowMs);
     });
@@ -293,26 +310,25 @@ export class Authority {
     return opened;
   }
 
-  /** A CA of that name below `above`, made if it is missing. */
-  #ensure(above: CertificateAuthority, name: string): CertificateAuthority {
+  /** @param names - from below the root down; whatever is missing of them is made */
+  #issuer(pki: PkiName, names: readonly string[]): CertificateAuthority {
     const { directory, passphrase, clock } = this.#context;
-    if (!hasAuthority(directory, above.pki, name))
-      createIntermediate({ directory, passphrase, nowMs: clock() }, above, name);
-    const authority = this.#open(above.pki, name);
-    const revocation = readCrl(directory, above.pki, above.name)?.revoked;
-    if (revocation?.has(authority.certificate.serialNumber.toString('hex')) === true) {
-      throw new PkiError('pki.revoked', `cannot issue: the CA ${JSON.stringify(name)} is revoked`);
+    for (const [index, name] of names.entries()) {
+      const above = names[index - 1] ?? rootName;
+      if (!hasAuthority(directory, pki, name)) {
+        createIntermediate({ directory, passphrase, nowMs: clock() }, this.#open(pki, above), name);
+      }
+      const { serialNumber } = readAuthorityCertificate(directory, pki, name);
+      if (readCrl(directory, pki, above)?.revoked.has(serialNumber.toString('hex')) === true) {
+        throw new PkiError('pki.revoked', `cannot issue: the CA ${JSON.stringify(name)} is revoked`);
+      }
     }
-    return authority;
+    return this.#open(pki, names.at(-1) ?? rootName);
   }
 
-  #revokeIn(
-    pki: PkiName,
-    { target, reason = 'unspecified', kinds = certificateKinds }: RevocationRequest,
-  ): RevokedCertificate[] {
+  #toRevoke(pki: PkiName, { target, kinds = certificateKinds }: RevocationRequest): LedgerEntry[] {
     const nowMs = this.#context.clock();
-    const path = ledgerPath(this.directory, pki);
-    const entries = readLedger(path);
+    const entries = readLedger(ledgerPath(this.directory, pki));
     const revoked = new Set(entries.filter(({ event }) => event === 'revoked').map(({ serial }) => serial));
     const serials = new Set('serials' in target ? target.serials.map(normalSerial) : []);
     const matches = (entry: LedgerEntry): boolean =>
@@ -323,24 +339,41 @@ export class Authority {
     const found = entries.filter(
       (entry) => entry.event === 'intended' && !revoked.has(entry.serial) && matches(entry),
     );
-    if (found.length === 0) return [];
     if (found.some(({ subject }) => subject === rootCommonNames[pki])) {
       throw new PkiError('pki.malformed_request', 'a root cannot be revoked: replace it where it is pinned');
     }
-    const at = new Date(nowMs).toISOString();
+    return found;
+  }
+
+  #revokeIn(
+    pki: PkiName,
+    found: readonly LedgerEntry[],
+    { reason = 'unspecified' }: RevocationRequest,
+  ): RevokedCertificate[] {
+    if (found.length === 0) return [];
+    const at = new Date(this.#context.clock()).toISOString();
     appendToLedger(
-      path,
+      ledgerPath(this.directory, pki),
       found.map((entry) => ({ ...entry, event: 'revoked', at, reason })),
     );
-    this.#issueCrls(pki, [...new Set(found.map(({ issuer }) => issuer))], crlLifetimeMs);
+    // A root that is kept elsewhere has a list that lives longer than the others, and so does the one that follows it.
+    this.#issueCrls(pki, [...new Set(found.map(({ issuer }) => issuer))], lifetimeOf);
     return found.map(({ serial, subject, kind }) => ({ pki, serial, subject, kind }));
   }
 
-  #issueCrls(pki: PkiName, names: readonly string[], lifetimeMs: number): void {
+  #issueCrls(
+    pki: PkiName,
+    names: readonly string[],
+    lifetimeMs: (previous: Crl | undefined) => number,
+  ): void {
     const nowMs = this.#context.clock();
     const entries = readLedger(ledgerPath(this.directory, pki));
     for (const name of names)
       issueCrlOf(this.directory, this.#open(pki, name), entries, { nowMs, lifetimeMs });
     writeBundle(this.directory, pki);
   }
+}
+
+function lifetimeOf(previous: Crl | undefined): number {
+  return previous === undefined ? crlLifetimeMs : previous.nextUpdateMs - previous.thisUpdateMs;
 }

@@ -7,7 +7,7 @@ import type { CurveName } from '../certificate.ts';
 import { authorityBelow, rootPosition } from '../discipline.ts';
 import { publicKeyOf } from '../signing-key.ts';
 import { makeAuthorityKey } from './authority-key.ts';
-import { crlLifetimeMs, issueCrlOf, writeBundle } from './crl-issuance.ts';
+import { issueCrlOf, writeBundle } from './crl-issuance.ts';
 import { makeDirectory } from './files.ts';
 import { issueCertificate, issueRoot } from './issuance.ts';
 import type { PkiName, ProfileName } from './profiles.ts';
@@ -42,7 +42,7 @@ export function createRoot({ directory, passphrase, nowMs }: Creation, pki: PkiN
   const certificate = issueRoot({ pki, commonName, publicKey, privateKey }, ledger, nowMs);
   const root = { pki, name: rootName, position: rootPosition, certificate, key: privateKey, chain: [] };
   saveAuthority(directory, root, passphrase);
-  issueCrlOf(directory, root, [], { nowMs, lifetimeMs: crlLifetimeMs });
+  issueCrlOf(directory, root, [], { nowMs });
   createIntermediate({ directory, passphrase, nowMs }, root, vendorAuthorityName);
 }
 
@@ -72,7 +72,7 @@ export function createIntermediate(
     chain: [certificate, ...above.chain],
   };
   saveAuthority(directory, authority, passphrase);
-  issueCrlOf(directory, authority, [], { nowMs, lifetimeMs: crlLifetimeMs });
+  issueCrlOf(directory, authority, [], { nowMs });
   writeBundle(directory, pki);
 }
 

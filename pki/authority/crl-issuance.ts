@@ -25,22 +25,32 @@ const dayMs = 24 * 60 * 60 * 1000;
 export const crlLifetimeMs = 7 * dayMs;
 /** For slow clocks. */
 const expiredEntryMs = 30 * dayMs;
-/** A device may ask for a renewal after its certificate has expired; one that was stolen may not. */
-const renewableEntryMs = (expiredGraceDaysMax + 1) * dayMs;
+/**
+ * A device may ask for a renewal after its certificate has expired, and an envelope may still come (`in-force.ts` of
+ * `cms/`); not from one that was stolen.
+ */
+const lateEntryMs = (expiredGraceDaysMax + 1) * dayMs;
+
+export interface CrlTime {
+  readonly nowMs: number;
+  /** Default: a week. */
+  readonly lifetimeMs?: (previous: Crl | undefined) => number;
+}
 
 /** @param entries - the ledger of the CA's PKI */
 export function issueCrlOf(
   directory: string,
   authority: CertificateAuthority,
   entries: readonly LedgerEntry[],
-  { nowMs, lifetimeMs }: { nowMs: number; lifetimeMs: number },
+  { nowMs, lifetimeMs = () => crlLifetimeMs }: CrlTime,
 ): Crl {
+  const previous = previousOf(directory, authority);
   const template = {
     issuer: authority.certificate,
     number: takeCrlNumber(directory, authority.pki, authority.name),
     thisUpdateMs: nowMs,
-    nextUpdateMs: nowMs + lifetimeMs,
-    entries: revokedBy(authority.name, entries, previousOf(directory, authority), nowMs),
+    nextUpdateMs: nowMs + lifetimeMs(previous),
+    entries: revokedBy(authority.name, entries, previous, nowMs),
   };
   const crl = parseCrl(signToBeSigned(encodeCrlToBeSigned(template, authority.key), authority.key));
   requireIssuedBy(crl, authority.certificate);
@@ -92,8 +102,7 @@ function revokedBy(
     }));
 }
 
-function lastNeededMs({ subject, kind, scope, notAfter }: LedgerEntry): number {
-  const isRenewable =
-    (kind === 'tls' || kind === 'sig') && scope === undefined && parseDevicePath(subject) !== undefined;
-  return Date.parse(notAfter) + (isRenewable ? renewableEntryMs : expiredEntryMs);
+function lastNeededMs({ subject, pki, scope, notAfter }: LedgerEntry): number {
+  const mayComeLate = scope === undefined && (pki === 'e2e' || parseDevicePath(subject) !== undefined);
+  return Date.parse(notAfter) + (mayComeLate ? lateEntryMs : expiredEntryMs);
 }

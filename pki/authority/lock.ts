@@ -1,73 +1,42 @@
 /** Keeps two processes from working in one authority's directory at a time. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { PkiError } from '../errors.ts';
-import { makeDirectory, secretMode } from './files.ts';
+import { makeDirectory } from './files.ts';
 
 /** Whoever holds the lock signs and writes a few files. */
 const patienceMs = 2_000;
 const lookMs = 5;
+const sqliteBusy = 5; // https://sqlite.org/rescode.html#busy
 
 /**
- * Runs `work` while holding the lock, and waits for it a moment. A lock whose process is gone is taken over.
+ * Runs `work` while holding the lock, and waits for it a moment. It is a lock of SQLite on a file of its own: the system
+ * takes it back from a process that ends, however it ends, so that nobody has to judge whether one is stale.
  *
  * @throws PkiError `pki.authority_busy`
  */
 export function withLock<Result>(directory: string, work: () => Result): Result {
   makeDirectory(directory);
-  const path = join(directory, 'authority.lock');
-  for (let waitedMs = 0; !tryLock(path); waitedMs += lookMs) {
-    if (!isHeld(path)) {
-      rmSync(path, { force: true });
-    } else if (waitedMs >= patienceMs) {
-      throw new PkiError(
-        'pki.authority_busy',
-        `another process works in ${directory}; if none does, remove ${path}`,
-      );
-    } else {
+  const lock = new DatabaseSync(join(directory, 'lock.sqlite'), { timeout: 0 });
+  try {
+    for (let waitedMs = 0; !tryLock(lock); waitedMs += lookMs) {
+      if (waitedMs >= patienceMs) {
+        throw new PkiError('pki.authority_busy', `another process works in ${directory}`);
+      }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lookMs);
     }
-  }
-  try {
     return work();
   } finally {
-    rmSync(path, { force: true });
+    lock.close();
   }
 }
 
-function tryLock(path: string): boolean {
+function tryLock(lock: DatabaseSync): boolean {
   try {
-    writeFileSync(path, `${process.pid}\n`, { flag: 'wx', mode: secretMode });
+    lock.exec('BEGIN EXCLUSIVE');
     return true;
   } catch (cause) {
-    if (isCoded(cause, 'EEXIST')) return false;
+    if (cause instanceof Error && 'errcode' in cause && cause.errcode === sqliteBusy) return false;
     throw cause;
   }
-}
-
-function isHeld(path: string): boolean {
-  const text = readIfThere(path)?.trim();
-  if (text === undefined) return true; // released just now
-  if (text === '') return true; // its owner has created it and not yet written its number
-  const pid = Number(text);
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    return isCoded(cause, 'EPERM'); // it lives, and is another user's
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    if (isCoded(cause, 'ENOENT')) return undefined;
-    throw cause;
-  }
-}
-
-function isCoded(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

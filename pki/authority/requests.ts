@@ -47,6 +47,8 @@ export interface CrlRequest {
   readonly lifetimeMs?: number;
   /** Only lists whose next update is no further away. Default: all. */
   readonly dueWithinMs?: number;
+  /** Only the lists of these CAs: `root`, or common names. Default: all. */
+  readonly authorities?: readonly string[];
 }
 
 export interface RevocationRequest {

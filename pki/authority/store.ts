@@ -80,7 +80,12 @@ export function saveAuthority(
   writeFileAtomic(files.certificate, certificatesToPem([authority.certificate]), publicMode);
 }
 
-/** @throws PkiError `pki.authority_missing`, `pki.wrong_passphrase`, and what damaged files give */
+/** Whether a CA can sign here. The key of a root, or of any CA, may be kept elsewhere until it is needed. */
+export function hasKey(directory: string, pki: PkiName, name: string): boolean {
+  return existsSync(authorityFiles(directory, pki, name).key);
+}
+
+/** @throws PkiError `pki.authority_missing`, `pki.key_offline`, `pki.wrong_passphrase`, and what damaged files give */
 export function loadAuthority(
   directory: string,
   pki: PkiName,
@@ -89,6 +94,13 @@ export function loadAuthority(
 ): CertificateAuthority {
   const files = authorityFiles(directory, pki, name);
   const certificate = readAuthorityCertificate(directory, pki, name);
+  if (!hasKey(directory, pki, name)) {
+    const label = certificate.commonName ?? name;
+    throw new PkiError(
+      'pki.key_offline',
+      `the key of ${JSON.stringify(label)} is not here: bring ${files.key} back`,
+    );
+  }
   const key = readAuthorityKey(readText(files.key), passphrase);
   if (!certificate.publicKey.equals(publicKeyOf(key))) {
     throw new PkiError('pki.authority_missing', `${files.key} is not the key of ${files.certificate}`);

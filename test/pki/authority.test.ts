@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -325,7 +326,7 @@ test('issueCrl: every list gets the next number and a new date; long expired ent
   assert.deepEqual(entriesOf(), ['Plombe TLS root 0', 'ms-acc-1 0', 'vendor 0']);
 });
 
-test('issueCrl: a device that may still be renewed after its expiry stays on the list for as long', async () => {
+test('issueCrl: a device that may still be renewed, or heard of, after its expiry stays on the lists for as long', async () => {
   let clockMs = nowMs;
   const authority = freshAuthority({ clock: () => clockMs });
   const path = 'ms-acc-1/acc-1/dev-1';
@@ -343,9 +344,8 @@ test('issueCrl: a device that may still be renewed after its expiry stays on the
     [entries('tls'), entries('e2e')],
     [
       [0, 0, 1, 0],
-      [0, 0, 1, 0],
+      [0, 0, 2, 0],
     ],
-    'tls and sig, not enc',
   );
   clockMs += 3 * dayMs;
   await issueTwice();
@@ -358,15 +358,18 @@ test('issueCrl: a device that may still be renewed after its expiry stays on the
   );
 });
 
-test('issueCrl: only the lists that are due', async () => {
+test('issueCrl: only the lists that are due, only of the CAs that are named', async () => {
   let clockMs = nowMs;
   const authority = freshAuthority({ clock: () => clockMs });
   clockMs += 5 * dayMs;
   await authority.issue({ path: 'ms-acc-1', kinds: ['tls'] });
-  assert.equal(await authority.issueCrl({ dueWithinMs: dayMs }), 0);
-  assert.equal(await authority.issueCrl({ dueWithinMs: 3 * dayMs }), 4, 'the roots and the vendor CAs');
-  assert.equal(await authority.issueCrl({ dueWithinMs: 3 * dayMs }), 0);
-  assert.equal(await authority.issueCrl(), 5);
+  const issued = async (request?: Parameters<Authority['issueCrl']>[0]): Promise<number> =>
+    (await authority.issueCrl(request)).issued;
+  assert.equal(await issued({ dueWithinMs: dayMs }), 0);
+  assert.equal(await issued({ dueWithinMs: 3 * dayMs }), 4, 'the roots and the vendor CAs');
+  assert.equal(await issued({ dueWithinMs: 3 * dayMs }), 0);
+  assert.equal(await issued(), 5);
+  assert.equal(await issued({ authorities: ['ms-acc-1', 'nobody'] }), 1);
 });
 
 test('openAuthority: needs the passphrase, and every CA key is encrypted with it', async () => {
@@ -396,12 +399,14 @@ test('openAuthority: an empty, incomplete or muddled directory is named', async 
     code: 'pki.authority_missing',
     message: /is not the key/,
   });
-  rmSync(root);
+  writeFileSync(root, key);
+  const certificate = join(directory, 'e2e', 'ca', 'vendor', 'ca.crt.pem');
+  renameSync(certificate, `${certificate}.gone`);
   assert.throws(() => openAuthority({ directory }), {
     code: 'pki.authority_missing',
-    message: /cannot read/,
+    message: /holds no authority/,
   });
-  writeFileSync(root, key);
+  renameSync(`${certificate}.gone`, certificate);
   const opened = openAuthority({ directory });
   writeFileSync(join(directory, 'tls', 'ca', 'vendor', 'crl-number'), 'x');
   await assert.rejects(opened.issueCrl(), {
@@ -417,20 +422,4 @@ test('createAuthority: leaves a directory alone that is not empty', () => {
   mkdirSync(other);
   createAuthority({ directory: other });
   assert.ok(existsSync(join(other, 'tls', 'root.crt.pem')));
-});
-
-test('withLock: a living process keeps others out, a dead one does not', async () => {
-  const authority = freshAuthority();
-  const lock = join(authority.directory, 'authority.lock');
-  for (const living of [`${process.pid}\n`, '']) {
-    writeFileSync(lock, living);
-    await assert.rejects(authority.issueCrl(), { code: 'pki.authority_busy' });
-    assert.equal(readFileSync(lock, 'utf8'), living);
-  }
-  const dead = execFileSync(process.execPath, ['-p', 'process.pid']).toString();
-  for (const gone of [dead, 'nonsense', '-1']) {
-    writeFileSync(lock, gone);
-    await authority.issueCrl();
-    assert.ok(!existsSync(lock));
-  }
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { crlsFromPem } from '../../pki/crl.ts';
@@ -103,4 +103,19 @@ test('CrlPublisher: lists are renewed when half of their time is over, and not b
     before.map((number) => number + 1),
   );
   await vendor.stop(second.registrar);
+});
+
+test('CrlPublisher: a list that is due and whose key is elsewhere is said once, and published when the key is back', async () => {
+  const key = path.join(vendor.site.authority.directory, 'tls', 'root.key.pem');
+  renameSync(key, `${key}.elsewhere`);
+  nowMs += 4 * dayMs;
+  const { registrar, journal } = await vendor.startRegistrar();
+  const { authorities } = await journal.until('crl.key_offline');
+  assert.deepEqual(authorities, ['tls root']);
+  await journal.until('crl.published', { pki: 'tls' });
+  renameSync(`${key}.elsewhere`, key);
+  journal.lines.length = 0;
+  await vendor.site.authority.issueCrl({ authorities: ['root'] });
+  await journal.until('crl.published', { pki: 'tls' });
+  await vendor.stop(registrar);
 });

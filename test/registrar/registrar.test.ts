@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, generateKeyPairSync } from 'node:crypto';
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { MqttClient } from 'mqtt';
@@ -12,18 +12,20 @@ import { writeToken } from '../../enrolment/token.ts';
 import { parseCertificate } from '../../pki/certificate.ts';
 import { loadIdentity } from '../../pki/identity.ts';
 import { createRequest } from '../../pki/request.ts';
+import type { Journal } from '../broker/fixture.ts';
 import { openVendor, requestOf, tokenSigner } from './fixture.ts';
 import type { Vendor } from './fixture.ts';
 import { rogueCertificate, stolenAuthority } from '../pki/rogue-authority.ts';
 
 let vendor: Vendor;
 let admin: MqttClient;
+let registrarLog: Journal;
 const replies: { readonly topic: string; readonly reply: EnrolmentReply; readonly bytes: Buffer }[] = [];
 const waking = new Set<() => void>();
 let settlements = 1000;
 before(async () => {
   vendor = await openVendor();
-  await vendor.startRegistrar();
+  registrarLog = (await vendor.startRegistrar()).journal;
   admin = await vendor.site.connect(vendor.broker, 'MRO-Admin');
   admin.on('message', (topic, payload) => {
     if (payload.length === 0) return;
@@ -295,6 +297,27 @@ test('a factory name waits until the vendor says where it belongs, and gets cert
   await approve(factory, waiting, vendorKeys, { path: device(15) });
   assert.match((await enrolled).at(-1) ?? '', /dev-15: enrolled/);
   assert.equal(loadIdentity(directory).commonName, device(15));
+});
+
+test('a place below a CA that nobody can make while a root is elsewhere: certified when its key is back', async () => {
+  const factory = 'vendor-factory-4712';
+  const asked = 'ms-acc-7/acc-1/dev-1';
+  const directory = vendor.directory('offline');
+  const enrolled = vendor.enrol(await vendor.token(factory), directory);
+  const waiting = await (async () => {
+    for (;;) {
+      const found = replies.find(({ topic }) => topic === `vendor/enrolment/${factory}/reply`);
+      if (found !== undefined) return found.reply;
+      await new Promise<void>((resolve) => waking.add(resolve));
+    }
+  })();
+  const key = path.join(vendor.site.authority.directory, 'e2e', 'root.key.pem');
+  renameSync(key, `${key}.elsewhere`);
+  await approve(factory, waiting, (await vendor.keys('MRO-Admin')).e2e.signature, { path: asked });
+  await registrarLog.until('certification.delayed', { reason: 'pki.key_offline' });
+  renameSync(`${key}.elsewhere`, key);
+  assert.match((await enrolled).at(-1) ?? '', /enrolled/);
+  assert.equal(loadIdentity(directory).commonName, asked);
 });
 
 test('enrolByToken: a refused request is given up, and the directory is good for the next token', async () => {
