@@ -32,6 +32,8 @@ interface OwedToOne extends Owed {
   readonly parties: readonly Party[];
   /** One of them was connected while it had no right to it: if it was the one, nobody gets it any more. */
   mayBeWithheld: boolean;
+  /** Who got it, as far as one can tell: of several alike, who got which is seen when all have been found. */
+  takenBy: Party | undefined;
 }
 
 export class AccessModel {
@@ -95,7 +97,7 @@ export class AccessModel {
     }
     for (const members of groups.values()) {
       if (members.length > 0) {
-        this.#owedToOne.push({ topic, payload, parties: members, mayBeWithheld: false });
+        this.#owedToOne.push({ topic, payload, parties: members, mayBeWithheld: false, takenBy: undefined });
       }
     }
   }
@@ -153,9 +155,9 @@ export class AccessModel {
     }
     party.owed = [];
     for (const extra of left) {
-      const index = this.#owedToOne.findIndex((one) => isSame(one, extra) && one.parties.includes(party));
-      if (index < 0) return `${name(party)} got ${text(extra)}`;
-      this.#owedToOne.splice(index, 1);
+      if (!this.mayReceive(party, extra.topic)) return `${name(party)} got ${text(extra)} without a right`;
+      const alike = this.#owedToOne.filter((one) => isSame(one, extra));
+      if (!take(party, alike, new Set())) return `${name(party)} got ${text(extra)}`;
     }
     for (const owed of this.#owedToOne) {
       if (owed.parties.includes(party) && !this.mayReceive(party, owed.topic)) owed.mayBeWithheld = true;
@@ -166,8 +168,8 @@ export class AccessModel {
   /** After everybody has settled. @returns a message that none of a group got */
   unsettled(): string | undefined {
     const lost = this.#owedToOne.find(
-      ({ parties, topic, mayBeWithheld }) =>
-        !mayBeWithheld && parties.some((party) => this.mayReceive(party, topic)),
+      ({ parties, topic, mayBeWithheld, takenBy }) =>
+        takenBy === undefined && !mayBeWithheld && parties.some((party) => this.mayReceive(party, topic)),
     );
     this.#owedToOne = [];
     return lost && `none of ${lost.parties.map(name).join(', ')} got ${text(lost)}`;
@@ -176,6 +178,18 @@ export class AccessModel {
   #publishWill(party: Party, { topic, payload }: Will): void {
     if (this.mayPublish(party, topic)) this.publish(topic, payload, 1, false);
   }
+}
+
+/** Gives the party one of them; whoever had it gets another, if that makes room for both (an augmenting path). */
+function take(party: Party, alike: readonly OwedToOne[], tried: Set<OwedToOne>): boolean {
+  for (const owed of alike) {
+    if (tried.has(owed) || !owed.parties.includes(party)) continue;
+    tried.add(owed);
+    if (owed.takenBy !== undefined && !take(owed.takenBy, alike, tried)) continue;
+    owed.takenBy = party;
+    return true;
+  }
+  return false;
 }
 
 function isSame(one: Owed, other: Owed): boolean {
