@@ -95,6 +95,34 @@ export function parseDeviceTopic(topic: string): { device: NamespacePath; name: 
   return device !== undefined && name !== undefined ? { device, name } : undefined;
 }
 
+const groupNamePattern = /^[a-z0-9][a-z0-9-]{0,19}$/;
+
+/** @returns whether a text can name a group of readers: it is a level of their topic */
+export function isGroupName(text: string): boolean {
+  return groupNamePattern.test(text);
+}
+
+/** Where the readers of one group get what is sealed for them: a stream with numbers of its own (decision 0018). */
+export function sharedTopic(device: NamespacePath, group: string): Topic {
+  return `${device}/shared/${group}/snapshots` as Topic;
+}
+
+/** @returns the device and the group of a topic that `sharedTopic` made, or undefined for any other topic */
+export function parseSharedTopic(
+  topic: string,
+): { readonly device: NamespacePath; readonly group: string } | undefined {
+  const levels = topic.split('/');
+  const device = parseDevicePath(levels.slice(0, 3).join('/'));
+  const group = levels[4];
+  if (device === undefined || group === undefined || !isGroupName(group)) return undefined;
+  return topic === sharedTopic(device, group) ? { device, group } : undefined;
+}
+
+/** Where a master account's, an account's or a device's policy is kept, retained. */
+export function policyTopic(path: NamespacePath): Topic {
+  return `${path}/policy` as Topic;
+}
+
 const factoryEnrolment = 'vendor/enrolment/';
 
 /**

@@ -13,6 +13,8 @@ import {
   mqttBounds,
   parseDeviceTopic,
   parseEnrolmentTopic,
+  parseSharedTopic,
+  sharedTopic,
 } from '../../domain/topic.ts';
 
 const device = parseDevicePath('ms-acc-1/acc-1/dev-1') ?? assert.fail();
@@ -149,5 +151,21 @@ test('parseEnrolmentTopic: reads what enrolmentTopic writes, and what lies below
     'vendor/enrolment',
   ]) {
     assert.equal(parseEnrolmentTopic(topic), undefined, topic);
+  }
+});
+
+test('parseSharedTopic: reads what sharedTopic writes, and nothing else', () => {
+  assert.deepEqual(parseSharedTopic(sharedTopic(device, 'insurer')), { device, group: 'insurer' });
+  for (const topic of [
+    `${device}/snapshots`,
+    `${device}/shared/snapshots`,
+    `${device}/shared/Insurer/snapshots`,
+    `${device}/shared/insurer`,
+    `${device}/shared/insurer/snapshots/x`,
+    `${device}/shared/+/snapshots`,
+    'vendor/acc-1/dev-1/shared/insurer/snapshots',
+    'ms-acc-1/acc-1/shared/insurer/snapshots',
+  ]) {
+    assert.equal(parseSharedTopic(topic), undefined, topic);
   }
 });
