@@ -116,6 +116,7 @@ export class Core {
       this.#cascade = this.#openCascade();
       watchCrls({
         ...this.#revocable(),
+        directory: settings.config.data,
         hub: this.#hub,
         index: options.revocation,
         roots: () => settings.identity.roots,

@@ -6,7 +6,7 @@ import type { TlsIdentity } from '../pki/identity.ts';
 import type { RevocationIndex } from '../pki/revocation.ts';
 import { ConfigError } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
-import { refreshCrlFiles } from './access/crl-watch.ts';
+import { keepCrls, refreshCrlFiles } from './access/crl-watch.ts';
 import type { BrokerConfig } from './config.ts';
 import type { Listener } from './connection/listener.ts';
 import { BrokerError } from './errors.ts';
@@ -92,6 +92,7 @@ function apply(next: BrokerConfig, broker: Reloadable): string[] {
   // Nothing fails from here on.
   settings.replaceWith(prepared);
   revocation.replaceWith(lists);
+  if (updated > 0) keepCrls(revocation, next.data, log);
   for (const listener of listeners) listener.reload(prepared.identity);
   if (changed.includes('log')) log.level = next.log.level;
   const isCascadeChanged = changed.some((name) => name.startsWith('cascade'));

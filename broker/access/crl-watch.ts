@@ -1,8 +1,12 @@
 /** Revocation while the broker runs: lists from files and from `vendor/crl/tls`, applied to connections that stand. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import type { Certificate } from '../../pki/certificate.ts';
-import { updateFromBundle } from '../../pki/crl-bundle.ts';
+import { crlBundleToPem, restoreFromBundle, updateFromBundle } from '../../pki/crl-bundle.ts';
 import { PkiError } from '../../pki/errors.ts';
-import type { RevocationIndex } from '../../pki/revocation.ts';
+import { RevocationIndex } from '../../pki/revocation.ts';
+import { describeSystemError } from '../../runtime/config.ts';
+import { writeFileAtomically } from '../../runtime/files.ts';
 import type { Log } from '../../runtime/log.ts';
 import { inFile, readTextFile } from '../../pki/pem-file.ts';
 import type { Hub } from '../routing/hub.ts';
@@ -10,6 +14,7 @@ import type { PeerVerifier } from './identity.ts';
 
 /** Where the vendor publishes the lists of the TLS PKI, retained. */
 export const tlsCrlTopic = 'vendor/crl/tls';
+const keptFile = 'tls-crl.pem';
 
 /** @throws PkiError naming the file, for a configured list must be good */
 export function loadCrlFiles(
@@ -49,7 +54,36 @@ function loadCrlFile(index: RevocationIndex, file: string, roots: readonly Certi
   return inFile(file, () => updateFromBundle(index, readTextFile(file), roots).updated);
 }
 
+/**
+ * Takes over what was kept and is newer than what is held. The retained message alone would not do: whoever may write it
+ * can put an older one in its place, or none.
+ *
+ * @throws PkiError naming the file, if it is damaged
+ */
+function restoreCrls(index: RevocationIndex, directory: string): void {
+  const file = path.join(directory, keptFile);
+  if (!existsSync(file)) return;
+  const kept = new RevocationIndex();
+  inFile(file, () => restoreFromBundle(kept, readTextFile(file)));
+  for (const { authority, crl } of kept.lists()) {
+    if (crl.number > (index.crlOf(authority)?.number ?? -1)) index.add(crl, authority);
+  }
+}
+
+/** Keeps what is held in the broker's data folder, over restarts. */
+export function keepCrls(index: RevocationIndex, directory: string, log: Log): void {
+  const file = path.join(directory, keptFile);
+  try {
+    writeFileAtomically(file, crlBundleToPem(index.lists()));
+  } catch (error) {
+    // They count all the same; after a restart they come again, unless somebody holds them back.
+    log.error({ reason: 'not_kept', detail: `${file}: ${describeSystemError(error)}` }, 'crl.refused');
+  }
+}
+
 export interface CrlWatchOptions {
+  /** The broker's data. */
+  readonly directory: string;
   readonly hub: Hub;
   readonly index: RevocationIndex;
   readonly verifier: PeerVerifier;
@@ -63,14 +97,21 @@ export interface RevocableConnection {
   close(reason: string): void;
 }
 
-/** Takes over every list that arrives, and closes whoever is revoked by it. */
+/**
+ * Takes over every list that arrives, and closes whoever is revoked by it.
+ *
+ * @throws PkiError naming the file, if what was kept is damaged: without it an older list could pass for a newer one
+ */
 export function watchCrls(options: CrlWatchOptions): void {
-  const { hub, index, roots, log } = options;
+  const { directory, hub, index, roots, log } = options;
   const apply = (payload: Buffer): void => {
     if (payload.length === 0) return; // the retained message was deleted; what is revoked stays revoked
     try {
       const { updated } = updateFromBundle(index, payload, roots());
-      if (updated > 0) log.info({ updated }, 'crl.applied');
+      if (updated > 0) {
+        log.info({ updated }, 'crl.applied');
+        keepCrls(index, directory, log);
+      }
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
       log.error({ reason: error.code, detail: error.message }, 'crl.refused');
@@ -78,6 +119,7 @@ export function watchCrls(options: CrlWatchOptions): void {
     }
     closeRevoked(options);
   };
+  restoreCrls(index, directory);
   const retained = hub.retainedPayload(tlsCrlTopic);
   if (retained !== undefined) apply(retained);
   hub.observe(tlsCrlTopic, apply);
