@@ -75,6 +75,12 @@ export function levelOf(path: NamespacePath): NamespaceLevel {
   return level;
 }
 
+/** @returns the paths above: a device's master account and its account, an account's master account */
+export function ownersOf(path: NamespacePath): readonly NamespacePath[] {
+  const segments = path.split('/');
+  return segments.slice(1).map((_, index) => segments.slice(0, index + 1).join('/') as NamespacePath);
+}
+
 /** @returns whether `path` is `scope` or lies below it; `ms-acc-10` is not within `ms-acc-1` */
 export function isWithin(path: string, scope: string): boolean {
   return path === scope || path.startsWith(`${scope}/`);

@@ -1,11 +1,13 @@
 /** The topic access control system (DESIGN §4): who may publish to and subscribe to what. Pure. */
-import { isServiceName, parseNamespacePath } from '../../domain/namespace.ts';
+import type { NamespacePath } from '../../domain/namespace.ts';
+import { isServiceName, ownersOf, parseNamespacePath } from '../../domain/namespace.ts';
 import {
   filterCovers,
   isTopicFilterWithin,
   isTopicWithin,
   mqttBounds,
   parseEnrolmentTopic,
+  policyTopic,
 } from '../../domain/topic.ts';
 import type { RoleTable } from './roles.ts';
 import { everyoneReads } from './roles.ts';
@@ -59,9 +61,15 @@ export function rightsOf(identity: string, action: Action, roles: RoleTable): re
   return [
     // The `/` before `#` keeps `ms-acc-1` out of `ms-acc-10`; `#` includes the parent level (§4.7.1.2).
     ...(path === undefined ? [] : [`${path}/#`]),
-    ...(action === 'subscribe' ? everyoneReads : []),
+    ...(action === 'subscribe' ? [...everyoneReads, ...policiesAbove(path)] : []),
     ...(roles.get(identity)?.[action] ?? []),
   ];
+}
+
+/** A device obeys the policies of its account and its master account too, so it may read these, each alone. */
+function policiesAbove(path: NamespacePath | undefined): readonly string[] {
+  if (path === undefined) return [];
+  return ownersOf(path).map((owner) => policyTopic(owner));
 }
 
 /** Who may only be enrolled has the topic where it asks for an identity, and is answered below it; no role adds to that. */

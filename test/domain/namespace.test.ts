@@ -7,6 +7,7 @@ import {
   isServiceName,
   isWithin,
   levelOf,
+  ownersOf,
   parseDevicePath,
   parseNamespacePath,
 } from '../../domain/namespace.ts';
@@ -121,4 +122,11 @@ test('isWithin: a path is within itself and what is above it, segment by segment
       },
     ),
   );
+});
+
+test('ownersOf: every path above, the highest first', () => {
+  const ownersOfText = (text: string) => ownersOf(parseNamespacePath(text) ?? assert.fail(text));
+  assert.deepEqual(ownersOfText('ms-acc-1/acc-1/dev-1'), ['ms-acc-1', 'ms-acc-1/acc-1']);
+  assert.deepEqual(ownersOfText('ms-acc-1/acc-1'), ['ms-acc-1']);
+  assert.deepEqual(ownersOfText('ms-acc-1'), []);
 });
