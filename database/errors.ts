@@ -85,3 +85,10 @@ export function isConflict(error: unknown): boolean {
 export function isTransient(error: unknown): boolean {
   return mysqlTransient.has(mysqlCode(error));
 }
+
+const mysqlThere: ReadonlySet<string> = new Set(['ER_DUP_FIELDNAME', 'ER_DUP_KEYNAME']);
+
+/** @returns whether a DDL statement found its column or index in place */
+export function isThereAlready(error: unknown): boolean {
+  return mysqlThere.has(mysqlCode(error));
+}

@@ -4,7 +4,7 @@ import { channelGroup } from '../domain/snapshot.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { Database } from './connect.ts';
 import { decodePairs } from './head.ts';
-import { inflatePayload } from './payload.ts';
+import { decodeColumn, decodeIntegers } from './payload.ts';
 import { inSnapshot } from './statements.ts';
 import type { Statements } from './statements.ts';
 
@@ -71,8 +71,8 @@ async function latestSealed(
     channelId,
   ]);
   if (row === undefined) return undefined;
-  const values = JSON.parse(inflatePayload(row.data)) as (ChannelValue | null)[];
-  const times = JSON.parse(inflatePayload(row.times)) as number[];
+  const values = decodeColumn(row.data);
+  const times = decodeIntegers(row.times);
   const index = values.findLastIndex((value) => value !== null);
   const value = values[index];
   const offset = times[index];

@@ -4,14 +4,15 @@ import type { PoolConnection, RowDataPacket } from 'mysql2/promise';
 import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
 import type { Migration } from './ddl.ts';
 import { ddlWords } from './ddl.ts';
-import { DatabaseError } from './errors.ts';
+import { DatabaseError, isThereAlready } from './errors.ts';
 import { whenFree } from './sqlite-dialect.ts';
 import { telemetry } from './migrations/001-telemetry.ts';
 import { processes } from './migrations/002-processes.ts';
 import { brokers } from './migrations/003-brokers.ts';
+import { values } from './migrations/004-values.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
-const migrations: readonly Migration[] = [telemetry, processes, brokers];
+const migrations: readonly Migration[] = [telemetry, processes, brokers, values];
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;
@@ -93,9 +94,18 @@ async function applyMysql(connection: PoolConnection, nowMs: number): Promise<st
   const [recorded] = await connection.query<RowDataPacket[]>('select name from migration');
   const missing = missingFrom(recorded.map((row) => String(row['name'])));
   for (const { name, statements } of missing) {
-    for (const statement of statements(ddlWords.mysql)) await connection.query(statement);
+    for (const statement of statements(ddlWords.mysql)) await applyOne(connection, statement);
     // MySQL commits every DDL statement by itself. Cut off here, the next start repeats them, which they bear.
     await connection.query('insert into migration (name, finished_ms) values (?, ?)', [name, nowMs]);
   }
   return missing.map(({ name }) => name);
+}
+
+/** MySQL has neither `add column if not exists` nor `create index if not exists`: that it is there already is fine. */
+async function applyOne(connection: PoolConnection, statement: string): Promise<void> {
+  try {
+    await connection.query(statement);
+  } catch (error) {
+    if (!isThereAlready(error)) throw error;
+  }
 }

@@ -2,7 +2,7 @@
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { Database } from './connect.ts';
 import { decodePairs } from './head.ts';
-import { inflatePayload } from './payload.ts';
+import { decodeColumn, decodeIntegers } from './payload.ts';
 
 export interface UnjudgedSnapshot {
   /** `snapshot.id`. */
@@ -118,23 +118,14 @@ async function readSealed(
       )
       .execute();
     for (const { sequences, channelId, data } of rows) {
-      const values = parseArray(data);
-      for (const [index, sequence] of parseArray(sequences).entries()) {
-        const key = keyOf({ deviceId, sequence: Number(sequence) });
+      const values = decodeColumn(data);
+      for (const [index, sequence] of decodeIntegers(sequences).entries()) {
+        const key = keyOf({ deviceId, sequence });
         const value = values[index];
-        if (!keys.has(key) || !isChannelValue(value)) continue;
+        if (!keys.has(key) || value === undefined || value === null) continue;
         found.set(key, (found.get(key) ?? new Map<number, ChannelValue>()).set(channelId, value));
       }
     }
   }
   return found;
-}
-
-function parseArray(payload: Uint8Array): readonly unknown[] {
-  const parsed: unknown = JSON.parse(inflatePayload(payload));
-  return Array.isArray(parsed) ? parsed : [];
-}
-
-function isChannelValue(value: unknown): value is ChannelValue {
-  return typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean';
 }

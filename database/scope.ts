@@ -16,3 +16,17 @@ export function within(column: string, scope: Scope): RawBuilder<SqlBool> {
   const path = sql.ref(column);
   return sql<SqlBool>`(${path} = ${scope} or (${path} >= ${`${scope}/`} and ${path} < ${`${scope}0`}))`;
 }
+
+/**
+ * The same for plain statements: the condition takes `scopeBounds`.
+ *
+ * @param column - for example `d.path`
+ */
+export function scopeCondition(column: string): string {
+  return `(${column} = ? or (${column} >= ? and ${column} < ?))`;
+}
+
+/** @returns what stands for the condition's values; everything is from the empty text to above all letters of a path */
+export function scopeBounds(scope: Scope): [string, string, string] {
+  return scope === '' ? ['', '', '~'] : [scope, `${scope}/`, `${scope}0`];
+}

@@ -2,7 +2,7 @@
 import type { ChannelValue } from '../domain/snapshot.ts';
 import { decodePairs, measurable } from './head.ts';
 import type { ChannelPair } from './head.ts';
-import { deflatePayload, valueJson } from './payload.ts';
+import { encodeColumn, encodeIntegers } from './payload.ts';
 import type { SqlValue, Statements } from './statements.ts';
 import type { DeviceState } from './device-state.ts';
 import { addToZone, decodeZone, encodeZone } from './zone.ts';
@@ -127,8 +127,8 @@ async function writeRun(statements: Statements, device: DeviceState, run: readon
       device.sealings,
       t1,
       run.length,
-      deflatePayload(JSON.stringify(run.map((item) => item.timeMs - t0)), 'chunk'),
-      deflatePayload(JSON.stringify(run.map((item) => item.sequence)), 'chunk'),
+      encodeIntegers(run.map((item) => item.timeMs - t0)),
+      encodeIntegers(run.map((item) => item.sequence)),
     ],
   ]);
   const rows: SqlValue[][] = [];
@@ -173,8 +173,4 @@ function statisticsOf(values: readonly (ChannelValue | null)[]): SqlValue[] {
   if (n === 0) return [0, null, null, null, null];
   // The sum of many values near the largest double is an infinity, which MySQL cannot store: a chart then decodes.
   return [n, min, max, Number.isFinite(sum) ? sum : null, last];
-}
-
-function encodeColumn(values: readonly (ChannelValue | null)[]): Buffer {
-  return deflatePayload(`[${values.map(valueJson).join(',')}]`, 'chunk');
 }

@@ -51,3 +51,14 @@ export function decodeZone(data: Uint8Array): Zone {
   }
   return zone;
 }
+
+/** @returns the statistics of one channel, without decoding the others */
+export function statisticsIn(data: Uint8Array, channelId: number): Statistics | undefined {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  for (let offset = 0; offset < data.byteLength; offset += bytesPerChannel) {
+    if (view.getFloat64(offset, true) !== channelId) continue;
+    const field = (index: number): number => view.getFloat64(offset + index * 8, true);
+    return { n: field(1), min: field(2), max: field(3), sum: field(4) };
+  }
+  return undefined;
+}

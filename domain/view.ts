@@ -82,6 +82,12 @@ export interface Series {
   readonly mean: readonly number[];
 }
 
+/** A device beyond a threshold, and how far it went. */
+export interface Exceeding {
+  readonly path: string;
+  readonly extreme: number;
+}
+
 export interface ConditionItem {
   readonly condition: Condition;
   readonly sinceMs: number | null;

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,24 +15,15 @@ export interface TestMariadb {
 
 const startTimeoutMs = 60_000;
 
-export async function startMariadb(): Promise<TestMariadb> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-mariadb-'));
+/** @param kept - a folder that stays, with what the server holds: then it is shut down in order; without it, all goes */
+export async function startMariadb(kept?: string): Promise<TestMariadb> {
+  const directory = kept ?? mkdtempSync(path.join(tmpdir(), 'plombe-mariadb-'));
+  if (kept !== undefined) mkdirSync(kept, { recursive: true });
   const data = path.join(directory, 'data');
   const socket = path.join(directory, 'mariadb.sock');
   const errorLog = path.join(directory, 'error.log');
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
-  const install = spawnSync(
-    'mariadb-install-db',
-    [
-      '--no-defaults',
-      ...asRoot,
-      `--datadir=${data}`,
-      '--auth-root-authentication-method=normal',
-      '--skip-test-db',
-    ],
-    { encoding: 'utf8' },
-  );
-  if (install.status !== 0) throw new Error(`mariadb-install-db failed:\n${install.stdout}${install.stderr}`);
+  if (!existsSync(data)) installData(data, asRoot);
   const port = await freePort();
   const server = spawn(
     '/usr/sbin/mariadbd',
@@ -54,8 +45,9 @@ export async function startMariadb(): Promise<TestMariadb> {
   const stop = async (): Promise<void> => {
     process.removeListener('exit', kill);
     const ended = new Promise((resolve) => server.once('exit', resolve));
-    if (server.exitCode === null && server.kill('SIGKILL')) await ended;
-    rmSync(directory, { recursive: true, force: true });
+    const signal = kept === undefined ? 'SIGKILL' : 'SIGTERM';
+    if (server.exitCode === null && server.kill(signal)) await ended;
+    if (kept === undefined) rmSync(directory, { recursive: true, force: true });
   };
   try {
     await untilAnswering(socket, errorLog, server);
@@ -65,6 +57,21 @@ export async function startMariadb(): Promise<TestMariadb> {
     throw error;
   }
   return { url: `mysql://root@127.0.0.1:${port}/plombe_test`, stop };
+}
+
+function installData(data: string, asRoot: readonly string[]): void {
+  const { status, stdout, stderr } = spawnSync(
+    'mariadb-install-db',
+    [
+      '--no-defaults',
+      ...asRoot,
+      `--datadir=${data}`,
+      '--auth-root-authentication-method=normal',
+      '--skip-test-db',
+    ],
+    { encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(`mariadb-install-db failed:\n${stdout}${stderr}`);
 }
 
 async function untilAnswering(
@@ -85,7 +92,7 @@ async function untilAnswering(
 }
 
 function createDatabase(socket: string): void {
-  const sql = 'CREATE DATABASE plombe_test CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
+  const sql = 'CREATE DATABASE IF NOT EXISTS plombe_test CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
   const { status, stderr } = spawnSync('mariadb', ['-uroot', `--socket=${socket}`, '-e', sql], {
     encoding: 'utf8',
   });

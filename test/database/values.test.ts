@@ -4,7 +4,8 @@ import type { Database } from '../../database/connect.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
 import { readLatest } from '../../database/latest.ts';
-import { inflatePayload } from '../../database/payload.ts';
+import { decodePairs } from '../../database/head.ts';
+import { decodeColumn, decodeIntegers } from '../../database/payload.ts';
 import { snapshotsPerSealing } from '../../database/seal.ts';
 import { readSeries } from '../../database/series.ts';
 import type { ChannelValue, Reading } from '../../domain/snapshot.ts';
@@ -36,8 +37,7 @@ async function valuesAtRest(database: Database): Promise<Map<string, ChannelValu
     found.set(key, value);
   };
   for (const { sequence, payload } of await database.kysely.selectFrom('head').selectAll().execute()) {
-    for (const [id, value] of JSON.parse(inflatePayload(payload)) as [number, ChannelValue][])
-      put(sequence, id, value);
+    for (const [id, value] of decodePairs(payload)) put(sequence, id, value);
   }
   const chunks = await database.kysely
     .selectFrom('chunk as c')
@@ -50,15 +50,28 @@ async function valuesAtRest(database: Database): Promise<Map<string, ChannelValu
     .select(['c.channel_id', 'c.data', 't.sequences'])
     .execute();
   for (const { channel_id, data, sequences } of chunks) {
-    const order = JSON.parse(inflatePayload(sequences)) as number[];
-    for (const [index, value] of (JSON.parse(inflatePayload(data)) as (ChannelValue | null)[]).entries()) {
+    const order = decodeIntegers(sequences);
+    for (const [index, value] of decodeColumn(data).entries()) {
       if (value !== null) put(order[index], channel_id, value);
     }
   }
   return found;
 }
 
-const extremes = [-0, 0, 5e-324, -1.7976931348623157e308, 1.7976931348623157e308, 0.1, 2 ** 53, -1e21, 1 / 3];
+const extremes = [
+  NaN,
+  Infinity,
+  -Infinity,
+  -0,
+  0,
+  5e-324,
+  -1.7976931348623157e308,
+  1.7976931348623157e308,
+  0.1,
+  2 ** 53,
+  -1e21,
+  1 / 3,
+];
 const texts = [
   '',
   'open',
@@ -109,8 +122,9 @@ testBoth(
       const value = wanted.get(`${row.sequence}/${row.channel}`);
       assert.ok(value !== undefined);
       assert.equal(row.time_ms, startMs + row.sequence * 1000);
-      assert.equal(row.number_value, typeof value === 'string' ? null : Number(value) + 0);
-      assert.equal(row.text_value, typeof value === 'number' ? null : String(value));
+      const isShown = typeof value === 'boolean' || Number.isFinite(value);
+      assert.equal(row.number_value, isShown ? Number(value) + 0 : null);
+      assert.equal(row.text_value, isShown && typeof value === 'number' ? null : String(value));
     }
   },
 );
