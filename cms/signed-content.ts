@@ -62,12 +62,13 @@ export function countersignContent(
 /**
  * Reads a message and verifies all of its signatures by the certificates that came along.
  *
+ * @param known - certificates that need not come along
  * @throws CmsError `cms.malformed`, `cms.unsupported`, `cms.untrusted_originator` if the certificate of a signer did not
  *   come along, `cms.rejected` if any signature is not over this content by that key
  */
-export function readSignedContent(message: Uint8Array): SignedContent {
+export function readSignedContent(message: Uint8Array, known: readonly Certificate[] = []): SignedContent {
   const { content, certificates, signers } = read(message);
-  const pool = certificates.map(parse);
+  const pool = [...certificates.map(parse), ...known];
   const signatures = signers.map((signer) => {
     const leaf = pool.find((certificate) => identifies(signer.identifier, certificate));
     if (leaf === undefined) {

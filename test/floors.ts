@@ -7,6 +7,8 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
   pki: ['domain', 'runtime'],
   cms: ['domain', 'pki'],
   mqtt: ['domain', 'runtime', 'pki'],
+  // What was audited, and what proves it; whoever holds a head of it reads it too.
+  ledger: ['domain', 'runtime', 'pki', 'cms'],
   // What a device and whoever certifies it have in common.
   enrolment: ['domain', 'runtime', 'pki', 'cms', 'mqtt'],
   database: ['domain', 'runtime'],
@@ -14,8 +16,8 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
   broker: ['domain', 'runtime', 'pki', 'mqtt'],
   registrar: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment'],
   'device-agent': ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment'],
-  auditor: ['domain', 'runtime', 'pki', 'cms', 'mqtt'],
-  backend: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'database'],
+  auditor: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger'],
+  backend: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'database'],
   bpm: ['domain', 'runtime', 'database'],
   dashboard: ['domain'],
   cli: [
@@ -25,6 +27,7 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
     'cms',
     'mqtt',
     'enrolment',
+    'ledger',
     'database',
     'broker',
     'registrar',
