@@ -14,6 +14,7 @@ import type { Endpoint } from '../runtime/config.ts';
 import { decide } from './device/approve.ts';
 import { enrolBatch } from './device/batch.ts';
 import { enrolByToken } from './device/enrol.ts';
+import { outboxCommand } from './device/outbox.ts';
 import { directoriesText, requestText, tokenText } from './device/show.ts';
 import { transferCommand } from './device/transfer.ts';
 
@@ -27,7 +28,8 @@ export function deviceCommand(): Command {
     .addCommand(enrolCommand())
     .addCommand(approveCommand())
     .addCommand(transferCommand(parseEndpoint))
-    .addCommand(showCommand());
+    .addCommand(showCommand())
+    .addCommand(outboxCommand());
 }
 
 interface AuthorityOptions {

@@ -4,12 +4,12 @@ import { Command } from 'commander';
 function programCommand(
   name: string,
   description: string,
-  load: () => Promise<(configFile: string) => Promise<never>>,
+  load: () => Promise<(configFile: string, options: object) => Promise<never>>,
 ): Command {
   return new Command(name)
     .description(`${description}\n\nRuns until SIGINT or SIGTERM. Logs JSON lines on stdout.`)
     .requiredOption('--config <file>', 'configuration file (YAML); `plombe init` writes a commented one')
-    .action(async (options: { config: string }) => (await load())(options.config));
+    .action(async ({ config, ...options }: { config: string }) => (await load())(config, options));
 }
 
 export function agentCommand(): Command {
@@ -17,7 +17,7 @@ export function agentCommand(): Command {
     'agent',
     'Takes snapshots beside the equipment, seals them, and sends them.',
     async () => (await import('../device-agent/main.ts')).runAgent,
-  );
+  ).option('--renew', 'renew the certificates of its devices now, whether or not it is time');
 }
 
 export function backendCommand(): Command {

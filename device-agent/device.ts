@@ -31,6 +31,7 @@ export interface DeviceIdentity {
 
 export interface DeviceContext {
   readonly config: AgentConfig;
+  readonly renewNow: boolean;
   readonly outbox: Outbox;
   readonly lists: RevocationLists;
   readonly measures: AgentMeasures;
@@ -105,7 +106,8 @@ export class Device {
 
   /** @throws PkiError if a recipient or a command issuer cannot be trusted */
   constructor({ config: own, current, others }: DeviceIdentity, context: DeviceContext, role: DeviceRole) {
-    const { config, outbox, measures, clock, random, times, log, reconnect, agentVersion } = context;
+    const { config, renewNow, outbox, measures, clock, random, times, log, reconnect, agentVersion } =
+      context;
     this.name = current.path;
     this.#context = context;
     this.#role = role;
@@ -114,7 +116,7 @@ export class Device {
     this.#keys = new Keys({
       root: own.identity,
       passphraseFile: own.passphraseFile,
-      renewal: config.renewal,
+      renewal: { ...config.renewal, isDueNow: renewNow },
       bearer: {
         identity: () => this.#service.identity,
         brokerOf: (identity) => brokerOf(identity, config),

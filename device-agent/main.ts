@@ -38,6 +38,13 @@ export interface AgentDependencies {
   /** From 0 to 1. */
   readonly random?: () => number;
   readonly times?: KeyTimes;
+  /** The certificates of all devices are renewed once, whether or not it is time. */
+  readonly renewNow?: boolean;
+}
+
+/** What is said on the command line. */
+export interface AgentRun {
+  readonly renew?: boolean;
 }
 
 export interface AgentState {
@@ -62,7 +69,10 @@ export interface RunningAgent {
 const listReaders = 2;
 
 /** Runs the agent until SIGINT or SIGTERM. */
-export async function runAgent(configFile: string): Promise<never> {
+export async function runAgent(
+  configFile: string,
+  { renew: renewNow = false }: AgentRun = {},
+): Promise<never> {
   let config: AgentConfig;
   try {
     config = loadAgentConfig(configFile);
@@ -74,7 +84,7 @@ export async function runAgent(configFile: string): Promise<never> {
   return runUntilSignal(
     'agent',
     log,
-    () => startAgent(config, { log }),
+    () => startAgent(config, { log, renewNow }),
     () => config.drainSeconds * 1000 + stopMarginMs,
   );
 }
@@ -160,12 +170,13 @@ class Agent implements RunningAgent {
 
   open(identities: readonly DeviceIdentity[]): void {
     const { clock, log, reconnect, stdin = process.stdin } = this.#dependencies;
-    const { random = Math.random, times = keyTimes } = this.#dependencies;
+    const { random = Math.random, times = keyTimes, renewNow = false } = this.#dependencies;
     const wait = createWait(this.#stopping.signal);
     const paths = identities.map(({ current }) => current.path);
     this.#sources = openSources(this.#config, paths, { outbox: this.#outbox, stdin, clock, wait });
     const context = {
       config: this.#config,
+      renewNow,
       outbox: this.#outbox,
       lists: this.#lists,
       measures: this.#measures,

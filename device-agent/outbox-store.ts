@@ -143,6 +143,9 @@ export class OutboxStore {
         `UPDATE device SET next_sequence = ?, previous_digest = ?, delivered = ?, dropped = ?, source = ?, line = ?
          WHERE id = ?`,
       ),
+      devices: prepare(
+        `SELECT path, id, (SELECT count(*) FROM envelope WHERE device = device.id) AS pending FROM device ORDER BY path`,
+      ),
       addEnvelope: prepare(
         `INSERT INTO envelope (device, sequence, topic_name, content) VALUES (?, ?, ?, ?)`,
       ),
@@ -193,6 +196,13 @@ export class OutboxStore {
       position: typeof source === 'string' ? { source, line: Number(row?.['line']) } : undefined,
       pending: Number(row?.['pending']),
     };
+  }
+
+  /** Of everybody who ever sealed into this file, also of those who are no longer configured. */
+  devices(): (Pick<StoredDevice, 'id' | 'pending'> & { readonly path: string })[] {
+    return this.#statements.devices.all().map((row) => {
+      return { path: String(row['path']), id: Number(row['id']), pending: Number(row['pending']) };
+    });
   }
 
   updateDevice(device: Omit<StoredDevice, 'pending'>): void {

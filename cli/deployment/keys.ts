@@ -57,7 +57,7 @@ function vendorIdentities({ directory, vendor }: DeploymentPlan): WantedIdentity
     { path: commandServiceName, kinds: all, directory: path.join(identities, commandServiceName) },
     { path: enrolmentServiceName, kinds: all, directory: path.join(identities, enrolmentServiceName) },
     { path: crlServiceName, kinds: ['tls'], directory: path.join(identities, crlServiceName) },
-    { path: administratorName, kinds: ['tls'], directory: path.join(identities, administratorName) },
+    { path: administratorName, kinds: all, directory: path.join(identities, administratorName) },
   ];
 }
 

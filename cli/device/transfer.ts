@@ -1,11 +1,12 @@
 /** `plombe device transfer`: a device changes hands with three signatures, each made where its key is. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { countersignContent, signContent } from '../../cms/signed-content.ts';
 import { systemClock } from '../../domain/clock.ts';
 import { encodeTransferDocument } from '../../domain/enrolment.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
+import type { NamespacePath } from '../../domain/namespace.ts';
 import { deviceTopic } from '../../domain/topic.ts';
 import { readTransfer, requireTransfer } from '../../enrolment/transfer.ts';
 import type { SignedTransfer } from '../../enrolment/transfer.ts';
@@ -18,8 +19,10 @@ import { readTextFile } from '../../pki/pem-file.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import { writeFileAtomically } from '../../runtime/files.ts';
 import { createLog } from '../../runtime/log.ts';
+import { publishedCertificate } from './published-certificate.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
+const lookUpMs = 30_000;
 
 /** @param parseEndpoint - of an option */
 export function transferCommand(parseEndpoint: (text: string) => Endpoint): Command {
@@ -39,9 +42,11 @@ interface SignerOptions {
 }
 
 interface ReleaseOptions extends SignerOptions {
-  readonly from: string;
-  readonly to: string;
-  readonly certificate: string;
+  readonly from: NamespacePath;
+  readonly to: NamespacePath;
+  readonly certificate?: string;
+  readonly broker?: Endpoint;
+  readonly brokerName?: string;
   readonly newBroker?: Endpoint;
   readonly newBrokerName?: string;
   readonly days: number;
@@ -53,7 +58,12 @@ function releaseCommand(parseEndpoint: (text: string) => Endpoint): Command {
     .description('Its owner lets a device go: writes the file, with the first signature.')
     .requiredOption('--from <path>', 'the device', parseDevice)
     .requiredOption('--to <path>', 'its new place', parseDevice)
-    .requiredOption('--certificate <file>', "the device's SIG certificate, such as sig.crt.pem")
+    .option('--broker <host:port>', 'where it connects now: its SIG certificate is read there', parseEndpoint)
+    .option('--broker-name <name>', "the name that that broker's certificate carries")
+    .option(
+      '--certificate <file>',
+      "its SIG certificate, such as sig.crt.pem, where it isn't read from a broker",
+    )
     .option(
       '--new-broker <host:port>',
       'where it connects in its new place (default: where it does now)',
@@ -62,31 +72,54 @@ function releaseCommand(parseEndpoint: (text: string) => Endpoint): Command {
     .option('--new-broker-name <name>', "the name that that broker's certificate carries")
     .option('--days <days>', 'until when it must be over', parseDays, 14)
     .requiredOption('--out <file>', 'the transfer')
-    .action((options: ReleaseOptions) => {
-      const { from, to, certificate: file, newBroker, newBrokerName, days, out } = options;
-      if ((newBroker === undefined) !== (newBrokerName === undefined)) {
-        throw new Error('--new-broker and --new-broker-name belong together');
-      }
-      const [certificate] = certificatesFromPem(readTextFile(file));
-      const nowMs = systemClock();
-      const document = encodeTransferDocument({
-        id: randomUUID(),
-        from,
-        to,
-        deviceCertificate: createHash('sha256')
-          .update(certificate?.der ?? '')
-          .digest(),
-        notBeforeMs: nowMs,
-        expiresAtMs: nowMs + days * dayMs,
-        ...(newBroker === undefined || newBrokerName === undefined
-          ? {}
-          : { broker: { ...newBroker, name: newBrokerName } }),
-      });
-      const { e2e } = identityOf(options);
-      const message = signContent(document, e2e.signature, nowMs);
-      writeFileAtomically(out, message);
-      print(text(readTransfer(message, { roots: e2e.roots, atMs: nowMs })));
-    });
+    .action(release);
+}
+
+async function release(options: ReleaseOptions): Promise<void> {
+  const { from, to, newBroker, newBrokerName, days, out } = options;
+  if ((newBroker === undefined) !== (newBrokerName === undefined)) {
+    throw new Error('--new-broker and --new-broker-name belong together');
+  }
+  const identity = identityOf(options);
+  const { sha256 } = await certificateOf(options, identity);
+  const nowMs = systemClock();
+  const document = encodeTransferDocument({
+    id: randomUUID(),
+    from,
+    to,
+    deviceCertificate: sha256,
+    notBeforeMs: nowMs,
+    expiresAtMs: nowMs + days * dayMs,
+    ...(newBroker === undefined || newBrokerName === undefined
+      ? {}
+      : { broker: { ...newBroker, name: newBrokerName } }),
+  });
+  const message = signContent(document, identity.e2e.signature, nowMs);
+  writeFileAtomically(out, message);
+  print(text(readTransfer(message, { roots: identity.e2e.roots, atMs: nowMs })));
+}
+
+/** The device is bound by its certificate, so that no other equipment takes the place. */
+async function certificateOf(options: ReleaseOptions, identity: Identity): Promise<Certificate> {
+  const { from, certificate: file, broker, brokerName } = options;
+  if (file !== undefined) {
+    const [certificate] = certificatesFromPem(readTextFile(file));
+    if (certificate?.commonName === from) return certificate;
+    throw new Error(`${file} is no certificate of ${from}`);
+  }
+  if (broker === undefined || brokerName === undefined) {
+    throw new Error(
+      "wanted is --broker and --broker-name, or --certificate with the device's SIG certificate",
+    );
+  }
+  return publishedCertificate({
+    device: from,
+    identity,
+    broker: { ...broker, name: brokerName },
+    timeoutMs: lookUpMs,
+    nowMs: systemClock(),
+    log: createLog('device', 'silent'),
+  });
 }
 
 function acceptCommand(): Command {
@@ -179,8 +212,9 @@ function text({ document, missing }: SignedTransfer): string {
   ].join('\n');
 }
 
-function parseDevice(value: string): string {
-  if (parseDevicePath(value) !== undefined) return value;
+function parseDevice(value: string): NamespacePath {
+  const device = parseDevicePath(value);
+  if (device !== undefined) return device;
   throw new InvalidArgumentError('Wanted masterAccount/account/equipment.');
 }
 

@@ -52,7 +52,12 @@ export interface KeysOptions {
   /** The identity directory. */
   readonly root: string;
   readonly passphraseFile: string | undefined;
-  readonly renewal: { readonly enabled: boolean; readonly atFraction: number };
+  readonly renewal: {
+    readonly enabled: boolean;
+    readonly atFraction: number;
+    /** Once, whatever else is said. */
+    readonly isDueNow?: boolean;
+  };
   readonly bearer: Bearer;
   readonly agentVersion: string;
   readonly measures: AgentMeasures;

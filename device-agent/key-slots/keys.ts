@@ -45,12 +45,14 @@ export class Keys {
   #offer: TransferDocument | undefined;
   #refusals = 0;
   #failures = 0;
+  #isDueNow: boolean;
   #step: KeysState['step'] = 'steady';
   #fault: string | undefined;
 
   constructor(options: KeysOptions) {
     this.#context = { ...options, signal: this.#stopping.signal };
     this.#jitter = options.random();
+    this.#isDueNow = options.renewal.isDueNow === true;
   }
 
   start(): void {
@@ -122,9 +124,10 @@ export class Keys {
       return this.#ask(slots, makeRequest(this.#context, slots, this.#offer));
     }
     if (pending !== undefined) return this.#ask(slots, pending);
-    if (!renewal.enabled || this.#refusals >= refusalsMax) return checkMs;
+    const isWanted = renewal.enabled || this.#isDueNow;
+    if (!isWanted || this.#refusals >= refusalsMax) return checkMs;
     const dueMs = renewalDueMs(bearer.identity(), renewal.atFraction, this.#jitter);
-    if (clock() < dueMs) return Math.min(dueMs - clock(), checkMs);
+    if (!this.#isDueNow && clock() < dueMs) return Math.min(dueMs - clock(), checkMs);
     return this.#ask(slots, makeRequest(this.#context, slots));
   }
 
@@ -161,6 +164,7 @@ export class Keys {
     this.#step = 'on-trial';
     if (next.path === bearer.identity().path) {
       await proveRenewed(this.#context, slots, next);
+      this.#isDueNow = false;
       this.#succeeded('renewals');
     } else {
       await proveMoved(this.#context, slots, next);

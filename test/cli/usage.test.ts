@@ -23,6 +23,7 @@ const wanted = [
   'device transfer accept',
   'device transfer approve',
   'device transfer show',
+  'device outbox',
   'device show',
   'broker',
   'broker check',
