@@ -11,12 +11,14 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
   ledger: ['domain', 'runtime', 'pki', 'cms'],
   // What a device and whoever certifies it have in common.
   enrolment: ['domain', 'runtime', 'pki', 'cms', 'mqtt'],
+  // What whoever obeys a policy and whoever signs it have in common.
+  policy: ['domain', 'runtime', 'pki', 'cms'],
   database: ['domain', 'runtime'],
   // A broker carries and cannot read: `cms` never appears in this line.
   broker: ['domain', 'runtime', 'pki', 'mqtt'],
   registrar: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment'],
-  'device-agent': ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment'],
-  auditor: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger'],
+  'device-agent': ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment', 'policy'],
+  auditor: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'policy'],
   backend: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'database'],
   bpm: ['domain', 'runtime', 'database'],
   dashboard: ['domain'],
@@ -27,6 +29,7 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
     'cms',
     'mqtt',
     'enrolment',
+    'policy',
     'ledger',
     'database',
     'broker',
