@@ -304,8 +304,11 @@ export class Authority {
 
   #open(pki: PkiName, name: string): CertificateAuthority {
     const key = `${pki} ${name}`;
-    const opened =
-      this.#opened.get(key) ?? loadAuthority(this.directory, pki, name, this.#context.passphrase);
+    const known = this.#opened.get(key);
+    // A CA that was compromised is moved away, and another one made of the same name, while the registrar works.
+    const isSame = known?.certificate.der.equals(readAuthorityCertificate(this.directory, pki, name).der);
+    if (known !== undefined && isSame === true) return known;
+    const opened = loadAuthority(this.directory, pki, name, this.#context.passphrase);
     this.#opened.set(key, opened);
     return opened;
   }

@@ -295,6 +295,19 @@ test('revoke: a revoked CA issues nothing more, and OpenSSL refuses what it issu
   assert.match(opensslVerify(authority, 'tls', 'ms-acc-1/acc-1/dev-1', 'tls'), /certificate revoked/);
 });
 
+test('issue: a CA that took the place of a revoked one issues, also by whoever knew the one before', async () => {
+  const authority = freshAuthority();
+  const path = 'ms-acc-1/acc-1/dev-1';
+  await authority.issue({ path });
+  await authority.revoke({ target: { path: 'ms-acc-1/acc-1' }, kinds: ['ca'], reason: 'cACompromise' });
+  for (const pki of ['tls', 'e2e'])
+    rmSync(join(authority.directory, pki, 'ca/ms-acc-1/acc-1'), { recursive: true });
+  await openAuthority({ directory: authority.directory }).issue({ path: 'ms-acc-1/acc-1/dev-2' });
+  await authority.issue({ path });
+  assert.match(opensslVerify(authority, 'tls', path, 'tls'), /OK/);
+  assert.match(opensslVerify(authority, 'e2e', path, 'sig'), /OK/);
+});
+
 test('issueCrl: every list gets the next number and a new date; long expired entries go', async () => {
   let clockMs = nowMs;
   const authority = freshAuthority({ clock: () => clockMs });
