@@ -1,9 +1,9 @@
 /** Sealing: when a device has enough newest snapshots, their values move into one compressed chunk per channel. */
 import type { ChannelValue } from '../domain/snapshot.ts';
-import { decodePairs, measurable } from './head.ts';
+import { chunkRow, insertRun } from './chunk.ts';
+import { decodePairs } from './head.ts';
 import type { ChannelPair } from './head.ts';
-import { encodeColumn, encodeIntegers } from './payload.ts';
-import type { SqlValue, Statements } from './statements.ts';
+import type { Statements } from './statements.ts';
 import type { DeviceState } from './device-state.ts';
 import { addToZone, decodeZone, encodeZone } from './zone.ts';
 import type { Zone } from './zone.ts';
@@ -35,21 +35,6 @@ const selectHeads =
 const deleteSealed = 'delete from head where device_id = ? and ordinal <= ? and ordinal <> ?';
 const selectZone = 'select t0, t1, data from open_zone where device_id = ?';
 const zoneColumns = ['device_id', 't0', 't1', 'data'];
-const chunkTimeColumns = ['device_id', 't0', 'sealing', 't1', 'n', 'times', 'sequences'];
-const chunkColumns = [
-  'device_id',
-  'channel_id',
-  't0',
-  'sealing',
-  't1',
-  'n',
-  'vmin',
-  'vmax',
-  'vsum',
-  'vlast',
-  'data',
-];
-
 /**
  * Seals as often as there are enough rows and `budget` allows; the newest snapshot stays whole. Changes `device`.
  *
@@ -116,26 +101,13 @@ function runsOf(rows: readonly HeadRow[]): Sealed[][] {
 }
 
 async function writeRun(statements: Statements, device: DeviceState, run: readonly Sealed[]): Promise<void> {
-  const t0 = run[0]?.timeMs ?? 0;
-  const t1 = run.at(-1)?.timeMs ?? 0;
+  const timesMs = run.map((item) => item.timeMs);
   device.sealings += 1;
-  device.chunk_span_ms = Math.max(device.chunk_span_ms, t1 - t0);
-  await statements.insertMany('chunk_time', chunkTimeColumns, [
-    [
-      device.id,
-      t0,
-      device.sealings,
-      t1,
-      run.length,
-      encodeIntegers(run.map((item) => item.timeMs - t0)),
-      encodeIntegers(run.map((item) => item.sequence)),
-    ],
-  ]);
-  const rows: SqlValue[][] = [];
-  for (const [channelId, values] of columnsOf(run)) {
-    rows.push([device.id, channelId, t0, device.sealings, t1, ...statisticsOf(values), encodeColumn(values)]);
-  }
-  await statements.insertMany('chunk', chunkColumns, rows);
+  device.chunk_span_ms = Math.max(device.chunk_span_ms, (timesMs.at(-1) ?? 0) - (timesMs[0] ?? 0));
+  const sequences = run.map((item) => item.sequence);
+  const chunkRun = { deviceId: device.id, sealing: device.sealings, timesMs, sequences };
+  const rows = Array.from(columnsOf(run), ([channelId, values]) => chunkRow(chunkRun, channelId, values));
+  await insertRun(statements, chunkRun, rows);
 }
 
 /** @returns channel id → its value in each snapshot of the run, null where it has none */
@@ -152,25 +124,4 @@ function columnsOf(run: readonly Sealed[]): Map<number, (ChannelValue | null)[]>
     }
   }
   return columns;
-}
-
-/** @returns n, vmin, vmax, vsum, vlast */
-function statisticsOf(values: readonly (ChannelValue | null)[]): SqlValue[] {
-  let n = 0;
-  let sum = 0;
-  let min = Infinity;
-  let max = -Infinity;
-  let last: number | null = null;
-  for (const value of values) {
-    const number = measurable(value);
-    if (number === undefined) continue;
-    n += 1;
-    sum += number;
-    if (number < min) min = number;
-    if (number > max) max = number;
-    last = number;
-  }
-  if (n === 0) return [0, null, null, null, null];
-  // The sum of many values near the largest double is an infinity, which MySQL cannot store: a chart then decodes.
-  return [n, min, max, Number.isFinite(sum) ? sum : null, last];
 }

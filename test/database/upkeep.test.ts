@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import * as fc from 'fast-check';
+import type { Database } from '../../database/connect.ts';
+import { readExceeding } from '../../database/exceeds.ts';
+import { createIngest } from '../../database/ingest.ts';
+import type { Arrival } from '../../database/ingest.ts';
+import { decodeColumn, decodeIntegers } from '../../database/payload.ts';
+import { snapshotsPerSealing } from '../../database/seal.ts';
+import { readSeries } from '../../database/series.ts';
+import { countSnapshots } from '../../database/totals.ts';
+import { createUpkeep } from '../../database/upkeep.ts';
+import type { UpkeepPolicies } from '../../database/upkeep.ts';
+import type { ChannelValue } from '../../domain/snapshot.ts';
+import { arrival, startMs } from './arrivals.ts';
+import { freshDatabase, testBoth } from './engines.ts';
+
+const device = 'ms-acc-1/acc-1/dev-1';
+const dayMs = 86_400_000;
+const runs = 17;
+const count = runs * snapshotsPerSealing + 5;
+const hourly = (sequence: number): number => startMs + sequence * 3_600_000;
+const lastMs = hourly(count);
+
+/** Sequences 1 to `count` but a few that come late, an hour apart, with a spike. */
+async function fill(database: Database): Promise<void> {
+  const one = (sequence: number): Arrival => ({
+    ...arrival(
+      device,
+      sequence,
+      [
+        { channel: 'x', value: sequence === 1234 ? 1e6 : Math.round(Math.sin(sequence) * 1000) / 8 },
+        { channel: 'mode', value: sequence % 100 < 50 ? 'on' : 'off' },
+        ...(sequence % 7 === 0 ? [{ channel: 'sometimes', value: sequence % 2 === 0 }] : []),
+        ...(sequence === 40 ? [{ channel: 'odd', value: -0 }] : []),
+      ],
+      { timeMs: hourly(sequence) },
+    ),
+    receivedMs: hourly(count) + 1000,
+  });
+  const late = new Set([7, 8, 260, 2000]);
+  const sequences = Array.from({ length: count }, (_, index) => index + 1);
+  const ordered = [...sequences.filter((sequence) => !late.has(sequence)), ...late];
+  const ingest = createIngest(database);
+  for (let at = 0; at < ordered.length; at += 400) {
+    const { outcomes } = await ingest.storeBatch(ordered.slice(at, at + 400).map(one));
+    assert.ok(outcomes.every(({ outcome }) => outcome === 'stored'));
+  }
+  await ingest.storeBatch(Array.from({ length: 300 }, () => one(1))); // a budget for the sealings that are left
+}
+
+async function keepUp(database: Database, nowMs: number, policies?: UpkeepPolicies): Promise<void> {
+  const upkeep = createUpkeep(database, policies);
+  for (let steps = 0; await upkeep.step(nowMs); steps++) assert.ok(steps < 100, 'it comes to an end');
+}
+
+/** What chunks hold: `sequence/channel id` → time and value. */
+async function sealed(database: Database): Promise<Map<string, readonly [number, ChannelValue]>> {
+  const rows = await database.kysely
+    .selectFrom('chunk as c')
+    .innerJoin('chunk_time as t', (join) =>
+      join
+        .onRef('t.device_id', '=', 'c.device_id')
+        .onRef('t.t0', '=', 'c.t0')
+        .onRef('t.sealing', '=', 'c.sealing'),
+    )
+    .select(['c.channel_id', 'c.data', 't.sequences', 't.times', 'c.t0'])
+    .execute();
+  const found = new Map<string, readonly [number, ChannelValue]>();
+  for (const { channel_id, data, sequences, times, t0 } of rows) {
+    const offsets = decodeIntegers(times);
+    const order = decodeIntegers(sequences);
+    for (const [index, value] of decodeColumn(data).entries()) {
+      const key = `${order[index]}/${channel_id}`;
+      if (value === null) continue;
+      assert.ok(!found.has(key), `${key} rests twice`);
+      found.set(key, [t0 + (offsets[index] ?? NaN), value]);
+    }
+  }
+  return found;
+}
+
+const runCount = async (database: Database): Promise<number> =>
+  (await database.kysely.selectFrom('chunk_time').select('sealing').execute()).length;
+
+testBoth('createUpkeep: small runs become large ones, and hold what they held', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  await fill(database);
+  const range = { fromMs: startMs, toMs: lastMs, points: 300 };
+  const before = await sealed(database);
+  const series = await readSeries(database, device, 'x', range);
+  assert.ok((await runCount(database)) >= runs);
+  await keepUp(database, lastMs);
+  assert.ok((await runCount(database)) <= 3);
+  assert.deepEqual(await sealed(database), before);
+  const after = await readSeries(database, device, 'x', range);
+  assert.deepEqual([after?.timesMs, after?.min, after?.max], [series?.timesMs, series?.min, series?.max]);
+  // And what comes then is sealed behind it.
+  await createIngest(database).storeBatch(
+    Array.from({ length: 2 * snapshotsPerSealing }, (_, index) => arrival(device, count + 1 + index)),
+  );
+  assert.ok((await sealed(database)).size > before.size);
+});
+
+testBoth('createUpkeep: old values are thinned, and their extremes stay', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  await fill(database);
+  const before = await sealed(database);
+  const policies = { otherwise: {}, byType: { FM: { thinned: { afterDays: 0, perDay: 2 } } } };
+  await keepUp(database, lastMs + dayMs, policies);
+  const after = await sealed(database);
+  assert.ok(after.size < before.size / 6, `${after.size} of ${before.size} values stay`);
+  for (const [key, value] of after) assert.deepEqual(before.get(key), value);
+  const whole = await readSeries(database, device, 'x', { fromMs: startMs, toMs: lastMs, points: 1 });
+  assert.equal(whole?.max[0], 1e6);
+  const days = await readSeries(database, device, 'x', {
+    fromMs: startMs,
+    toMs: lastMs - 20 * dayMs,
+    points: 100,
+  });
+  assert.equal(days?.timesMs.length, 100);
+  await keepUp(database, lastMs + dayMs, policies);
+  assert.deepEqual(await sealed(database), after);
+});
+
+testBoth('createUpkeep: what is too old is dropped and does not come back', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  await fill(database);
+  const nowMs = hourly(10 * snapshotsPerSealing);
+  await keepUp(database, nowMs + 30 * dayMs, { otherwise: { droppedAfterDays: 30 }, byType: {} });
+  const rest = await sealed(database);
+  for (const [, [timeMs]] of rest) assert.ok(timeMs > nowMs - snapshotsPerSealing * 3_600_000);
+  const { stored } = await countSnapshots(database, '');
+  assert.ok(stored < count && stored >= count - 10 * snapshotsPerSealing - 3);
+  const again = {
+    ...arrival(device, 20, [{ channel: 'x', value: 1 }], { timeMs: hourly(20) }),
+    receivedMs: lastMs,
+  };
+  const { outcomes } = await createIngest(database).storeBatch([again]);
+  assert.deepEqual(outcomes, [{ outcome: 'refused', reason: 'dropped_already' }]);
+  const above = { deviceType: 'FM', channel: 'x', direction: 'above', value: 1000 } as const;
+  assert.deepEqual(await readExceeding(database, '', above), []);
+});
+
+testBoth(
+  'createUpkeep: beside ingest and beside itself nothing is lost or doubled',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    await fill(database);
+    const before = await sealed(database);
+    const upkeeps = [createUpkeep(database), createUpkeep(database)];
+    const ingest = createIngest(database);
+    let next = count + 1;
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(0, 1), async (index) => {
+        const batch = Array.from({ length: 40 }, () => arrival(device, next++));
+        await Promise.all([
+          upkeeps[index]?.step(lastMs),
+          upkeeps[1 - index]?.step(lastMs),
+          ingest.storeBatch(batch),
+        ]);
+      }),
+      { numRuns: 12 },
+    );
+    const after = await sealed(database);
+    for (const [key, value] of before) assert.deepEqual(after.get(key), value);
+    assert.equal((await countSnapshots(database, '')).stored, next - 1);
+  },
+);
