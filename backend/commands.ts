@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import { CmsError } from '../cms/errors.ts';
 import { requireUnrevoked } from '../cms/in-force.ts';
-import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Originator } from '../cms/originator.ts';
 import { createSealer } from '../cms/seal.ts';
 import type { SealedEnvelope, Sealer } from '../cms/seal.ts';
@@ -46,7 +45,8 @@ export interface CommandLink {
 
 export interface CommandServiceOptions {
   readonly identity: E2eIdentity;
-  readonly directory: OriginatorDirectory;
+  /** The certificates that a device published last. */
+  readonly newestOf: (path: NamespacePath) => Promise<Originator | undefined>;
   readonly lists: RevocationLists;
   readonly database: Database;
   readonly link: CommandLink;
@@ -75,8 +75,8 @@ export class CommandService {
    * @throws CommandServiceError
    */
   async send(path: NamespacePath, name: CommandName, issuedBy: string): Promise<string> {
-    const { database, directory, expirySeconds, clock, measures, feed, log } = this.#options;
-    const device = this.#unrevoked(path, directory.newestOf(path));
+    const { database, newestOf, expirySeconds, clock, measures, feed, log } = this.#options;
+    const device = this.#unrevoked(path, await newestOf(path));
     const id = randomUUID();
     const issuedMs = clock();
     const command = { id, name, parameters: {}, issuedMs, expiresMs: issuedMs + expirySeconds * 1000 };

@@ -1,4 +1,5 @@
 /** The backend's configuration file. */
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
 import { databaseUrlType } from '../database/url-type.ts';
@@ -8,6 +9,7 @@ import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
 import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
 import { logLevels } from '../runtime/log.ts';
+import { queueMaxDefault } from './ingest.ts';
 
 export interface BackendConfig {
   readonly broker: Endpoint;
@@ -20,6 +22,7 @@ export interface BackendConfig {
   readonly commandReaders: readonly string[];
   readonly database: string;
   readonly data: string;
+  readonly ingest: IngestConfig;
   readonly staleCrl: StaleCrlConfig;
   readonly http: { readonly listen: Endpoint; readonly publicUrl?: string | undefined };
   readonly kdfFlavours: readonly SharedInfoFlavour[];
@@ -28,7 +31,42 @@ export interface BackendConfig {
   readonly log: { readonly level: LogLevel };
 }
 
+export interface IngestConfig {
+  readonly threads: number;
+  readonly queue: number;
+  /** Milliseconds. */
+  readonly evidence?: number | undefined;
+}
+
 const commandExpirySecondsMax = 30 * 86_400;
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+const evidenceType = z
+  .string()
+  .regex(/^[1-9]\d{0,4}[hd]$/, { error: 'wanted a number of hours or days, such as 36h or 30d' })
+  .transform((text) => Number(text.slice(0, -1)) * (text.endsWith('d') ? dayMs : hourMs));
+
+const ingestType = z
+  .strictObject({
+    threads: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(availableParallelism())
+      .describe('threads that verify and open envelopes; as many as there are cores'),
+    queue: z
+      .int()
+      .min(16)
+      .max(65_535)
+      .default(queueMaxDefault)
+      .describe('envelopes received and not committed; the rest waits with the broker'),
+    evidence: evidenceType
+      .optional()
+      .describe('how long the sealed envelopes themselves are kept, such as 30d; not at all unless given'),
+  })
+  .prefault({});
 
 /** @throws ConfigError with every fault at once */
 export function loadBackendConfig(file: string): BackendConfig {
@@ -62,6 +100,7 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
       data: types.path
         .prefault('./data/backend')
         .describe('directory of what it keeps beside the database: the revocation lists'),
+      ingest: ingestType,
       staleCrl: staleCrlType,
       http: z.strictObject({
         listen: endpointType.describe('where the dashboard and its API are; plain HTTP, for a TLS proxy'),

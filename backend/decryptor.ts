@@ -1,15 +1,18 @@
 /** From a message to what it says: who made the envelope, whether it belongs to its topic, and what is inside. */
 import { CmsError } from '../cms/errors.ts';
 import { requireInForce } from '../cms/in-force.ts';
+import type { Revocations } from '../cms/in-force.ts';
 import type { OpenedEnvelope, Opener } from '../cms/open.ts';
 import type { Arrival } from '../database/ingest.ts';
 import { CommandError, decodeCommandResult } from '../domain/command.ts';
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
+import { SenmlReader } from '../domain/senml-reader.ts';
+import { decodeSenmlJson, SenmlError } from '../domain/senml.ts';
+import { layOut } from '../domain/snapshot-layout.ts';
+import type { LaidOutSnapshot } from '../domain/snapshot-layout.ts';
 import { parseDeviceTopic } from '../domain/topic.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { RevocationLists } from '../pki/revocation-lists.ts';
 
 export interface SealedMessage {
   readonly topic: string;
@@ -17,10 +20,15 @@ export interface SealedMessage {
   readonly receivedMs: number;
 }
 
+/** An arrival on its way to the thread that stores it. */
+export interface OpenedArrival extends Omit<Arrival, 'snapshot'> {
+  readonly snapshot?: LaidOutSnapshot;
+}
+
 export type Opened =
   | {
       readonly kind: 'opened';
-      readonly arrival: Arrival;
+      readonly arrival: OpenedArrival;
       readonly result: CommandResult | undefined;
       readonly signingTimeMs: number | undefined;
     }
@@ -52,7 +60,8 @@ class Refusal extends Error {
 }
 
 /** @param openers - tried in order, for a message that one of our services can read */
-export function createDecryptor(openers: readonly [Opener, ...Opener[]], lists: RevocationLists): Decryptor {
+export function createDecryptor(openers: readonly [Opener, ...Opener[]], lists: Revocations): Decryptor {
+  const reader = new SenmlReader();
   return (message) => {
     const place = parseDeviceTopic(message.topic);
     try {
@@ -63,7 +72,7 @@ export function createDecryptor(openers: readonly [Opener, ...Opener[]], lists: 
       const origin = requireOrigin(opened, place.device, message.receivedMs, lists);
       return {
         kind: 'opened',
-        ...contentOf(opened, place, origin, message),
+        ...contentOf(reader, opened, place, origin, message),
         signingTimeMs: opened.signingTimeMs,
       };
     } catch (error) {
@@ -112,7 +121,7 @@ function requireOrigin(
   opened: OpenedEnvelope,
   device: NamespacePath,
   receivedMs: number,
-  lists: RevocationLists,
+  lists: Revocations,
 ): Origin {
   const { originator, sequence, digest } = opened;
   if (originator.commonName !== device) {
@@ -125,11 +134,12 @@ function requireOrigin(
 }
 
 function contentOf(
+  reader: SenmlReader,
   { content, contentType, previousDigest }: OpenedEnvelope,
   place: { readonly device: NamespacePath; readonly name: string },
   origin: Origin,
   { receivedMs }: SealedMessage,
-): { arrival: Arrival; result: CommandResult | undefined } {
+): { arrival: OpenedArrival; result: CommandResult | undefined } {
   const { device } = place;
   const envelope = {
     device,
@@ -138,10 +148,13 @@ function contentOf(
     receivedMs,
   };
   if (place.name === 'snapshots' && contentType === 'senml+cbor') {
-    return { arrival: { ...envelope, snapshot: decodeSenmlCbor(device, content) }, result: undefined };
+    return { arrival: { ...envelope, snapshot: reader.read(device, content) }, result: undefined };
   }
   if (place.name === 'snapshots' && contentType === 'senml+json') {
-    return { arrival: { ...envelope, snapshot: decodeSenmlJson(device, content) }, result: undefined };
+    return {
+      arrival: { ...envelope, snapshot: layOut(decodeSenmlJson(device, content)) },
+      result: undefined,
+    };
   }
   if (place.name === 'commands/result' && contentType === 'command+cbor') {
     return { arrival: envelope, result: decodeCommandResult(content) };

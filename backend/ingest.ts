@@ -1,32 +1,26 @@
-/** The way of an envelope: queued, opened, stored with others in one commit, and only then acknowledged. */
-import type { ChangeName } from '../database/changes.ts';
-import { finishCommand } from '../database/commands.ts';
-import type { Database } from '../database/connect.ts';
-import { storeDeadLetters } from '../database/dead-letters.ts';
+/**
+ * The way of an envelope: queued, opened by a thread, stored with others in one commit by another, and only then acknowledged.
+ * What is not acknowledged bounds what is in memory: at the limit nothing more is read from the broker.
+ */
 import type { DeadLetter } from '../database/dead-letters.ts';
-import { isUnavailable } from '../database/errors.ts';
-import { createIngest } from '../database/ingest.ts';
-import type { Arrival, BatchResult, StoreOutcome } from '../database/ingest.ts';
+import type { StoreOutcome } from '../database/ingest.ts';
 import type { Clock } from '../domain/clock.ts';
 import { envelopeBytesMax } from '../domain/limits.ts';
 import type { Log } from '../runtime/log.ts';
 import { backoffMs } from '../runtime/retry.ts';
 import { passingReasons } from './decryptor.ts';
-import type { Decryptor, Opened, SealedMessage } from './decryptor.ts';
-import type { Feed, StoredEvent } from './feed.ts';
+import type { Feed } from './feed.ts';
 import { countRejected } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
-
-export interface QueuedMessage extends SealedMessage {
-  /** Called when what it led to is committed, whether it was taken or refused. */
-  readonly acknowledge: () => void;
-  /** Why it is a dead letter already: if it is refused for the same reason again there is nothing to write. */
-  readonly putAsideFor?: string;
-}
+import type { Verdict } from './opener-messages.ts';
+import type { OpenedPart, OpenJob } from './opener.ts';
+import type { QueuedMessage } from './queued-message.ts';
+import type { StoreAnswer, Stored, StoreRequest } from './store-messages.ts';
 
 export interface IngestOptions {
-  readonly database: Database;
-  readonly decrypt: Decryptor;
+  /** Hands an envelope to a thread; what becomes of it comes by `opened`. */
+  readonly open: (message: QueuedMessage) => void;
+  readonly store: (request: StoreRequest) => Promise<StoreAnswer>;
   readonly measures: BackendMeasures;
   readonly feed: Feed;
   readonly clock: Clock;
@@ -35,46 +29,57 @@ export interface IngestOptions {
   readonly trustGeneration: () => number;
   /** Called when envelopes of a device were put aside, and something was learnt between opening and that. */
   readonly onMissedTrust: (path: string) => void;
+  /** Called when there are as many as there may be, and when there is room again. */
+  readonly onFull: (isFull: boolean) => void;
   readonly queueMax?: number;
 }
 
-/** Received and not committed; what comes on top stays with the broker, which sends it again. */
-const queueMaxDefault = 4096;
+/** Received and not committed: what the threads work through in half a second. */
+export const queueMaxDefault = 2048;
 const queueBytesMax = 256 * envelopeBytesMax;
-/** Enough to spread the cost of one fsync, few enough to be opened in the blink of an eye. */
-const batchMax = 128;
-/** Between these many opened envelopes the event loop gets a turn. */
-const openedPerTurn = 16;
+/** Enough to spread the cost of one fsync, few enough that others have their turn at the database. */
+const batchMax = 256;
+/** How long a batch waits for more, while there is more on the way. */
+const lingerMs = 4;
+const stopTimeoutMs = 10_000;
 const retry = { firstMs: 100, maxMs: 5000 };
 
-interface Placed {
-  readonly message: QueuedMessage;
-  /** When it was opened. */
-  readonly generation: number;
-  readonly opened: Opened;
+/** What a thread opened in one go. */
+interface Chunk {
+  readonly parts: readonly OpenedPart[];
+  readonly packed: Uint8Array | undefined;
+}
+
+interface Taken {
+  readonly job: OpenJob;
+  readonly verdict: Verdict;
+  /** Of those that were opened. */
+  readonly outcome: StoreOutcome | undefined;
 }
 
 export class Ingest {
   readonly #options: IngestOptions;
-  readonly #store: ReturnType<typeof createIngest>;
   readonly #queueMax: number;
-  #queue: QueuedMessage[] = [];
-  #queueBytes = 0;
-  #working = 0;
+  #queued = 0;
+  #queuedBytes = 0;
+  #isFull = false;
+  #opened: Chunk[] = [];
+  /** In `#opened`. */
+  #openedCount = 0;
   #running: Promise<void> | undefined;
   #stopping = false;
   #wake: (() => void) | undefined;
+  #onChange: (() => void) | undefined;
   #databaseFault: string | undefined;
 
   constructor(options: IngestOptions) {
     this.#options = options;
-    this.#store = createIngest(options.database);
     this.#queueMax = options.queueMax ?? queueMaxDefault;
   }
 
   /** Received and not committed. */
   get queued(): number {
-    return this.#queue.length + this.#working;
+    return this.#queued;
   }
 
   /** Why the database takes nothing at the moment; undefined while it does. */
@@ -82,163 +87,165 @@ export class Ingest {
     return this.#databaseFault;
   }
 
-  /** Takes a message, or leaves it unacknowledged when the queue is full. @returns whether it took it */
-  offer(message: QueuedMessage): boolean {
-    if (this.#stopping || this.queued >= this.#queueMax || this.#queueBytes >= queueBytesMax) {
-      this.#options.measures.overflowed.inc();
-      return false;
-    }
-    this.#queue.push(message);
-    this.#queueBytes += message.payload.length;
-    this.#options.measures.queue.set(this.queued);
+  /** Whether whoever can wait should. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** Takes a message; when it stops, leaves it to the broker. */
+  offer(message: QueuedMessage): void {
+    if (this.#stopping) return;
+    this.#count(1, message.payload.length);
+    this.#options.open(message);
+  }
+
+  /** Takes what a thread made of envelopes; those of one device come in the order in which they were offered. */
+  opened(parts: readonly OpenedPart[], packed: Uint8Array | undefined): void {
+    if (parts.length === 0) return;
+    this.#opened.push({ parts, packed });
+    this.#openedCount += parts.length;
+    this.#onChange?.();
     this.#running ??= this.#run();
-    return true;
   }
 
   /** Commits what it can and drops the rest, which is not acknowledged and therefore comes again. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#wake?.();
+    const timer = setTimeout(() => {
+      this.#queued = 0; // whoever opens them does not answer
+      this.#onChange?.();
+    }, stopTimeoutMs);
+    while (this.#queued > 0 && this.#databaseFault === undefined) {
+      await (this.#running ?? new Promise<void>((resolve) => (this.#onChange = resolve)));
+    }
+    clearTimeout(timer);
     await this.#running;
   }
 
+  /** Removes what was kept longer than it is to be, a little at a time. */
+  async purge(): Promise<void> {
+    for (let isDone = false; !isDone && !this.#stopping;) {
+      const answer = await this.#options.store({ kind: 'purge', nowMs: this.#options.clock() });
+      isDone = answer.kind !== 'purged' || answer.isDone;
+    }
+  }
+
+  #count(envelopes: number, bytes: number): void {
+    this.#queued += envelopes;
+    this.#queuedBytes += bytes;
+    this.#options.measures.queue.set(this.#queued);
+    // There is room again at half of the limit, so that it does not stop and go with every batch.
+    const share = this.#isFull ? 0.5 : 1;
+    const isFull = this.#queued > this.#queueMax * share || this.#queuedBytes > queueBytesMax * share;
+    if (isFull === this.#isFull) return;
+    this.#isFull = isFull;
+    if (isFull) this.#options.measures.pauses.inc();
+    this.#options.onFull(isFull);
+  }
+
   async #run(): Promise<void> {
-    while (this.#queue.length > 0 && !(this.#stopping && this.#databaseFault !== undefined)) {
-      await turn(); // what arrived in one piece is committed together
-      const messages = this.#queue.splice(0, batchMax);
-      this.#working = messages.length;
-      this.#queueBytes -= messages.reduce((sum, { payload }) => sum + payload.length, 0);
-      await this.#take(await this.#open(messages));
-      this.#working = 0;
-      this.#options.measures.queue.set(this.queued);
+    while (this.#opened.length > 0 && !(this.#stopping && this.#databaseFault !== undefined)) {
+      if (this.#openedCount < batchMax && this.#queued > this.#openedCount) await this.#pause(lingerMs);
+      await this.#take(this.#nextBatch());
     }
     this.#running = undefined;
+    this.#onChange?.();
   }
 
-  async #open(messages: readonly QueuedMessage[]): Promise<Placed[]> {
-    const placed: Placed[] = [];
-    for (const message of messages) {
-      const generation = this.#options.trustGeneration();
-      placed.push({ message, generation, opened: this.#options.decrypt(message) });
-      if (placed.length % openedPerTurn === 0) await turn();
-    }
-    return placed;
+  #nextBatch(): readonly Chunk[] {
+    let count = 0;
+    const chunks = this.#opened.findIndex(({ parts }) => (count += parts.length) >= batchMax);
+    const batch = this.#opened.splice(0, chunks < 0 ? this.#opened.length : chunks + 1);
+    this.#openedCount -= batch.reduce((sum, { parts }) => sum + parts.length, 0);
+    return batch;
   }
 
-  async #take(placed: readonly Placed[]): Promise<void> {
-    const stored = await this.#storeOpened(placed);
-    if (stored === undefined) return;
-    const outcomes = new Map(stored.outcomes);
-    const letters = placed.flatMap((item) => letterOf(item, outcomes.get(item)));
+  async #take(batch: readonly Chunk[]): Promise<void> {
+    const taken = await this.#store(batch);
+    if (taken === undefined) return;
+    const letters = taken.flatMap(letterOf);
     for (const { reason, devicePath, detail } of letters) {
       countRejected(this.#options.measures, reason);
       this.#options.log.warn({ device: devicePath, reason, detail }, 'envelope.refused');
     }
-    const kept = await this.#untilAvailable(() => storeDeadLetters(this.#options.database, letters));
-    if (!kept) return;
+    if (letters.length > 0 && (await this.#ask({ kind: 'letters', letters })) === undefined) return;
     const generation = this.#options.trustGeneration();
     const missed = new Set<string>();
-    for (const { message, opened, generation: openedAt } of placed) {
-      const isWaiting = opened.kind === 'refused' && passingReasons.has(opened.reason);
-      if (isWaiting && openedAt !== generation) missed.add(opened.devicePath);
+    let bytes = 0;
+    for (const { job, verdict } of taken) {
+      const { message } = job;
+      const isWaiting = verdict.kind === 'refused' && passingReasons.has(verdict.reason);
+      if (isWaiting && job.generation !== generation) missed.add(verdict.devicePath);
       // What was put aside before stays there.
-      if (!(isWaiting && message.putAsideFor === opened.reason)) message.acknowledge();
+      if (!(isWaiting && message.putAsideFor === verdict.reason)) message.acknowledge();
+      bytes += message.payload.length;
     }
+    this.#count(-taken.length, -bytes);
     for (const path of missed) this.#options.onMissedTrust(path);
-    this.#options.log.debug({ envelopes: placed.length, refused: letters.length }, 'batch.committed');
+    this.#options.log.debug({ envelopes: taken.length, refused: letters.length }, 'batch.committed');
   }
 
   /** @returns undefined if the program stops before the database took them */
-  async #storeOpened(
-    placed: readonly Placed[],
-  ): Promise<{ readonly outcomes: readonly (readonly [Placed, StoreOutcome])[] } | undefined> {
-    const items = placed.flatMap((item) => (item.opened.kind === 'opened' ? [{ item, ...item.opened }] : []));
-    if (items.length === 0) return { outcomes: [] };
-    const startMs = performance.now();
-    const result = await this.#storeOrSplit(items.map(({ arrival }) => arrival));
-    if (result === undefined) return undefined;
-    const { measures, clock } = this.#options;
-    measures.commitSeconds.observe((performance.now() - startMs) / 1000);
-    measures.batchEnvelopes.observe(items.length);
+  async #store(batch: readonly Chunk[]): Promise<readonly Taken[] | undefined> {
+    const packed = batch.flatMap((chunk) => (chunk.packed === undefined ? [] : [chunk.packed]));
+    const parts = batch.flatMap((chunk) => chunk.parts);
+    if (packed.length === 0) return parts.map((part) => ({ ...part, outcome: undefined }));
+    const answer = await this.#ask({ kind: 'store', packed, nowMs: this.#options.clock() });
+    if (answer === undefined) return undefined;
+    if (answer.kind !== 'stored') throw new Error(`the store answered ${answer.kind}`);
+    let next = 0;
+    const taken = parts.map((part) => ({
+      ...part,
+      outcome: part.verdict.kind === 'opened' ? outcomeAt(answer, next++) : undefined,
+    }));
+    this.#measure(taken, answer);
+    return taken;
+  }
+
+  #measure(taken: readonly Taken[], { outcomes, seconds, finished, events, changed, ...rest }: Stored): void {
+    const { measures, clock, feed, log } = this.#options;
+    measures.commitSeconds.observe(seconds);
+    measures.batchEnvelopes.observe(outcomes.length);
     const nowMs = clock();
-    const outcomes = items.map(({ item }, index) => [item, outcomeAt(result, index)] as const);
-    for (const [index, { arrival, result: answer, signingTimeMs }] of items.entries()) {
-      const { outcome } = outcomeAt(result, index);
-      if (outcome === 'stored' && arrival.snapshot !== undefined) {
-        measures.stored.inc();
-        measures.tally.stored += 1;
-        if (signingTimeMs !== undefined)
-          measures.lagSeconds.observe(Math.max(0, nowMs - signingTimeMs) / 1000);
-      } else if (outcome === 'duplicate') {
+    for (const { verdict, outcome } of taken) {
+      if (verdict.kind !== 'opened' || outcome === undefined) continue;
+      if (outcome.outcome === 'duplicate') {
         measures.redelivered.inc();
         measures.tally.redelivered += 1;
       }
-      // Also for a repetition: the program may have been killed between the two commits.
-      if (answer !== undefined && (outcome === 'stored' || outcome === 'duplicate')) {
-        const finish = (): Promise<unknown> =>
-          finishCommand(this.#options.database, arrival.device, answer, nowMs).then((finished) => {
-            if (finished) measures.commands.inc({ state: answer.outcome });
-          });
-        if (!(await this.#untilAvailable(finish))) return undefined;
-      }
+      if (outcome.outcome !== 'stored' || !verdict.isSnapshot) continue;
+      measures.stored.inc();
+      measures.tally.stored += 1;
+      if (verdict.signingTimeMs !== undefined)
+        measures.lagSeconds.observe(Math.max(0, nowMs - verdict.signingTimeMs) / 1000);
     }
-    this.#announce(
-      items.map(({ arrival }) => arrival),
-      result,
-    );
-    return { outcomes };
+    for (const state of finished) measures.commands.inc({ state });
+    for (const error of rest.faults) log.error({ error }, 'envelope.store_failed');
+    if (rest.restored !== undefined) {
+      const { batchesMissing, seenMs } = rest.restored;
+      measures.restored.inc();
+      log.error({ batchesMissing, since: new Date(seenMs).toISOString() }, 'database.restored');
+    }
+    if (events.length > 0) feed.stored(events);
+    for (const what of changed) feed.changed(what);
   }
 
-  /** A batch that the database refuses for good is stored one by one, so that one bad row does not stop the rest. */
-  async #storeOrSplit(arrivals: readonly Arrival[]): Promise<BatchResult | undefined> {
-    try {
-      const { value } = await this.#available(() => this.#store.storeBatch(arrivals));
-      return value;
-    } catch (error) {
-      this.#options.log.error({ error: String(error), envelopes: arrivals.length }, 'batch.refused');
-    }
-    const outcomes: StoreOutcome[] = [];
-    const stored = new Map<string, number>();
-    const changed = new Set<ChangeName>();
-    for (const arrival of arrivals) {
-      try {
-        const { value } = await this.#available(() => this.#store.storeBatch([arrival]));
-        if (value === undefined) return undefined;
-        outcomes.push(...value.outcomes);
-        for (const [path, count] of value.stored) stored.set(path, count);
-        for (const what of value.changed) changed.add(what);
-      } catch (error) {
-        this.#options.log.error({ device: arrival.device, error: String(error) }, 'envelope.store_failed');
-        outcomes.push({ outcome: 'refused', reason: 'store_failed' });
-      }
-    }
-    return { outcomes, stored, changed };
-  }
-
-  async #untilAvailable(work: () => Promise<unknown>): Promise<boolean> {
-    const { done } = await this.#available(work);
-    return done;
-  }
-
-  /** Repeats `work` until the database is there again; nothing is acknowledged meanwhile. */
-  async #available<T>(
-    work: () => Promise<T>,
-  ): Promise<
-    { readonly done: true; readonly value: T } | { readonly done: false; readonly value: undefined }
-  > {
+  /** Asks until the database is there again; nothing is acknowledged meanwhile. @returns undefined if the program stops */
+  async #ask(request: StoreRequest): Promise<StoreAnswer | undefined> {
+    const { store, measures, log } = this.#options;
     for (let attempt = 0; ; attempt++) {
-      try {
-        const value = await work();
+      const answer = await store(request);
+      if (answer.kind !== 'unavailable') {
         this.#databaseFault = undefined;
-        return { done: true, value };
-      } catch (error) {
-        if (!isUnavailable(error)) throw error;
-        this.#databaseFault = String(error);
-        this.#options.measures.storeFailures.inc();
-        this.#options.log.error({ error: String(error), attempt }, 'database.unavailable');
-        if (this.#stopping) return { done: false, value: undefined };
-        await this.#pause(backoffMs(attempt, retry));
+        return answer;
       }
+      const { fault, detail } = answer;
+      this.#databaseFault = `${fault}: ${detail}`;
+      measures.storeFailures.inc({ reason: fault });
+      log.error({ reason: fault, error: detail, attempt }, 'database.unavailable');
+      if (this.#stopping) return undefined;
+      await this.#pause(backoffMs(attempt, retry));
     }
   }
 
@@ -251,43 +258,25 @@ export class Ingest {
       };
     });
   }
-
-  #announce(arrivals: readonly Arrival[], { stored, changed }: BatchResult): void {
-    const events = new Map<string, StoredEvent>();
-    for (const { device, sequence, snapshot } of arrivals) {
-      const count = stored.get(device);
-      const before = events.get(device);
-      if (snapshot === undefined || count === undefined || (before?.sequence ?? 0) > sequence) continue;
-      events.set(device, { path: device, sequence, timeMs: snapshot.timeMs, stored: count });
-    }
-    if (events.size > 0) this.#options.feed.stored([...events.values()]);
-    for (const what of changed) this.#options.feed.changed(what);
-  }
 }
 
-function outcomeAt(result: BatchResult, index: number): StoreOutcome {
-  const outcome = result.outcomes[index];
-  if (outcome === undefined) throw new Error('storeBatch gives one outcome for each arrival');
+function outcomeAt({ outcomes }: Stored, index: number): StoreOutcome {
+  const outcome = outcomes[index];
+  if (outcome === undefined) throw new Error('the store gives one outcome for each arrival');
   return outcome;
 }
 
 /** @returns what is to be kept of a message that was not taken */
-function letterOf({ message, opened }: Placed, outcome: StoreOutcome | undefined): DeadLetter[] {
+function letterOf({ job: { message }, verdict, outcome }: Taken): DeadLetter[] {
   const { topic, payload, receivedMs } = message;
-  if (opened.kind === 'refused') {
-    const { reason, detail, devicePath } = opened;
+  if (verdict.kind === 'refused') {
+    const { reason, detail, devicePath } = verdict;
     if (message.putAsideFor === reason) return [];
-    return [{ topic, payload, receivedMs, reason, detail, devicePath }];
+    return [{ topic, payload: Uint8Array.from(payload), receivedMs, reason, detail, devicePath }];
   }
-  const devicePath = opened.arrival.device;
-  const detail = `sequence ${opened.arrival.sequence}`;
   if (outcome?.outcome !== 'equivocation' && outcome?.outcome !== 'refused') return [];
   const reason = outcome.outcome === 'refused' ? outcome.reason : outcome.outcome;
-  return [{ topic, payload, receivedMs, reason, detail, devicePath }];
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
+  const { device: devicePath, sequence } = verdict;
+  const detail = `sequence ${sequence}`;
+  return [{ topic, payload: Uint8Array.from(payload), receivedMs, reason, detail, devicePath }];
 }

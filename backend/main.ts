@@ -1,7 +1,4 @@
 /** The backend program: takes sealed snapshots from the broker, opens and stores them, and serves the dashboard. */
-import { createOpener } from '../cms/open.ts';
-import type { Opener } from '../cms/open.ts';
-import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import { readChains } from '../database/certificates.ts';
 import { connectDatabase, withoutPassword } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
@@ -12,6 +9,7 @@ import type { Clock } from '../domain/clock.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { Link } from '../mqtt/link.ts';
+import type { Certificate } from '../pki/certificate.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import type { E2eIdentity, Identity, TlsIdentity } from '../pki/identity.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
@@ -29,12 +27,14 @@ import { startApi } from './api/server.ts';
 import { CommandService } from './commands.ts';
 import { loadBackendConfig } from './config.ts';
 import type { BackendConfig } from './config.ts';
-import { createDecryptor } from './decryptor.ts';
 import { Feed } from './feed.ts';
 import { Ingest } from './ingest.ts';
 import { createMeasures } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
-import { restoreOriginators } from './published-chains.ts';
+import type { OpenerSettings } from './opener-messages.ts';
+import { OpenerPool } from './opener-pool.ts';
+import { readOriginator } from './originators.ts';
+import { StoreThread } from './store-thread.ts';
 import { commandSubscriptions, snapshotSubscriptions, Subscriber } from './subscriber.ts';
 
 export interface BackendSurroundings {
@@ -68,13 +68,18 @@ export interface RunningBackend {
 const databaseRetry: BackoffLimits = { firstMs: 500, maxMs: 10_000 };
 const startAttemptsMax = 20;
 const expireMs = 5000;
+const purgeMs = 60_000;
 
 interface Parts {
   readonly config: BackendConfig;
   readonly database: Database;
-  readonly directory: OriginatorDirectory;
+  readonly roots: readonly Certificate[];
   readonly lists: RevocationLists;
   readonly ingest: Ingest;
+  readonly pool: OpenerPool;
+  readonly store: StoreThread;
+  /** Held while as much as may be is not yet committed. */
+  readonly links: Link[];
   readonly subscriber: Subscriber;
   readonly measures: BackendMeasures;
   readonly feed: Feed;
@@ -110,7 +115,7 @@ export async function startBackend(
     log,
   });
   const database = await openDatabase(config.database, clock, log);
-  const parts = await assemble(
+  const parts = assemble(
     config,
     own,
     commanding,
@@ -121,10 +126,17 @@ export async function startBackend(
   const commandLink = commanding && connect(parts, commanding.tls, commandSubscriptions);
   const commands = commanding && commandLink && startCommands(parts, commanding.e2e, commandLink, readers);
   const closers: (() => Promise<void>)[] = [];
+  const purging = setInterval(() => {
+    parts.ingest
+      .purge()
+      .catch((error: unknown) => log.error({ error: String(error) }, 'evidence.not_purged'));
+  }, purgeMs);
   const stop = async (): Promise<void> => {
+    clearInterval(purging);
     commands?.stop();
     await parts.ingest.stop(); // while the links are up, so that what is committed is acknowledged too
     await Promise.all([link.close(), commandLink?.close(), ...closers.map((close) => close())]);
+    await Promise.all([parts.pool.stop(), parts.store.close()]);
     await database.close();
   };
   try {
@@ -156,26 +168,41 @@ function observed(parts: Parts, link: Link, metrics: Metrics): Observation {
   return { metrics, state: () => stateOf(parts, link), health: () => healthOf(parts, link) };
 }
 
-async function assemble(
+function assemble(
   config: BackendConfig,
   own: Identity,
   commanding: Identity | undefined,
   given: Pick<Parts, 'database' | 'lists' | 'measures' | 'clock' | 'log'>,
   reconnect: BackoffLimits | undefined,
-): Promise<Parts> {
+): Parts {
   const { database, lists, measures, clock, log } = given;
-  const directory = new OriginatorDirectory(own.e2e.roots);
-  restoreOriginators(directory, await readChains(database), clock(), log);
+  const { roots } = own.e2e;
   const feed = new Feed();
-  const openerOf = ({ e2e }: Identity): Opener =>
-    createOpener({
-      recipient: e2e.keyAgreement,
-      originators: directory,
-      policy: { allowUnsigned: config.allowUnsigned, kdfFlavours: config.kdfFlavours },
-    });
+  const links: Link[] = [];
+  let certificatesLearnt = 0;
+  const trustGeneration = (): number => certificatesLearnt + lists.generation;
+  const store = new StoreThread({
+    settings: { url: config.database, directory: config.data, evidenceMs: config.ingest.evidence },
+    onDeath: (fault) => log.error({ fault }, 'store.died'),
+  });
+  const pool: OpenerPool = new OpenerPool({
+    threads: config.ingest.threads,
+    // What answers a command is sealed for whoever issued it, and for those who read everything.
+    settings: openerSettings(config, [own, ...(commanding ? [commanding] : [])]),
+    readChains: () => readChains(database),
+    listsPem: () => lists.toPem(),
+    trustGeneration,
+    onOpened: (openedParts, packed) => ingest.opened(openedParts, packed),
+    onStale: (passes, warnings) => lists.notePasses(passes, warnings),
+    onDeath: () => measures.openerDeaths.inc(),
+    clock,
+    log,
+  });
   const subscriber: Subscriber = new Subscriber({
     database,
-    directory,
+    publish: (path, payload) => pool.publish(path, payload, clock()),
+    onTrusted: () => (certificatesLearnt += 1),
+    onLists: () => pool.replaceLists(lists.toPem()),
     lists,
     ingest: () => ingest,
     measures,
@@ -183,28 +210,58 @@ async function assemble(
     clock,
     log,
   });
-  const ingest = new Ingest({
-    database,
-    // What answers a command is sealed for whoever issued it, and for those who read everything.
-    decrypt: createDecryptor([openerOf(own), ...(commanding ? [openerOf(commanding)] : [])], lists),
+  const ingest: Ingest = new Ingest({
+    open: (message) => pool.open(message),
+    store: (request) => store.call(request),
     measures,
     feed,
     clock,
     log,
-    trustGeneration: () => directory.generation + lists.generation,
+    trustGeneration,
     onMissedTrust: (path) => {
       subscriber
         .retry(path)
         .catch((error: unknown) => log.error({ path, error: String(error) }, 'retry.failed'));
     },
+    onFull: (isFull) => links.forEach((link) => link.hold(isFull)),
+    queueMax: config.ingest.queue,
   });
-  return { config, database, directory, lists, ingest, subscriber, measures, feed, clock, log, reconnect };
+  return {
+    config,
+    database,
+    roots,
+    lists,
+    ingest,
+    pool,
+    store,
+    links,
+    subscriber,
+    measures,
+    feed,
+    clock,
+    log,
+    reconnect,
+  };
+}
+
+function openerSettings(config: BackendConfig, identities: readonly Identity[]): OpenerSettings {
+  const [own] = identities;
+  return {
+    recipients: identities.map(({ e2e: { keyAgreement } }) => ({
+      key: keyAgreement.key,
+      certificate: keyAgreement.certificate.der,
+    })),
+    roots: (own?.e2e.roots ?? []).map(({ der }) => der),
+    policy: { allowUnsigned: config.allowUnsigned, kdfFlavours: config.kdfFlavours },
+    stalePolicy: stalePolicyOf(config.staleCrl),
+    keepsEvidence: config.ingest.evidence !== undefined,
+  };
 }
 
 function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly LinkSubscription[]): Link {
   const { config, subscriber, measures, log, reconnect } = parts;
   const service = identity.commonName;
-  return openLink({
+  const link = openLink({
     broker: config.broker,
     brokerName: config.brokerName,
     identity,
@@ -216,8 +273,11 @@ function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly Li
     onConnect: () => measures.connected.set({ service }, 1),
     onDisconnect: () => measures.connected.set({ service }, 0),
     log: log.child({ service }),
+    receiveMaximum: config.ingest.queue,
     ...(reconnect === undefined ? {} : { reconnect }),
   });
+  parts.links.push(link);
+  return link;
 }
 
 function startCommands(
@@ -226,10 +286,10 @@ function startCommands(
   link: Link,
   readers: readonly VerifiedIdentity[],
 ): { service: CommandService; stop: () => void } {
-  const { config, directory, lists, database, measures, feed, clock, log } = parts;
+  const { config, roots, lists, database, measures, feed, clock, log } = parts;
   const service = new CommandService({
     identity,
-    directory,
+    newestOf: (path) => readOriginator(database, roots, path, clock()),
     lists,
     database,
     link,

@@ -5,8 +5,10 @@ export interface BackendMeasures {
   readonly stored: Counter;
   readonly redelivered: Counter;
   readonly rejected: Counter<'reason'>;
-  readonly overflowed: Counter;
-  readonly storeFailures: Counter;
+  readonly pauses: Counter;
+  readonly openerDeaths: Counter;
+  readonly storeFailures: Counter<'reason'>;
+  readonly restored: Counter;
   readonly queue: Gauge;
   readonly connected: Gauge<'service'>;
   readonly batchEnvelopes: Histogram;
@@ -27,14 +29,27 @@ export function createMeasures(metrics: Metrics): BackendMeasures {
       'plombe_backend_redelivered_total',
       'Envelopes that came again and were not stored again.',
     ),
-    rejected: metrics.counter('plombe_backend_rejected_total', 'Messages that were not taken.', ['reason']),
-    overflowed: metrics.counter(
-      'plombe_backend_overflowed_total',
-      'Messages left to the broker because the queue was full.',
+    rejected: metrics.counter(
+      'plombe_backend_rejected_total',
+      'Messages that were not taken, by why; what can be kept is among the dead letters.',
+      ['reason'],
+    ),
+    pauses: metrics.counter(
+      'plombe_backend_pauses_total',
+      'How often reading from the broker stopped because as much as may be was not yet committed.',
+    ),
+    openerDeaths: metrics.counter(
+      'plombe_backend_opener_deaths_total',
+      'Threads that open envelopes and died; they are started again.',
     ),
     storeFailures: metrics.counter(
       'plombe_backend_store_failures_total',
-      'Batches that the database did not take; they are tried again.',
+      'What the database did not take and is asked again: locked, full, read_only, gone, failing, damaged.',
+      ['reason'],
+    ),
+    restored: metrics.counter(
+      'plombe_backend_database_restored_total',
+      'How often the database turned out to be older than it was: what it lacks had been acknowledged.',
     ),
     queue: metrics.gauge('plombe_backend_queue_envelopes', 'Received and not yet committed.'),
     connected: metrics.gauge('plombe_backend_connected', 'Whether the link to the broker is up.', [
@@ -43,7 +58,7 @@ export function createMeasures(metrics: Metrics): BackendMeasures {
     batchEnvelopes: metrics.histogram(
       'plombe_backend_batch_envelopes',
       'Envelopes committed together.',
-      [1, 2, 4, 8, 16, 32, 64, 128],
+      [1, 2, 4, 8, 16, 32, 64, 128, 256],
     ),
     commitSeconds: metrics.histogram('plombe_backend_commit_seconds', 'Time of a commit.', secondsBuckets),
     lagSeconds: metrics.histogram('plombe_backend_lag_seconds', 'From signing to commit.', lagBuckets),

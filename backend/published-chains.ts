@@ -6,7 +6,7 @@ import type { CertificateKind } from '../database/schema.ts';
 import type { DeviceCertificates } from '../domain/device-certificates.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { Log } from '../runtime/log.ts';
+import type { KeptChain } from './opener-messages.ts';
 
 /** @param certificates - verified */
 export function publishedChains({ signature, keyAgreement }: DeviceCertificates): PublishedChain[] {
@@ -19,12 +19,13 @@ export function publishedChains({ signature, keyAgreement }: DeviceCertificates)
  */
 export function restoreOriginators(
   directory: OriginatorDirectory,
-  kept: readonly { readonly path: string; readonly kind: CertificateKind; readonly chain: Uint8Array }[],
+  kept: readonly KeptChain[],
   nowMs: number,
-  log: Log,
+  onDropped: (chain: KeptChain, reason: PkiError) => void,
 ): void {
   const newest = new Map<string, Partial<VerifiedPair>>();
-  for (const { path, kind, chain } of kept) {
+  for (const one of kept) {
+    const { path, kind, chain } = one;
     try {
       const ders = decode(chain) as Uint8Array[]; // our own encoding
       const verified =
@@ -39,7 +40,7 @@ export function restoreOriginators(
         directory.add(path, { signature, keyAgreement });
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
-      log.warn({ path, kind, reason: error.code, detail: error.message }, 'certificate.dropped');
+      onDropped(one, error);
     }
   }
 }

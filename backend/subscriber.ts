@@ -1,5 +1,4 @@
 /** The backend's persistent session on the broker: what comes is acknowledged when it is committed. */
-import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import { noteBroker } from '../database/brokers.ts';
 import { keepCertificates } from '../database/certificates.ts';
 import type { Database } from '../database/connect.ts';
@@ -8,11 +7,10 @@ import { noteStatus } from '../database/fleet.ts';
 import type { BrokerStatus } from '../domain/broker-status.ts';
 import { parseBrokerStatus, parseBrokerStatusTopic } from '../domain/broker-status.ts';
 import type { Clock } from '../domain/clock.ts';
-import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
+import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import { parseDeviceStatus } from '../domain/device-status.ts';
 import { parseDeviceTopic } from '../domain/topic.ts';
 import type { ReceivedMessage } from '../mqtt/inbox.ts';
-import { PkiError } from '../pki/errors.ts';
 import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
@@ -21,11 +19,17 @@ import type { Feed } from './feed.ts';
 import type { Ingest } from './ingest.ts';
 import { countRejected } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
+import type { Trust } from './opener-messages.ts';
 import { publishedChains } from './published-chains.ts';
 
 export interface SubscriberOptions {
   readonly database: Database;
-  readonly directory: OriginatorDirectory;
+  /** Hands certificates to whoever verifies them. */
+  readonly publish: (path: string, payload: Buffer) => Promise<Trust>;
+  /** Called when lists came that were news. */
+  readonly onLists: () => void;
+  /** Called when certificates came that were news. */
+  readonly onTrusted: () => void;
   readonly lists: RevocationLists;
   readonly ingest: () => Ingest;
   readonly measures: BackendMeasures;
@@ -91,8 +95,8 @@ export class Subscriber {
 
   /** The same, of one device. */
   async retry(path: string): Promise<void> {
-    const { database, directory, ingest } = this.#options;
-    if (!directory.has(path) || this.#retrying.has(path)) return;
+    const { database, ingest } = this.#options;
+    if (this.#retrying.has(path)) return;
     this.#retrying.add(path);
     try {
       for (const { id, topic, payload, receivedMs, reason } of await this.#waitingLetters(path)) {
@@ -128,7 +132,9 @@ export class Subscriber {
   }
 
   async #takeLists(payload: Buffer): Promise<void> {
-    if (this.#options.lists.take(payload)) await this.#retryWaiting(staleLists);
+    if (!this.#options.lists.take(payload)) return;
+    this.#options.onLists();
+    await this.#retryWaiting(staleLists);
   }
 
   async #takeStatus(path: string, payload: Buffer): Promise<void> {
@@ -148,22 +154,21 @@ export class Subscriber {
   }
 
   async #takeCertificates(path: string, payload: Buffer): Promise<void> {
-    const { database, directory, measures, clock, log } = this.#options;
+    const { database, measures, publish, onTrusted, clock, log } = this.#options;
     if (payload.length === 0) return; // a retained message was cleared
-    try {
-      const published = decodeDeviceCertificates(payload);
-      if (!directory.publish(path, published, clock())) return;
+    // Asked again when they are kept: a thread that was started meanwhile has read what was kept before.
+    for (let trust = await publish(path, payload); trust.kind !== 'known';) {
+      if (trust.kind === 'refused') {
+        countRejected(measures, trust.reason);
+        const detail = trust.detail.slice(0, detailLengthMax);
+        log.warn({ device: path, reason: trust.reason, detail }, 'certificates.refused');
+        return;
+      }
+      onTrusted();
       log.info({ device: path }, 'certificates.taken');
-      await keepCertificates(database, path, publishedChains(published), clock());
-    } catch (error) {
-      if (!(error instanceof PkiError || error instanceof DeviceCertificatesError)) throw error;
-      countRejected(measures, error.code);
-      log.warn(
-        { device: path, reason: error.code, detail: error.message.slice(0, detailLengthMax) },
-        'certificates.refused',
-      );
-      return;
+      await keepCertificates(database, path, publishedChains(decodeDeviceCertificates(payload)), clock());
+      trust = await publish(path, payload);
+      if (trust.kind === 'known') await this.retry(path);
     }
-    await this.retry(path);
   }
 }

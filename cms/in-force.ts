@@ -5,6 +5,9 @@ import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { OpenedEnvelope } from './open.ts';
 import type { Originator } from './originator.ts';
 
+/** Who knows what is revoked. */
+export type Revocations = Pick<RevocationLists, 'requireUnrevoked'>;
+
 /**
  * How long after the expiry of its certificate an envelope may still come. An entry leaves the lists after that, and whoever
  * has a key that was revoked can write a time at which it was valid.
@@ -18,7 +21,7 @@ const lateMsMax = expiredGraceDaysMax * 24 * 60 * 60 * 1000;
 export function requireInForce(
   { originator, signers, signingTimeMs }: Pick<OpenedEnvelope, 'originator' | 'signers' | 'signingTimeMs'>,
   receivedMs: number,
-  lists: RevocationLists,
+  lists: Revocations,
 ): void {
   // It was verified when it was published; what counts now is that it was valid when this was signed.
   const { notBeforeMs, notAfterMs } = signers[0]?.certificate ?? originator.keyAgreement;
@@ -44,11 +47,7 @@ export function requireInForce(
  *   from the date of the revocation on is refused, also if it may have been made before.
  * @throws PkiError `pki.revoked`, `pki.stale_crl`
  */
-export function requireUnrevoked(
-  { commonName, paths }: Originator,
-  atMs: number,
-  lists: RevocationLists,
-): void {
+export function requireUnrevoked({ commonName, paths }: Originator, atMs: number, lists: Revocations): void {
   if (paths === undefined) throw new TypeError(`it was not kept how ${commonName} was verified`);
   for (const path of paths) lists.requireUnrevoked(path, atMs);
 }

@@ -95,14 +95,16 @@ export async function readCertificates(
   return rows.map((row) => ({ ...row, sha256: Buffer.from(row.sha256).toString('hex') }));
 }
 
-/** @returns every chain that is kept, the newest of each device last */
+/** @returns every chain that is kept, or those of one device; the newest of each device last */
 export async function readChains(
   database: Database,
+  path?: string,
 ): Promise<{ readonly path: string; readonly kind: CertificateKind; readonly chain: Uint8Array }[]> {
   return database.kysely
     .selectFrom('certificate')
     .innerJoin('device', 'device.id', 'certificate.device_id')
     .select(['device.path', 'kind', 'chain'])
+    .$if(path !== undefined, (query) => query.where('device.path', '=', path ?? ''))
     .orderBy('certificate.id')
     .execute();
 }

@@ -42,7 +42,7 @@ export interface ConnectOptions {
 }
 
 /** How long SQLite itself may stop the event loop for another's lock; `whenFree` waits longer without that. */
-const busyTimeoutMs = 20;
+const busyTimeoutMs = 2;
 const connectionsMaxDefault = 8;
 const connectTimeoutMs = 10_000;
 const transactionAttemptsMax = 5;

@@ -15,14 +15,25 @@ export class DatabaseError extends Error {
   }
 }
 
+/** Why a database takes nothing at the moment. */
+export type DatabaseFault =
+  | 'locked'
+  | 'full'
+  | 'read_only'
+  | 'gone' // no server, no file, or another file than the one that was opened
+  | 'failing' // input or output errors
+  | 'damaged'; // somebody must restore it; what is acknowledged before is lost
+
 // https://www.sqlite.org/rescode.html: the primary codes after which the same statement may succeed later.
-const sqliteUnavailable: ReadonlySet<number> = new Set([
-  5, // SQLITE_BUSY
-  6, // SQLITE_LOCKED
-  8, // SQLITE_READONLY
-  10, // SQLITE_IOERR
-  13, // SQLITE_FULL
-  14, // SQLITE_CANTOPEN
+const sqliteFaults: ReadonlyMap<number, DatabaseFault> = new Map([
+  [5, 'locked'], // SQLITE_BUSY
+  [6, 'locked'], // SQLITE_LOCKED
+  [8, 'read_only'], // SQLITE_READONLY
+  [10, 'failing'], // SQLITE_IOERR
+  [11, 'damaged'], // SQLITE_CORRUPT
+  [13, 'full'], // SQLITE_FULL
+  [14, 'gone'], // SQLITE_CANTOPEN
+  [26, 'damaged'], // SQLITE_NOTADB
 ]);
 const sqliteConflict: ReadonlySet<unknown> = new Set([
   1555, // SQLITE_CONSTRAINT_PRIMARYKEY
@@ -30,24 +41,26 @@ const sqliteConflict: ReadonlySet<unknown> = new Set([
 ]);
 
 // https://mariadb.com/kb/en/mariadb-error-code-reference/, and the operating system's own.
-const mysqlUnavailable: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOENT', // the socket is not there
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'ENOTFOUND',
-  'PROTOCOL_CONNECTION_LOST',
-  'ER_CON_COUNT_ERROR',
-  'ER_SERVER_SHUTDOWN',
-  'ER_QUERY_INTERRUPTED',
-  'ER_CONNECTION_KILLED',
-  'ER_DISK_FULL',
-  'ER_RECORD_FILE_FULL',
-  'ER_OPTION_PREVENTS_STATEMENT', // read-only
-  'ER_LOCK_DEADLOCK',
-  'ER_LOCK_WAIT_TIMEOUT',
+const mysqlFaults: ReadonlyMap<string, DatabaseFault> = new Map([
+  ['ECONNREFUSED', 'gone'],
+  ['ECONNRESET', 'gone'],
+  ['EPIPE', 'gone'],
+  ['ENOENT', 'gone'], // the socket is not there
+  ['ETIMEDOUT', 'gone'],
+  ['EHOSTUNREACH', 'gone'],
+  ['ENOTFOUND', 'gone'],
+  ['EAI_AGAIN', 'gone'],
+  ['PROTOCOL_CONNECTION_LOST', 'gone'],
+  ['ER_CON_COUNT_ERROR', 'gone'],
+  ['ER_BAD_DB_ERROR', 'gone'],
+  ['ER_SERVER_SHUTDOWN', 'gone'],
+  ['ER_QUERY_INTERRUPTED', 'gone'],
+  ['ER_CONNECTION_KILLED', 'gone'],
+  ['ER_DISK_FULL', 'full'],
+  ['ER_RECORD_FILE_FULL', 'full'],
+  ['ER_OPTION_PREVENTS_STATEMENT', 'read_only'],
+  ['ER_LOCK_DEADLOCK', 'locked'],
+  ['ER_LOCK_WAIT_TIMEOUT', 'locked'],
 ]);
 const mysqlTransient: ReadonlySet<string> = new Set(['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT']);
 
@@ -66,14 +79,22 @@ function mysqlCode(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
+/** @returns why waiting and trying again is the answer, or undefined if it is not */
+export function faultOf(error: unknown): DatabaseFault | undefined {
+  if (error instanceof DatabaseError) return error.code === 'database.unavailable' ? 'gone' : undefined;
+  const code = sqliteCode(error);
+  if (code !== undefined) return sqliteFaults.get(code);
+  const fault = mysqlFaults.get(mysqlCode(error));
+  if (fault !== undefined) return fault;
+  // mysql2 gives these no code of their own.
+  const isClosed =
+    error instanceof Error && /closed state|connection is in|Pool is closed/i.test(error.message);
+  return isClosed ? 'gone' : undefined;
+}
+
 /** @returns whether the database is gone, locked, full or read-only, so that waiting and trying again is the answer */
 export function isUnavailable(error: unknown): boolean {
-  if (error instanceof DatabaseError) return error.code === 'database.unavailable';
-  const code = sqliteCode(error);
-  if (code !== undefined) return sqliteUnavailable.has(code);
-  if (mysqlUnavailable.has(mysqlCode(error))) return true;
-  // mysql2 gives these no code of their own.
-  return error instanceof Error && /closed state|connection is in|Pool is closed/i.test(error.message);
+  return faultOf(error) !== undefined;
 }
 
 /** @returns whether a unique key refused a row */

@@ -26,6 +26,8 @@ export interface Arrival {
   readonly receivedMs: number;
   /** Absent for what is no snapshot, such as a command's result: it takes a sequence all the same. */
   readonly snapshot?: Snapshot;
+  /** As it came, if it is to be kept as evidence. */
+  readonly envelope?: Uint8Array;
 }
 
 export type ArrivalRefusal = CatalogueRefusal | 'bad_sequence' | 'time_out_of_range' | 'store_failed'; // the last one: the database refused it for good
@@ -42,6 +44,8 @@ export interface BatchResult {
   /** Device path → how many snapshots it has now, for those that got one. */
   readonly stored: ReadonlyMap<string, number>;
   readonly changed: ReadonlySet<ChangeName>;
+  /** Counts the batches that the database ever took; fewer than before if it was restored. */
+  readonly batches: number;
 }
 
 export interface Ingest {
@@ -66,6 +70,7 @@ interface Batch {
   readonly digests: Map<string, Uint8Array>;
   readonly snapshots: SqlValue[][];
   readonly others: SqlValue[][];
+  readonly evidence: SqlValue[][];
   readonly heads: SqlValue[][];
   readonly touched: Set<DeviceState>;
   readonly stored: Set<DeviceState>;
@@ -74,10 +79,17 @@ interface Batch {
 
 export function createIngest(database: Database, limits?: CatalogueLimits): Ingest {
   const catalogue = new Catalogue(limits);
+  let batches = 0;
   return {
     storeBatch: async (arrivals) => {
       try {
-        return await inTransaction(database, (statements) => store(statements, catalogue, arrivals));
+        return await inTransaction(database, async (statements) => {
+          const before = batches;
+          batches = await takeTurn(statements);
+          // It was restored meanwhile: what is remembered of it may not be there.
+          if (batches <= before) catalogue.forget();
+          return store(statements, catalogue, arrivals, batches);
+        });
       } catch (error) {
         catalogue.forget();
         throw error;
@@ -86,19 +98,29 @@ export function createIngest(database: Database, limits?: CatalogueLimits): Inge
   };
 }
 
+/** Whoever stores waits here for the others, so that snapshot ids are committed in their order. */
+async function takeTurn(statements: Statements): Promise<number> {
+  await statements.run('update ingest_turn set batches = batches + 1 where id = 1', []);
+  const [turn] = await statements.all<{ batches: number }>(
+    'select batches from ingest_turn where id = 1',
+    [],
+  );
+  return turn?.batches ?? 0;
+}
+
 async function store(
   statements: Statements,
   catalogue: Catalogue,
   arrivals: readonly Arrival[],
+  batches: number,
 ): Promise<BatchResult> {
   const paths = [...new Set(arrivals.map(({ device }) => device))];
-  // Whoever stores waits here for the others, so that snapshot ids are committed in their order.
-  await statements.run('update ingest_turn set batches = batches + 1 where id = 1', []);
   const batch: Batch = {
     devices: await loadDevices(statements, paths, arrivals[0]?.receivedMs ?? 0),
     digests: new Map(),
     snapshots: [],
     others: [],
+    evidence: [],
     heads: [],
     touched: new Set(),
     stored: new Set(),
@@ -121,6 +143,11 @@ async function store(
     ['device_id', 'ordinal', 'sequence', 'time_ms', 'payload'],
     batch.heads,
   );
+  await statements.insertMany(
+    'evidence',
+    ['device_id', 'sequence', 'received_ms', 'envelope'],
+    batch.evidence,
+  );
   let budget = Math.ceil(arrivals.length / arrivalsPerSealing);
   for (const device of batch.stored) {
     budget -= await sealHead(statements, device, budget);
@@ -131,6 +158,7 @@ async function store(
     outcomes,
     stored: new Map(Array.from(batch.stored, (device) => [device.path, device.stored])),
     changed: batch.changed,
+    batches,
   };
 }
 
@@ -165,6 +193,8 @@ async function place(
   } else {
     batch.others.push([device.id, sequence, receivedMs, arrival.digest]);
   }
+  if (arrival.envelope !== undefined)
+    batch.evidence.push([device.id, sequence, receivedMs, arrival.envelope]);
   batch.touched.add(device);
   return { outcome: 'stored' };
 }

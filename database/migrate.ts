@@ -10,9 +10,10 @@ import { telemetry } from './migrations/001-telemetry.ts';
 import { processes } from './migrations/002-processes.ts';
 import { brokers } from './migrations/003-brokers.ts';
 import { values } from './migrations/004-values.ts';
+import { evidence } from './migrations/007-evidence.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
-const migrations: readonly Migration[] = [telemetry, processes, brokers, values];
+const migrations: readonly Migration[] = [telemetry, processes, brokers, values, evidence];
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;

@@ -17,8 +17,9 @@ export class Turns {
   }
 }
 
-const busyWaitMs = 5;
-const busyWaitsMax = 2000;
+/** Shorter than a program that stores without end leaves the lock free between two batches. */
+const busyWaitMs = 2;
+const busyWaitsMax = 5000;
 const sqliteBusy = 5;
 
 /**

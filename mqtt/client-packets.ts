@@ -1,6 +1,11 @@
 /** Writes the packets that a client sends (MQTT 3.1.1 §3, MQTT 5 §3). */
 import { encodePacket } from './packets/encode.ts';
-import { emptyPropertySection, propertySection, uint32Property } from './packets/property-writer.ts';
+import {
+  emptyPropertySection,
+  propertySection,
+  uint16Property,
+  uint32Property,
+} from './packets/property-writer.ts';
 import type { Qos } from './packets/qos.ts';
 import type { LinkVersion } from './server-packets.ts';
 
@@ -18,6 +23,8 @@ export interface Connect {
   /** How long the session outlives the connection; MQTT 3.1.1 knows only always and not at all. */
   readonly sessionExpirySeconds: number;
   readonly packetBytesMax: number;
+  /** Messages of QoS 1 and 2 that may come unacknowledged; undefined: as many as there are packet ids. */
+  readonly receiveMaximum?: number;
   readonly will: Will | undefined;
 }
 
@@ -38,6 +45,9 @@ export function encodeConnect(connect: Connect, version: LinkVersion): Buffer {
       ? [uint32Property('sessionExpiry', connect.sessionExpirySeconds)]
       : []),
     uint32Property('maximumPacketSize', connect.packetBytesMax),
+    ...(connect.receiveMaximum === undefined
+      ? []
+      : [uint16Property('receiveMaximum', connect.receiveMaximum)]),
   ];
   return encodePacket(
     0x10,

@@ -74,6 +74,7 @@ export class LinkConnection implements Sender {
   #keepAlive: KeepAlive;
   #isFlushScheduled = false;
   #isPaused = false;
+  #isHeld = false;
   #connack: Connack | undefined;
   #reason = 'the broker closed the connection';
 
@@ -143,6 +144,13 @@ export class LinkConnection implements Sender {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
     this.#options.schedule(() => this.#flush());
+  }
+
+  /** Stops reading, or goes on; what the broker sends waits in the network and then with the broker. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (isHeld) this.#socket.pause();
+    else this.#socket.resume();
   }
 
   /** Ends the connection because of what the broker did, or did not. */
@@ -272,7 +280,8 @@ export class LinkConnection implements Sender {
   #watch(keepAliveSeconds: number): KeepAlive {
     return new KeepAlive(keepAliveSeconds, {
       ping: () => this.write(pingreq),
-      dead: () => this.fail('the broker stopped answering'),
+      // While nothing is read its answer may be among that.
+      dead: () => (this.#isHeld ? this.write(pingreq) : this.fail('the broker stopped answering')),
     });
   }
 }

@@ -35,6 +35,8 @@ export interface LinkOptions {
   readonly will?: Will;
   /** It is published when the link closes, too, not only when it is lost. */
   readonly isWillLeft?: boolean;
+  /** Messages that the broker may send before one of them is acknowledged; one of MQTT 3.1.1 is not told. */
+  readonly receiveMaximum?: number;
   /** Unacknowledged publishes of `publish` on the wire. */
   readonly inFlightMax?: number;
   /** Whoever keeps its messages itself; what `publish` is given is kept in memory. */
@@ -105,6 +107,7 @@ export class Link {
   #connection: LinkConnection | undefined;
   #connected = false;
   #closed = false;
+  #isHeld = false;
   #isReturning = false;
   #isDowngrading = false;
   /** MQTT 3.1.1 only for a broker that has just said that it knows no other. */
@@ -182,6 +185,12 @@ export class Link {
     this.#subscriptions.ask(subscriptions, done);
   }
 
+  /** Stops reading what the broker sends, or goes on, over reconnects; what is published leaves all the same. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (this.#connected) this.#connection?.hold(isHeld);
+  }
+
   /** Takes back what `ask` subscribed. */
   unsubscribe(filters: readonly string[], done: () => void): void {
     this.#subscriptions.remove(filters, done);
@@ -231,7 +240,7 @@ export class Link {
   }
 
   #attach(socket: TLSSocket, broker: Endpoint): void {
-    const { clientId, cleanSession, will } = this.#options;
+    const { clientId, cleanSession, will, receiveMaximum } = this.#options;
     const connection: LinkConnection = new LinkConnection(socket, {
       version: this.#version,
       connect: {
@@ -240,6 +249,7 @@ export class Link {
         keepAliveSeconds: this.#options.keepAliveSeconds ?? defaults.keepAliveSeconds,
         sessionExpirySeconds: cleanSession ? 0 : neverExpires,
         packetBytesMax,
+        ...(receiveMaximum === undefined ? {} : { receiveMaximum }),
         will,
       },
       answerTimeoutMs: connectTimeoutMs,
@@ -283,6 +293,7 @@ export class Link {
     this.#inbox.connected(sessionPresent);
     this.#subscriptions.connected(connection);
     for (const outbound of this.#outbounds) outbound.connected(connection);
+    if (this.#isHeld) connection.hold(true);
     onConnect?.({ broker, version, sessionPresent, isResumed });
   }
 

@@ -101,7 +101,7 @@ export class RevocationLists {
     this.#gaugeNextUpdate();
     log.info({ updated, authorities: this.#index.size }, 'crl.applied');
     try {
-      writeFileAtomically(this.#file, crlBundleToPem(this.#index.lists()));
+      writeFileAtomically(this.#file, this.toPem());
     } catch (error) {
       // They count all the same; after a restart they come again, unless somebody holds them back.
       this.#refuse('not_kept', `${this.#file}: ${describeSystemError(error)}`);
@@ -114,15 +114,23 @@ export class RevocationLists {
    * @throws PkiError `pki.revoked` from the date of the revocation on, `pki.stale_crl` if the policy is to refuse
    */
   requireUnrevoked(verified: VerifiedPath, atMs: number): void {
-    const { stalePolicy, log } = this.#options;
-    const warnings = requireUnrevoked(verified, this.#index, atMs, stalePolicy);
-    if (warnings.length === 0) return;
-    this.#stale.inc();
+    const warnings = requireUnrevoked(verified, this.#index, atMs, this.#options.stalePolicy);
+    if (warnings.length > 0) this.notePasses(1, warnings);
+  }
+
+  /** What threads of ours, which look the lists up for themselves, let pass because the policy is to warn. */
+  notePasses(passes: number, warnings: readonly string[]): void {
+    this.#stale.inc(passes);
     for (const detail of warnings) {
       if (this.#said.has(detail)) continue;
       this.#said.add(detail);
-      log.warn({ detail }, 'crl.stale');
+      this.#options.log.warn({ detail }, 'crl.stale');
     }
+  }
+
+  /** All lists, as `restoreFromBundle` takes them. */
+  toPem(): string {
+    return crlBundleToPem(this.#index.lists());
   }
 
   #refuse(reason: string, message: string): void {

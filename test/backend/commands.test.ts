@@ -34,7 +34,7 @@ async function desk(context: TestContext) {
   const published: Uint8Array[] = [];
   const service = new CommandService({
     identity,
-    directory,
+    newestOf: (path) => Promise.resolve(directory.newestOf(path)),
     lists,
     database,
     link: { publish: (_topic, payload) => Promise.resolve(void published.push(payload)) },

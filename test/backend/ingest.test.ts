@@ -2,114 +2,19 @@ import assert from 'node:assert/strict';
 import { encodeBrokerStatus } from '../../domain/broker-status.ts';
 import { readBrokers } from '../../database/brokers.ts';
 import { readDevice } from '../../database/fleet.ts';
-import { randomBytes } from 'node:crypto';
 import test from 'node:test';
-import type { TestContext } from 'node:test';
-import { createDecryptor } from '../../backend/decryptor.ts';
-import { Feed } from '../../backend/feed.ts';
-import { Ingest } from '../../backend/ingest.ts';
-import { createMeasures } from '../../backend/measures.ts';
-import type { BackendMeasures } from '../../backend/measures.ts';
+import { readOriginator } from '../../backend/originators.ts';
 import { restoreOriginators } from '../../backend/published-chains.ts';
-import { Subscriber } from '../../backend/subscriber.ts';
-import { createOpener } from '../../cms/open.ts';
 import { OriginatorDirectory } from '../../cms/originator-directory.ts';
-import type { Database } from '../../database/connect.ts';
-import { connectDatabase } from '../../database/connect.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
 import { readLatest } from '../../database/latest.ts';
-import { migrate } from '../../database/migrate.ts';
 import { countSnapshots } from '../../database/totals.ts';
 import { decodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
-import { RevocationLists } from '../../pki/revocation-lists.ts';
-import type { StalePolicy } from '../../pki/revocation.ts';
-import { createMetrics } from '../../runtime/observe.ts';
 import { bundleOf } from '../pki/lists.ts';
-import { Device, devicePath, RecordedLog, snapshotService, Vendor } from './vendor.ts';
+import { bench, introduce, publish, receive } from './ingest-bench.ts';
+import { Device, snapshotService, Vendor } from './vendor.ts';
 import type { Sealed } from './vendor.ts';
-
-interface Bench {
-  readonly vendor: Vendor;
-  readonly database: Database;
-  readonly directory: OriginatorDirectory;
-  readonly lists: RevocationLists;
-  readonly ingest: Ingest;
-  readonly subscriber: Subscriber;
-  readonly measures: BackendMeasures;
-  readonly recorded: RecordedLog;
-}
-
-/** The backend without broker and pages. */
-async function bench(
-  context: TestContext,
-  {
-    stalePolicy = { action: 'warn' },
-    ...options
-  }: { readonly queueMax?: number; readonly stalePolicy?: StalePolicy } = {},
-): Promise<Bench> {
-  const vendor = new Vendor(context);
-  await vendor.issue(snapshotService);
-  const own = vendor.identity(snapshotService);
-  const database = await connectDatabase('sqlite::memory:');
-  context.after(() => database.close());
-  await migrate(database);
-  const directory = new OriginatorDirectory(own.roots);
-  const metrics = createMetrics();
-  const measures = createMeasures(metrics);
-  const recorded = new RecordedLog();
-  const { log } = recorded;
-  const lists = new RevocationLists({
-    directory: `${vendor.folder}/backend`,
-    roots: own.roots,
-    stalePolicy,
-    metrics,
-    log,
-  });
-  const clock = Date.now;
-  const subscriber: Subscriber = new Subscriber({
-    database,
-    directory,
-    lists,
-    feed: new Feed(),
-    ingest: () => ingest,
-    measures,
-    clock,
-    log,
-  });
-  const ingest = new Ingest({
-    database,
-    decrypt: createDecryptor([createOpener({ recipient: own.keyAgreement, originators: directory })], lists),
-    measures,
-    feed: new Feed(),
-    clock,
-    log,
-    trustGeneration: () => directory.generation + lists.generation,
-    onMissedTrust: (path) => void subscriber.retry(path),
-    ...options,
-  });
-  context.after(() => ingest.stop());
-  return { vendor, database, directory, lists, ingest, subscriber, measures, recorded };
-}
-
-function receive({ subscriber }: Bench, topic: string, payload: Uint8Array): Promise<void> {
-  return new Promise((acknowledge) => {
-    const message = {
-      topic,
-      payload: Buffer.from(payload),
-      qos: 1,
-      retain: false,
-      duplicate: false,
-      properties: Buffer.alloc(0),
-      expirySeconds: undefined,
-    } as const;
-    subscriber.receive(message, acknowledge);
-  });
-}
-
-const publish = (on: Bench, { topic, envelope }: Sealed): Promise<void> => receive(on, topic, envelope);
-const introduce = (on: Bench, device: Device): Promise<void> =>
-  receive(on, `${device.path}/certificates`, device.certificates);
 
 const name = 'ms-acc-1/acc-1/dev-1';
 
@@ -215,24 +120,21 @@ test('Subscriber: believes only what its own device published, below the pinned 
   await receive(on, topic, neighbour.certificates);
   await receive(on, topic, Buffer.from('nonsense'));
   await receive(on, topic, new Uint8Array());
-  assert.equal(on.directory.has(name), false);
+  const kept = () => on.database.kysely.selectFrom('certificate').select(['kind', 'chain']).execute();
+  assert.deepEqual(await kept(), []);
   assert.deepEqual(Object.keys(on.measures.tally.rejected).toSorted(), [
     'certificates.malformed',
     'pki.path_discipline',
     'pki.untrusted',
   ]);
   await receive(on, topic, device.certificates);
-  assert.ok(
-    on.directory.newestOf(name)?.keyAgreement.der.equals(device.identity.keyAgreement.certificate.der),
-  );
 
   const restored = new OriginatorDirectory(on.vendor.identity(snapshotService).roots);
-  const kept = await on.database.kysely.selectFrom('certificate').select(['kind', 'chain']).execute();
   restoreOriginators(
     restored,
-    kept.map((row) => ({ ...row, path: name })),
+    (await kept()).map((row) => ({ ...row, path: name })),
     Date.now(),
-    on.recorded.log,
+    ({ kind }) => assert.fail(kind),
   );
   assert.ok(restored.newestOf(name)?.keyAgreement.der.equals(device.identity.keyAgreement.certificate.der));
   assert.equal(restored.publish(name, decodeDeviceCertificates(device.certificates), Date.now()), false);
@@ -241,6 +143,7 @@ test('Subscriber: believes only what its own device published, below the pinned 
 test('Ingest: a renewed certificate opens new envelopes, and the former one those on their way', async (context) => {
   const on = await bench(context);
   const former = await on.vendor.device(name);
+  const device = former.path;
   await introduce(on, former);
   const renewed = await on.vendor.device(name);
   const late = former.snapshot(1);
@@ -248,57 +151,13 @@ test('Ingest: a renewed certificate opens new envelopes, and the former one thos
   await publish(on, renewed.snapshot(2));
   await publish(on, late);
   assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
-  assert.ok(
-    on.directory.newestOf(name)?.keyAgreement.der.equals(renewed.identity.keyAgreement.certificate.der),
+  const newest = await readOriginator(
+    on.database,
+    on.vendor.identity(snapshotService).roots,
+    device,
+    Date.now(),
   );
-});
-
-test('Ingest: while the database is full nothing is acknowledged, and nothing is missing afterwards', async (context) => {
-  const on = await bench(context);
-  const device = await on.vendor.device(name);
-  await introduce(on, device);
-  assert.equal(on.database.engine, 'sqlite');
-  const limitPages = (pages: number): Promise<void> =>
-    on.database.engine === 'sqlite'
-      ? on.database.exclusively((raw) => raw.exec(`pragma max_page_count = ${pages}`))
-      : Promise.resolve();
-  await limitPages(1); // SQLite takes the current size: there is no room for one more page
-  let acknowledged = 0;
-  const all = Array.from({ length: 40 }, (_, index) =>
-    publish(
-      on,
-      device.snapshot(index + 1, [{ channel: 'text', value: randomBytes(180).toString('base64') }]),
-    ).then(() => {
-      acknowledged += 1;
-    }),
-  );
-  await on.recorded.until(
-    (records) => records.filter(({ event }) => event === 'database.unavailable').length >= 3,
-  );
-  assert.equal(acknowledged, 0);
-  assert.match(on.ingest.databaseFault ?? '', /full/);
-  await limitPages(1_000_000);
-  await Promise.all(all);
-  assert.equal(on.ingest.databaseFault, undefined);
-  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 40, duplicated: 0 });
-});
-
-test('Ingest: a full queue leaves the rest to the broker', async (context) => {
-  const on = await bench(context, { queueMax: 3 });
-  const device = await on.vendor.device(name);
-  await introduce(on, device);
-  const offer = (sequence: number): boolean => {
-    const { topic, envelope } = device.snapshot(sequence);
-    return on.ingest.offer({
-      topic,
-      payload: envelope,
-      receivedMs: Date.now(),
-      acknowledge: () => undefined,
-    });
-  };
-  assert.deepEqual([1, 2, 3, 4].map(offer), [true, true, true, false]);
-  await on.recorded.until(() => on.measures.tally.stored === 3);
-  assert.equal(devicePath(name), name);
+  assert.ok(newest?.keyAgreement.der.equals(renewed.identity.keyAgreement.certificate.der));
 });
 
 test('Ingest: what a revoked device sends is put aside as that, and nothing else of it', async (context) => {

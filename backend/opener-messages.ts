@@ -1,0 +1,90 @@
+/** What the main thread and the threads that open envelopes say to each other. */
+import type { KeyObject } from 'node:crypto';
+import type { OpenPolicy } from '../cms/open.ts';
+import type { CertificateKind } from '../database/schema.ts';
+import type { StalePolicy } from '../pki/revocation.ts';
+
+/**
+ * What a thread is started with. Of the private keys it gets those for key agreement and no others: it signs nothing, and
+ * connects to nothing.
+ */
+export interface OpenerSettings {
+  /** Tried in order. */
+  readonly recipients: readonly { readonly key: KeyObject; readonly certificate: Uint8Array }[];
+  /** DER, pinned. */
+  readonly roots: readonly Uint8Array[];
+  readonly policy: OpenPolicy;
+  readonly stalePolicy: StalePolicy;
+  /** Whether the sealed envelope goes on beside what was in it. */
+  readonly keepsEvidence: boolean;
+}
+
+/** A chain that was verified when it was published. */
+export interface KeptChain {
+  readonly path: string;
+  readonly kind: CertificateKind;
+  /** CBOR array of DER, leaf first. */
+  readonly chain: Uint8Array;
+}
+
+export interface SealedPart {
+  readonly topic: string;
+  readonly receivedMs: number;
+  /** Of its octets in the chunk. */
+  readonly end: number;
+}
+
+/** Taken in this order; all but `lists` are answered, one by one. */
+export type ToOpener =
+  | { readonly kind: 'restore'; readonly chains: readonly KeptChain[]; readonly nowMs: number }
+  | { readonly kind: 'lists'; readonly pem: string }
+  | { readonly kind: 'open'; readonly parts: readonly SealedPart[]; readonly octets: Uint8Array }
+  | {
+      readonly kind: 'certificates';
+      readonly path: string;
+      readonly payload: Uint8Array;
+      readonly nowMs: number;
+    };
+
+/** What became of one envelope; what was in it goes on to the database as octets that only its thread reads. */
+export type Verdict =
+  | {
+      readonly kind: 'opened';
+      readonly device: string;
+      readonly sequence: number;
+      readonly isSnapshot: boolean;
+      readonly signingTimeMs: number | undefined;
+    }
+  | {
+      readonly kind: 'refused';
+      /** Stable: a metric's label and a dead letter's reason. */
+      readonly reason: string;
+      readonly detail: string;
+      /** Empty if the topic names no device. */
+      readonly devicePath: string;
+    };
+
+/** Whether certificates are believed, and are news. */
+export type Trust =
+  | { readonly kind: 'news' }
+  | { readonly kind: 'known' }
+  | { readonly kind: 'refused'; readonly reason: string; readonly detail: string };
+
+export type FromOpener =
+  | { readonly kind: 'restored' }
+  | {
+      readonly kind: 'opened';
+      readonly verdicts: readonly Verdict[];
+      /** As `packArrivals` has it: those that were opened, in their order. */
+      readonly packed: Uint8Array | undefined;
+      readonly stalePasses: number;
+      readonly staleWarnings: readonly string[];
+    }
+  | { readonly kind: 'certificates'; readonly trust: Trust }
+  | {
+      readonly kind: 'dropped';
+      readonly path: string;
+      readonly certificate: CertificateKind;
+      readonly reason: string;
+      readonly detail: string;
+    };

@@ -1,0 +1,200 @@
+/** What the thread that stores does: one request after the other, on a connection of its own. */
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import type { ChangeName } from '../database/changes.ts';
+import { finishCommand } from '../database/commands.ts';
+import { connectDatabase } from '../database/connect.ts';
+import type { Database } from '../database/connect.ts';
+import { storeDeadLetters } from '../database/dead-letters.ts';
+import { DatabaseError, faultOf } from '../database/errors.ts';
+import { purgeEvidence, purgedMax } from '../database/evidence.ts';
+import { createIngest } from '../database/ingest.ts';
+import type { Arrival, BatchResult, Ingest, StoreOutcome } from '../database/ingest.ts';
+import { writeFileAtomically } from '../runtime/files.ts';
+import type { OpenedArrival } from './decryptor.ts';
+import type { StoredEvent } from './feed.ts';
+import { unpackArrivals } from './packed-arrivals.ts';
+import type { PackedArrival } from './packed-arrivals.ts';
+import type { Restored, StoreAnswer, Stored, StoreRequest, StoreSettings } from './store-messages.ts';
+
+interface Connection {
+  readonly database: Database;
+  readonly ingest: Ingest;
+  /** Which file it is, on SQLite. */
+  readonly inode: number | undefined;
+}
+
+const markName = 'database-mark.json';
+/** How often it is noted how far the database is. */
+const markEveryMs = 5000;
+
+export class Storing {
+  readonly #settings: StoreSettings;
+  readonly #markFile: string;
+  #connection: Connection | undefined;
+  /** How far the database was when it was last noted. */
+  #mark: { readonly batches: number; readonly seenMs: number };
+
+  constructor(settings: StoreSettings) {
+    this.#settings = settings;
+    this.#markFile = path.join(settings.directory, markName);
+    this.#mark = readMark(this.#markFile);
+  }
+
+  async answer(request: StoreRequest): Promise<StoreAnswer> {
+    try {
+      const connection = (this.#connection ??= await this.#connect());
+      const answer = await this.#perform(connection, request);
+      // Without this, what is written into a file that was moved away or replaced would be acknowledged, and gone.
+      this.#requireSameFile();
+      return answer;
+    } catch (error) {
+      const fault = faultOf(error);
+      if (fault === undefined) throw error;
+      if (fault === 'gone') await this.close();
+      return { kind: 'unavailable', fault, detail: String(error) };
+    }
+  }
+
+  async close(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    await connection?.database.close().catch(() => undefined); // it is gone
+  }
+
+  #perform(connection: Connection, request: StoreRequest): Promise<StoreAnswer> {
+    if (request.kind === 'store')
+      return this.#store(connection, request.packed.flatMap(unpackArrivals), request.nowMs);
+    if (request.kind === 'purge') return this.#purge(connection, request.nowMs);
+    return storeDeadLetters(connection.database, request.letters).then(() => ({ kind: 'done' }));
+  }
+
+  async #purge({ database }: Connection, nowMs: number): Promise<StoreAnswer> {
+    const { evidenceMs } = this.#settings;
+    if (evidenceMs === undefined) return { kind: 'purged', isDone: true };
+    return { kind: 'purged', isDone: (await purgeEvidence(database, nowMs - evidenceMs)) < purgedMax };
+  }
+
+  async #connect(): Promise<Connection> {
+    const { url } = this.#settings;
+    const database = await connectDatabase(url, { connectionsMax: 2 });
+    return { database, ingest: createIngest(database), inode: inodeOf(url) };
+  }
+
+  #requireSameFile(): void {
+    const connection = this.#connection;
+    if (connection?.inode === undefined || connection.inode === inodeOf(this.#settings.url)) return;
+    throw new DatabaseError('database.unavailable', 'the file is not the one that was opened');
+  }
+
+  async #store(
+    { database, ingest }: Connection,
+    packed: readonly PackedArrival[],
+    nowMs: number,
+  ): Promise<Stored> {
+    const startMs = performance.now();
+    const arrivals = packed.map(({ arrival }) => toArrival(arrival));
+    const { result, faults } = await storeOrSplit(ingest, arrivals);
+    const seconds = (performance.now() - startMs) / 1000;
+    const finished: string[] = [];
+    for (const [index, { arrival, result: answer }] of packed.entries()) {
+      const outcome = result.outcomes[index]?.outcome;
+      // Also for a repetition: the program may have been killed between the two commits.
+      if (answer === undefined || (outcome !== 'stored' && outcome !== 'duplicate')) continue;
+      if (await finishCommand(database, arrival.device, answer, nowMs)) finished.push(answer.outcome);
+    }
+    return {
+      kind: 'stored',
+      outcomes: result.outcomes,
+      events: eventsOf(arrivals, result),
+      changed: result.changed,
+      finished,
+      seconds,
+      faults,
+      restored: this.#noteBatches(result.batches, nowMs),
+    };
+  }
+
+  /** The mark may lag behind the database, and never runs ahead of it. */
+  #noteBatches(batches: number, nowMs: number): Restored | undefined {
+    const before = this.#mark;
+    const isRestored = batches <= before.batches;
+    if (!isRestored && nowMs - before.seenMs < markEveryMs) return undefined;
+    this.#mark = { batches, seenMs: nowMs };
+    mkdirSync(this.#settings.directory, { recursive: true });
+    writeFileAtomically(this.#markFile, JSON.stringify(this.#mark));
+    if (!isRestored) return undefined;
+    return { batchesMissing: before.batches - batches + 1, seenMs: before.seenMs };
+  }
+}
+
+/** A batch that the database refuses for good is stored one by one, so that one bad row does not stop the rest. */
+async function storeOrSplit(
+  ingest: Ingest,
+  arrivals: readonly Arrival[],
+): Promise<{ readonly result: BatchResult; readonly faults: readonly string[] }> {
+  try {
+    return { result: await ingest.storeBatch(arrivals), faults: [] };
+  } catch (error) {
+    if (faultOf(error) !== undefined) throw error;
+  }
+  const outcomes: StoreOutcome[] = [];
+  const stored = new Map<string, number>();
+  const changed = new Set<ChangeName>();
+  const faults: string[] = [];
+  let batches = Infinity;
+  for (const arrival of arrivals) {
+    try {
+      const result = await ingest.storeBatch([arrival]);
+      outcomes.push(...result.outcomes);
+      for (const [device, count] of result.stored) stored.set(device, count);
+      for (const what of result.changed) changed.add(what);
+      batches = result.batches;
+    } catch (error) {
+      if (faultOf(error) !== undefined) throw error;
+      faults.push(`${arrival.device}: ${String(error)}`);
+      outcomes.push({ outcome: 'refused', reason: 'store_failed' });
+    }
+  }
+  return { result: { outcomes, stored, changed, batches }, faults };
+}
+
+function toArrival({ snapshot, ...arrival }: OpenedArrival): Arrival {
+  if (snapshot === undefined) return arrival;
+  const { timeMs, layout, values } = snapshot;
+  const readings = values.map((value, index) => {
+    const unit = layout.units[index];
+    return { channel: layout.channels[index] ?? '', ...(unit === undefined ? {} : { unit }), value };
+  });
+  return { ...arrival, snapshot: { timeMs, deviceType: layout.deviceType, readings } };
+}
+
+/** @returns of each device that has news, its newest */
+function eventsOf(arrivals: readonly Arrival[], { stored }: BatchResult): readonly StoredEvent[] {
+  const events = new Map<string, StoredEvent>();
+  for (const { device, sequence, snapshot } of arrivals) {
+    const count = stored.get(device);
+    const before = events.get(device);
+    if (snapshot === undefined || count === undefined || (before?.sequence ?? 0) > sequence) continue;
+    events.set(device, { path: device, sequence, timeMs: snapshot.timeMs, stored: count });
+  }
+  return [...events.values()];
+}
+
+function inodeOf(url: string): number | undefined {
+  const file = url.startsWith('sqlite:') ? url.slice('sqlite:'.length) : ':memory:';
+  return file === ':memory:' ? undefined : (statSync(file, { throwIfNoEntry: false })?.ino ?? 0);
+}
+
+function readMark(file: string): { readonly batches: number; readonly seenMs: number } {
+  const none = { batches: 0, seenMs: 0 };
+  let mark: unknown;
+  try {
+    mark = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return none; // never noted, or cut short: then nothing can be said about the past
+  }
+  if (typeof mark !== 'object' || mark === null || !('batches' in mark) || !('seenMs' in mark)) return none;
+  const { batches, seenMs } = mark;
+  return typeof batches === 'number' && typeof seenMs === 'number' ? { batches, seenMs } : none;
+}
