@@ -15,6 +15,7 @@ export interface AuditorConfig {
   readonly data: string;
   readonly recipients: readonly string[];
   readonly certificatesWaitSeconds: number;
+  readonly headEverySeconds: number;
   readonly staleCrl: StaleCrlConfig;
   readonly observe?: Endpoint | undefined;
   readonly log: { readonly level: LogLevel };
@@ -29,7 +30,7 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .describe("common name that the broker's certificate carries"),
     identity: types.existingPath.describe('directory with the TLS, SIG and ENC keys of the (master) account'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
-    data: types.path.describe('directory of the record and of the revocation lists'),
+    data: types.path.describe('directory of the ledger, what is kept beside it, and the revocation lists'),
     recipients: z
       .array(types.existingPath)
       .min(1)
@@ -40,6 +41,12 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .max(3600)
       .default(30)
       .describe('how long an envelope waits for the certificates of its device'),
+    headEverySeconds: z
+      .number()
+      .min(0.1)
+      .max(86_400)
+      .default(60)
+      .describe('how often the ledger is signed for, if anything is new in it'),
     staleCrl: staleCrlType,
     observe: endpointType.optional().describe('host:port for /metrics, /healthz and /state'),
     log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),

@@ -9,10 +9,13 @@ import type { OpenedEnvelope, Opener } from '../cms/open.ts';
 import { CommandError, decodeCommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
+import type { PassageLeaf, PassageRecipient } from '../ledger/leaf.ts';
+import { streamOf } from '../ledger/stream.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
-import type { EgressEntry, NamedRecipient } from './record.ts';
+import { channelsOf } from './record.ts';
+import type { Entry } from './record.ts';
 
 /** Somebody who may read what leaves. */
 export type KnownRecipient = Pick<VerifiedIdentity, 'commonName' | 'certificate' | 'chain' | 'root'>;
@@ -21,13 +24,13 @@ export interface Examination {
   readonly opener: Opener;
   readonly recipients: readonly KnownRecipient[];
   readonly lists: RevocationLists;
-  /** Digests of what has the device's sequence number already. */
-  readonly digestsOf: (device: string, sequence: number) => readonly Buffer[];
+  /** Digests of what has the sequence number already, in the same stream of a device. */
+  readonly digestsOf: (stream: string, sequence: number) => readonly Buffer[];
 }
 
 export interface Outgoing {
   readonly device: NamespacePath;
-  readonly topicName: 'snapshots' | 'commands/result';
+  readonly content: 'snapshot' | 'result';
   readonly topic: string;
   readonly envelope: Buffer;
   readonly receivedMs: number;
@@ -43,44 +46,60 @@ export type AlarmReason =
   | 'audit.chain_broken'; // it refers to another envelope than the one that was recorded before it
 
 const detailLengthMax = 500;
+/** RFC 5280 §4.1.2.2: 20 octets; nobody has verified this one. */
+const serialNumberLengthMax = 80;
 
-/** @returns the entry; nothing that a sender can do makes it throw */
-export function examine(outgoing: Outgoing, examination: Examination): EgressEntry {
-  const { device, topicName, topic, envelope, receivedMs } = outgoing;
-  const common = { device, topicName, receivedMs, bytes: envelope.length };
+/** @returns the entry of an envelope that passes; nothing that a sender can do makes it throw */
+export function examine(outgoing: Outgoing, examination: Examination): Entry {
+  const { device, topic, envelope, receivedMs } = outgoing;
+  const common = {
+    kind: 'passage',
+    timeMs: receivedMs,
+    direction: 'out',
+    topic,
+    bytes: envelope.length,
+    outcome: 'passed',
+    policy: undefined,
+    decidedBy: undefined,
+  } as const;
   try {
     const opened = examination.opener.open(envelope, { expectedTopic: topic });
     const recipients = named(opened.recipients, examination.recipients);
-    const { sequence, signingTimeMs, digest } = opened;
-    const content = contentFault(outgoing, opened);
+    const { sequence, signingTimeMs, digest, previousDigest } = opened;
+    const { channelNames, fault: contentFault } = contentOf(outgoing, opened);
     const alarm =
       recipientFault(recipients, opened.otherRecipients) ??
       revokedRecipientFault(opened.recipients, outgoing, examination) ??
       originatorFault(device, opened) ??
       inForceFault(opened, outgoing, examination) ??
-      content.fault ??
-      orderFault(device, opened, examination);
-    const { channels } = content;
-    return { ...common, sequence, signingTimeMs, recipients, channels, digest, alarm: bounded(alarm) };
+      contentFault ??
+      orderFault(streamOf(common), opened, examination);
+    const channels = channelNames && channelsOf(channelNames);
+    const envelopeSays = { sequence, signingTimeMs, recipients, digest, previousDigest };
+    return { passage: { ...common, ...envelopeSays, channels, alarm: bounded(alarm) }, channelNames };
   } catch (error) {
     if (!(error instanceof CmsError)) throw error;
     const alarm = bounded({ reason: error.code, detail: error.message });
-    return { ...common, channels: undefined, alarm, ...outside(envelope, examination.recipients) };
+    const envelopeSays = outside(envelope, examination.recipients);
+    return { passage: { ...common, ...envelopeSays, channels: undefined, alarm }, channelNames: undefined };
   }
 }
 
+type EnvelopeSays = Pick<
+  PassageLeaf,
+  'sequence' | 'signingTimeMs' | 'recipients' | 'digest' | 'previousDigest'
+>;
+
 /** What an envelope that cannot be opened says on its outside; nothing of it is verified. */
-function outside(
-  envelope: Buffer,
-  known: readonly KnownRecipient[],
-): Pick<EgressEntry, 'sequence' | 'signingTimeMs' | 'recipients' | 'digest'> {
+function outside(envelope: Buffer, known: readonly KnownRecipient[]): EnvelopeSays {
   try {
     const { agreements, digest, info, signingTimeMs } = inspect(envelope);
     const recipients = named(
       agreements.flatMap((agreement) => agreement.recipients),
       known,
     );
-    return { sequence: info?.sequence, signingTimeMs, recipients, digest };
+    const { sequence, previousDigest } = info ?? {};
+    return { sequence, signingTimeMs, recipients, digest, previousDigest };
   } catch (error) {
     if (!(error instanceof CmsError)) throw error;
     return {
@@ -88,6 +107,7 @@ function outside(
       signingTimeMs: undefined,
       recipients: [],
       digest: hash('sha256', envelope, 'buffer'),
+      previousDigest: undefined,
     };
   }
 }
@@ -104,18 +124,18 @@ function fault(reason: AlarmReason, detail: string): Fault {
 function named(
   identifiers: readonly CertificateIdentifier[],
   known: readonly KnownRecipient[],
-): NamedRecipient[] {
+): PassageRecipient[] {
   return identifiers.map((identifier) => ({
     identifier:
       identifier.kind === 'keyIdentifier'
         ? identifier.keyIdentifier.toString('hex')
-        : `serial number ${identifier.serialNumber.toString('hex')}`,
+        : `serial number ${identifier.serialNumber.toString('hex').slice(0, serialNumberLengthMax)}`,
     name: known.find(({ certificate }) => identifies(identifier, certificate))?.commonName,
   }));
 }
 
 /** @param others - how many recipients are addressed in a way that we cannot read, so that anybody may be meant */
-function recipientFault(recipients: readonly NamedRecipient[], others: number): Fault | undefined {
+function recipientFault(recipients: readonly PassageRecipient[], others: number): Fault | undefined {
   const foreign = recipients
     .filter((recipient) => recipient.name === undefined)
     .map((recipient) => recipient.identifier);
@@ -162,37 +182,38 @@ function originatorFault(device: string, { originator }: OpenedEnvelope): Fault 
   return fault('audit.foreign_originator', `${originator.commonName} made it`);
 }
 
-function contentFault(
-  { device, topicName }: Outgoing,
+function contentOf(
+  { device, content: wanted }: Outgoing,
   { contentType, content }: OpenedEnvelope,
-): { channels: number | undefined; fault: Fault | undefined } {
+): { channelNames: string[] | undefined; fault: Fault | undefined } {
   try {
-    if (topicName === 'commands/result' && contentType === 'command+cbor') {
+    if (wanted === 'result' && contentType === 'command+cbor') {
       decodeCommandResult(content);
-      return { channels: undefined, fault: undefined };
+      return { channelNames: undefined, fault: undefined };
     }
-    if (topicName === 'snapshots' && (contentType === 'senml+cbor' || contentType === 'senml+json')) {
+    if (wanted === 'snapshot' && (contentType === 'senml+cbor' || contentType === 'senml+json')) {
       const decode = contentType === 'senml+cbor' ? decodeSenmlCbor : decodeSenmlJson;
-      return { channels: decode(device, content).readings.length, fault: undefined };
+      const { readings } = decode(device, content);
+      return { channelNames: readings.map(({ channel }) => channel), fault: undefined };
     }
-    const found = `${contentType ?? 'content of no stated type'} at ${topicName}`;
-    return { channels: undefined, fault: fault('audit.foreign_content', found) };
+    const found = `${contentType ?? 'content of no stated type'} in place of a ${wanted}`;
+    return { channelNames: undefined, fault: fault('audit.foreign_content', found) };
   } catch (error) {
     if (!(error instanceof SenmlError || error instanceof CommandError)) throw error;
-    return { channels: undefined, fault: { reason: error.code, detail: error.message } };
+    return { channelNames: undefined, fault: { reason: error.code, detail: error.message } };
   }
 }
 
 function orderFault(
-  device: string,
+  stream: string,
   { sequence, digest, previousDigest }: OpenedEnvelope,
   { digestsOf }: Examination,
 ): Fault | undefined {
   if (sequence === undefined) return undefined;
-  if (digestsOf(device, sequence).some((known) => !known.equals(digest))) {
+  if (digestsOf(stream, sequence).some((known) => !known.equals(digest))) {
     return fault('audit.sequence_reused', `number ${sequence} is recorded with another digest`);
   }
-  const before = digestsOf(device, sequence - 1);
+  const before = digestsOf(stream, sequence - 1);
   if (before.length > 0 && !before.some((known) => previousDigest?.equals(known) === true)) {
     return fault('audit.chain_broken', `it does not refer to the envelope with number ${sequence - 1}`);
   }

@@ -26,6 +26,7 @@ import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
 import type { AuditorConfig } from './config.ts';
 import { loadAuditorConfig } from './config.ts';
+import { Heads } from './heads.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
 import { Recorder } from './recorder.ts';
@@ -91,7 +92,7 @@ export async function startAuditor(
     metrics,
     log,
   });
-  const record = openRecord(config.data);
+  const record = openRecord(config.data, scope, clock());
   recallCertificates(record, directory, clock(), log);
   const opener = createOpener({ recipient: e2e.keyAgreement, originators: directory });
   const waitMs = config.certificatesWaitSeconds * 1000;
@@ -106,6 +107,13 @@ export async function startAuditor(
     metrics,
     log,
   });
+  const heads = new Heads({
+    record,
+    signer: e2e.signature,
+    everyMs: config.headEverySeconds * 1000,
+    clock,
+    log,
+  });
   const links = openLinks(config, tls, scope, recorder, { log, reconnect });
   const state = (): AuditorState => ({
     scope,
@@ -114,16 +122,18 @@ export async function startAuditor(
     ...recorder.state(),
   });
   const observation = await observe(config, metrics, links.main, state, () =>
-    stopAll(links, recorder, record),
+    stopAll(links, recorder, heads, record),
   );
   log.info({ scope, observePort: observation?.port, ...record.counts() }, 'auditor.started');
   return {
     observePort: observation?.port,
     state,
     stop: async () => {
-      await stopAll(links, recorder, record);
+      recorder.stop();
+      const last = recorder.state();
+      await stopAll(links, recorder, heads, record);
       await observation?.close();
-      log.info(recorder.state(), 'auditor.stopped');
+      log.info(last, 'auditor.stopped');
     },
   };
 }
@@ -172,8 +182,9 @@ function openLinks(
   };
 }
 
-async function stopAll(links: Links, recorder: Recorder, record: EgressRecord): Promise<void> {
+async function stopAll(links: Links, recorder: Recorder, heads: Heads, record: EgressRecord): Promise<void> {
   recorder.stop(); // acknowledges what it still records, so the links go afterwards
+  heads.stop();
   await Promise.all([links.main.close(), links.certificates.close()]);
   record.close();
 }
@@ -217,7 +228,7 @@ function recallCertificates(
   atMs: number,
   log: Log,
 ): void {
-  for (const { device, payload } of record.certificates()) {
+  for (const { device, payload } of record.index.certificates()) {
     try {
       directory.publish(device, decodeDeviceCertificates(payload), atMs);
     } catch (error) {
@@ -247,7 +258,8 @@ function receive(
   }
   const { device, name } = topic;
   if (name === 'snapshots' || name === 'commands/result') {
-    recorder.take({ device, topicName: name, topic: message.topic, envelope: message.payload }, acknowledge);
+    const content = name === 'snapshots' ? 'snapshot' : 'result';
+    recorder.take({ device, content, topic: message.topic, envelope: message.payload }, acknowledge);
     return;
   }
   try {

@@ -1,12 +1,23 @@
-/** The record of what left: append-only, in one SQLite file that others may read while it grows. */
+/** The record of what passes: the ledger, which is the truth, and beside it what is looked up of it. */
 import path from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
+import type { ContentSigner } from '../cms/signed-content.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { LedgerError } from '../ledger/errors.ts';
+import type { Leaf, NumberedLeaf, PassageLeaf } from '../ledger/leaf.ts';
+import { channelsDigest } from '../ledger/leaf.ts';
+import type { Ledger } from '../ledger/ledger-file.ts';
+import { openLedger } from '../ledger/ledger-file.ts';
+import type { TreeHead } from '../ledger/tree-head.ts';
+import { streamOf } from '../ledger/stream.ts';
+import { SqliteFileError } from '../runtime/sqlite-file.ts';
 import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
-import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
+import type { KnownEnvelope, RecordIndex } from './record-index.ts';
+import { openRecordIndex } from './record-index.ts';
 
 export type RecordErrorCode =
   | 'record.version' // a newer version of the auditor made it
-  | 'record.storage'; // the disk is full or broken, or the file is no record
+  | 'record.damaged' // the ledger is not what was written
+  | 'record.storage'; // the disk is full or broken, or the files are no record
 
 export class RecordError extends Error {
   override readonly name = 'RecordError';
@@ -17,162 +28,187 @@ export class RecordError extends Error {
   }
 }
 
-export interface NamedRecipient {
-  /** Subject key identifier, hexadecimal; or issuer and serial number. */
-  readonly identifier: string;
-  /** Undefined: nobody that the configuration knows. */
-  readonly name: string | undefined;
-}
-
-/** One envelope that left. */
-export interface EgressEntry {
-  readonly device: string;
-  /** `snapshots` or `commands/result`. */
-  readonly topicName: string;
-  /** As the envelope states it; undefined if it cannot be read. */
-  readonly sequence: number | undefined;
-  readonly signingTimeMs: number | undefined;
-  readonly receivedMs: number;
-  readonly recipients: readonly NamedRecipient[];
+/** An envelope that was looked into. */
+export interface Entry {
+  readonly passage: PassageLeaf;
   /** Of a snapshot that was opened. */
-  readonly channels: number | undefined;
-  /** SHA-256: the envelope's, as the next one refers to it; of the bytes if they are no envelope. */
-  readonly digest: Buffer;
-  readonly bytes: number;
-  /** Undefined: opened, verified, and readable by nobody but the configured recipients. */
-  readonly alarm: { readonly reason: string; readonly detail: string } | undefined;
+  readonly channelNames: readonly string[] | undefined;
 }
 
-export const recordFileName = 'egress.sqlite';
+export interface Recorded {
+  /** Undefined: the same envelope again, with nothing new to say of it. */
+  readonly number: number | undefined;
+  /** What the ledger says of it now. */
+  readonly outcome: PassageLeaf['outcome'];
+}
 
-const schemaVersion = 1;
-const schema = `
-  CREATE TABLE egress (
-    id INTEGER PRIMARY KEY,
-    device TEXT NOT NULL,
-    topic_name TEXT NOT NULL,
-    sequence INTEGER,
-    signing_ms INTEGER,
-    received_ms INTEGER NOT NULL,
-    recipients TEXT NOT NULL,
-    channels INTEGER,
-    digest BLOB NOT NULL,
-    bytes INTEGER NOT NULL,
-    alarm TEXT,
-    detail TEXT,
-    UNIQUE (device, digest)
-  ) STRICT;
-  CREATE INDEX egress_sequence ON egress (device, sequence);
-  CREATE INDEX egress_alarm ON egress (alarm) WHERE alarm IS NOT NULL;
-  CREATE TABLE device_certificates (
-    device TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    received_ms INTEGER NOT NULL,
-    UNIQUE (device, payload)
-  ) STRICT;
-`;
+export const ledgerFileName = 'egress.ledger';
 
-const errorCodes: Readonly<Record<SqliteFileErrorCode, RecordErrorCode>> = {
+const errorCodes: Readonly<Record<SqliteFileErrorCode | LedgerError['code'], RecordErrorCode>> = {
   'sqlite.newer': 'record.version',
   'sqlite.in_use': 'record.storage',
   'sqlite.failed': 'record.storage',
+  'ledger.malformed': 'record.damaged',
+  'ledger.damaged': 'record.damaged',
+  'ledger.in_use': 'record.storage',
+  'ledger.storage': 'record.storage',
 };
 
-/** @throws RecordError */
-export function openRecord(directory: string): EgressRecord {
-  try {
-    const pragmas = ['journal_mode = WAL', 'synchronous = FULL'];
-    const file = path.join(directory, recordFileName);
-    return new EgressRecord(openSqliteFile(file, { pragmas, schema, schemaVersion }));
-  } catch (cause) {
-    if (!(cause instanceof SqliteFileError)) throw cause;
-    throw new RecordError(errorCodes[cause.code], cause.message, { cause });
-  }
+/**
+ * @param owner - whose auditor it is, for a new one
+ * @throws RecordError
+ */
+export function openRecord(directory: string, owner: NamespacePath, timeMs: number): EgressRecord {
+  return translated(() => {
+    const index = openRecordIndex(directory);
+    try {
+      const checkpoint = index.checkpoint();
+      const file = path.join(directory, ledgerFileName);
+      const { ledger, unseen } = openLedger(file, { owner, timeMs, checkpoint });
+      index.add(unseen, ledger.checkpoint);
+      return new EgressRecord(ledger, index);
+    } catch (error) {
+      index.close();
+      throw error;
+    }
+  });
 }
 
 export class EgressRecord {
-  readonly #database: DatabaseSync;
-  readonly #statements;
+  readonly #ledger: Ledger;
+  readonly index: RecordIndex;
+  /** In the ledger, and not in the index because that failed. */
+  #unindexed: ReturnType<Ledger['append']> = [];
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
-    const prepare = (sql: string) => database.prepare(sql);
-    this.#statements = {
-      add: prepare(
-        `INSERT INTO egress (device, topic_name, sequence, signing_ms, received_ms, recipients, channels, digest, bytes, alarm, detail)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-      ),
-      digestsOf: prepare(`SELECT digest FROM egress WHERE device = ? AND sequence = ? ORDER BY id`),
-      has: prepare(`SELECT 1 FROM egress WHERE device = ? AND digest = ?`),
-      addCertificates: prepare(
-        `INSERT INTO device_certificates (device, payload, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-      ),
-      certificates: prepare(`SELECT device, payload FROM device_certificates ORDER BY rowid`),
-      counts: prepare(`SELECT count(*) AS entries, count(alarm) AS alarms FROM egress`),
-    };
+  constructor(ledger: Ledger, index: RecordIndex) {
+    this.#ledger = ledger;
+    this.index = index;
+  }
+
+  get head(): TreeHead {
+    return this.#ledger.head;
   }
 
   /**
-   * Appends all or nothing.
+   * Appends what is new, all or nothing. The same envelope a second time, with the same to say of it, changes nothing.
    *
-   * @returns for each whether it is new; the same envelope a second time changes nothing
    * @throws RecordError `record.storage`
    */
-  append(entries: readonly EgressEntry[]): boolean[] {
-    try {
-      this.#database.exec('BEGIN IMMEDIATE');
-      const isNew = entries.map((entry) => this.#add(entry));
-      this.#database.exec('COMMIT');
-      return isNew;
-    } catch (cause) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw new RecordError('record.storage', `cannot append to the record: ${String(cause)}`, { cause });
-    }
+  append(entries: readonly Entry[]): Recorded[] {
+    return translated(() => {
+      this.#catchUp();
+      const leaves: Leaf[] = [];
+      const lists = new Set<string>();
+      const fresh = new Map<string, KnownEnvelope>();
+      const isNew = entries.map((entry) => {
+        const known = this.#known(entry, fresh);
+        if (known !== undefined) return { isNew: false, outcome: known.outcome };
+        leaves.push(...this.#channelsOf(entry, lists), entry.passage);
+        const { outcome, alarm } = entry.passage;
+        fresh.set(keyOf(entry.passage), { outcome, reason: alarm?.reason });
+        return { isNew: true, outcome };
+      });
+      const numbers = this.#write(leaves).flatMap(({ leaf }) =>
+        leaf.kind === 'passage' ? [leaf.number] : [],
+      );
+      return isNew.map(({ isNew: isFresh, outcome }) => ({
+        number: isFresh ? numbers.shift() : undefined,
+        outcome,
+      }));
+    });
   }
 
-  has(device: string, digest: Uint8Array): boolean {
-    return this.#statements.has.get(device, digest) !== undefined;
+  /** Appends what was decided of an envelope that was held. @throws RecordError */
+  appendDecision(passage: PassageLeaf): number {
+    return translated(() => {
+      this.#catchUp();
+      return this.#write([passage])[0]?.leaf.number ?? 0;
+    });
   }
 
-  /** @returns the digests of a device's envelopes with that sequence number; more than one is an alarm */
-  digestsOf(device: string, sequence: number): Buffer[] {
-    return this.#statements.digestsOf.all(device, sequence).map((row) => bytesOf(row['digest']));
+  /** Signs for everything that was appended. @throws RecordError */
+  appendHead(signer: ContentSigner, timeMs: number): void {
+    translated(() => {
+      this.#ledger.appendHead(signer, timeMs);
+      this.index.add([], this.#ledger.checkpoint);
+    });
   }
 
-  /** Keeps what a device published, so that its older envelopes can be opened after a restart too. */
-  addCertificates(device: string, payload: Uint8Array, receivedMs: number): void {
-    this.#statements.addCertificates.run(device, payload, receivedMs);
-  }
-
-  certificates(): { device: string; payload: Buffer }[] {
-    return this.#statements.certificates
-      .all()
-      .map((row) => ({ device: String(row['device']), payload: bytesOf(row['payload']) }));
+  /** @returns leaves in their order, from a number on @throws RecordError */
+  leavesFrom(number: number, leavesMax: number): { readonly octets: Buffer; readonly leaf: NumberedLeaf }[] {
+    return translated(() => {
+      this.#catchUp();
+      const position = this.index.positionOf(number);
+      return position === undefined ? [] : this.#ledger.read(position, leavesMax);
+    });
   }
 
   counts(): { entries: number; alarms: number } {
-    const row = this.#statements.counts.get();
-    return { entries: Number(row?.['entries']), alarms: Number(row?.['alarms']) };
+    const { entries, alarms } = this.index.totals();
+    return { entries, alarms };
   }
 
   close(): void {
-    this.#database.close();
+    this.#ledger.close();
+    this.index.close();
   }
 
-  #add(entry: EgressEntry): boolean {
-    const { changes } = this.#statements.add.run(
-      entry.device,
-      entry.topicName,
-      entry.sequence ?? null,
-      entry.signingTimeMs ?? null,
-      entry.receivedMs,
-      JSON.stringify(entry.recipients),
-      entry.channels ?? null,
-      entry.digest,
-      entry.bytes,
-      entry.alarm?.reason ?? null,
-      entry.alarm?.detail ?? null,
-    );
-    return changes > 0;
+  #write(leaves: readonly Leaf[]): ReturnType<Ledger['append']> {
+    if (leaves.length === 0) return [];
+    const written = this.#ledger.append(leaves);
+    this.#unindexed = written;
+    this.#catchUp();
+    return written;
   }
+
+  #catchUp(): void {
+    if (this.#unindexed.length === 0) return;
+    this.index.add(this.#unindexed, this.#ledger.checkpoint);
+    this.#unindexed = [];
+  }
+
+  #known({ passage }: Entry, fresh: ReadonlyMap<string, KnownEnvelope>): KnownEnvelope | undefined {
+    const here = fresh.get(keyOf(passage));
+    const all = [
+      ...(here === undefined ? [] : [here]),
+      ...this.index.known(streamOf(passage), passage.digest),
+    ];
+    const reason = passage.alarm?.reason;
+    // A copy with a broken signature has the same digest, and says nothing about the genuine one.
+    return all.find((known) => known.reason === reason);
+  }
+
+  /** The names of the channels, if the ledger has not this list yet. */
+  #channelsOf({ channelNames, passage }: Entry, lists: Set<string>): Leaf[] {
+    if (channelNames === undefined || passage.channels === undefined) return [];
+    const key = passage.channels.digest.toString('latin1');
+    if (lists.has(key) || this.index.hasDigest(passage.channels.digest)) return [];
+    lists.add(key);
+    return [{ kind: 'channels', names: channelNames }];
+  }
+}
+
+/** What a passage says of channels. */
+export function channelsOf(names: readonly string[]): NonNullable<PassageLeaf['channels']> {
+  return { count: names.length, digest: channelsDigest(names) };
+}
+
+function keyOf(passage: PassageLeaf): string {
+  return `${streamOf(passage)} ${passage.digest.toString('hex')} ${passage.alarm?.reason ?? ''}`;
+}
+
+function translated<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof SqliteFileError || cause instanceof LedgerError) {
+      throw new RecordError(errorCodes[cause.code], cause.message, { cause });
+    }
+    if (!isSqliteError(cause)) throw cause;
+    throw new RecordError('record.storage', `cannot append to the record: ${cause.message}`, { cause });
+  }
+}
+
+function isSqliteError(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_SQLITE_ERROR';
 }

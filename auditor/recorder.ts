@@ -5,11 +5,12 @@ import type { Clock } from '../domain/clock.ts';
 import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import { streamOf } from '../ledger/stream.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Counter, Metrics } from '../runtime/observe.ts';
 import type { Outgoing } from './examine.ts';
 import { examine } from './examine.ts';
-import type { EgressEntry, EgressRecord } from './record.ts';
+import type { Entry, EgressRecord, Recorded } from './record.ts';
 import { RecordError } from './record.ts';
 
 export interface RecorderOptions {
@@ -48,12 +49,10 @@ export class Recorder {
   #flushPlanned = false;
   #stopped = false;
   #redelivered = 0;
-  #counts: { entries: number; alarms: number };
 
   constructor(options: RecorderOptions) {
-    const { metrics, record } = options;
+    const { metrics } = options;
     this.#options = options;
-    this.#counts = record.counts();
     this.#recorded = metrics.counter('plombe_auditor_recorded_total', 'envelopes recorded');
     this.#redeliveries = metrics.counter(
       'plombe_auditor_redelivered_total',
@@ -69,7 +68,8 @@ export class Recorder {
   }
 
   state(): { entries: number; alarms: number; redelivered: number; waiting: number } {
-    return { ...this.#counts, redelivered: this.#redelivered, waiting: this.#waiting.length };
+    const counts = this.#options.record.counts();
+    return { ...counts, redelivered: this.#redelivered, waiting: this.#waiting.length };
   }
 
   /** @param acknowledge - called when the entry is durable */
@@ -83,7 +83,7 @@ export class Recorder {
   takeCertificates(device: string, payload: Buffer): void {
     const { directory, record, clock } = this.#options;
     if (this.#stopped || !directory.publish(device, decodeDeviceCertificates(payload), clock())) return;
-    record.addCertificates(device, payload, clock());
+    record.index.addCertificates(device, payload, clock());
     this.#examineAgain(({ outgoing }) => outgoing.device === device);
   }
 
@@ -129,37 +129,38 @@ export class Recorder {
     this.#queue = [];
     const { clock, waitMs } = this.#options;
     const patientSinceMs = clock() - waitMs;
-    const ready: { taken: Taken; entry: EgressEntry }[] = [];
+    const ready: { taken: Taken; entry: Entry }[] = [];
     for (const taken of queue) {
       const entry = this.#examine(taken, ready);
       const mayWait = taken.outgoing.receivedMs > patientSinceMs && this.#waiting.length < waitingMax;
-      if (entry.alarm !== undefined && passing.has(entry.alarm.reason) && mayWait) this.#waiting.push(taken);
+      const { alarm } = entry.passage;
+      if (alarm !== undefined && passing.has(alarm.reason) && mayWait) this.#waiting.push(taken);
       else ready.push({ taken, entry });
     }
     if (ready.length > 0) this.#append(ready);
   }
 
   /** What is in the same commit counts as recorded before it. */
-  #examine({ outgoing }: Taken, ready: readonly { entry: EgressEntry }[]): EgressEntry {
+  #examine({ outgoing }: Taken, ready: readonly { entry: Entry }[]): Entry {
     const { opener, recipients, lists, record } = this.#options;
     return examine(outgoing, {
       opener,
       recipients,
       lists,
-      digestsOf: (device, sequence) => [
-        ...record.digestsOf(device, sequence),
-        ...ready.flatMap(({ entry }) =>
-          entry.device === device && entry.sequence === sequence ? [entry.digest] : [],
+      digestsOf: (stream, sequence) => [
+        ...record.index.digestsOf(stream, sequence),
+        ...ready.flatMap(({ entry: { passage } }) =>
+          passage.sequence === sequence && streamOf(passage) === stream ? [passage.digest] : [],
         ),
       ],
     });
   }
 
-  #append(ready: readonly { taken: Taken; entry: EgressEntry }[]): void {
+  #append(ready: readonly { taken: Taken; entry: Entry }[]): void {
     const { record, log } = this.#options;
-    let isNew: boolean[];
+    let recorded: Recorded[];
     try {
-      isNew = record.append(ready.map(({ entry }) => entry));
+      recorded = record.append(ready.map(({ entry }) => entry));
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       // Not acknowledged, so nothing is lost: the broker keeps it, and we try again.
@@ -169,7 +170,7 @@ export class Recorder {
     }
     for (const [index, { taken, entry }] of ready.entries()) {
       taken.acknowledge();
-      if (isNew[index] === true) this.#count(entry);
+      if (recorded[index]?.number !== undefined) this.#count(entry);
       else {
         this.#redelivered += 1;
         this.#redeliveries.inc();
@@ -177,13 +178,11 @@ export class Recorder {
     }
   }
 
-  #count({ device, sequence, alarm }: EgressEntry): void {
+  #count({ passage: { topic, sequence, alarm } }: Entry): void {
     this.#recorded.inc();
-    this.#counts.entries += 1;
     if (alarm === undefined) return;
-    this.#counts.alarms += 1;
     this.#alarmed.inc({ reason: alarm.reason });
-    this.#options.log.warn({ device, sequence, ...alarm }, 'audit.alarm');
+    this.#options.log.warn({ topic, sequence, ...alarm }, 'audit.alarm');
   }
 
   /** Also what could not be stored is tried again here. */

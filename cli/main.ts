@@ -19,6 +19,7 @@ const subcommands: Readonly<Record<string, () => Promise<Command>>> = {
   bpm: async () => (await import('./programs.ts')).bpmCommand(),
   registrar: async () => (await import('./programs.ts')).registrarCommand(),
   auditor: async () => (await import('./auditor.ts')).auditorCommand(),
+  audit: async () => (await import('./audit.ts')).auditCommand(),
   user: async () => (await import('./user.ts')).userCommand(),
   seal: async () => (await import('./seal.ts')).sealCommand(),
   open: async () => (await import('./open.ts')).openCommand(),

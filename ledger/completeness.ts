@@ -2,14 +2,15 @@
 import { hashBytes } from './merkle.ts';
 
 export interface Gap {
-  readonly device: string;
+  /** As `streamOf` names it: the device, or one of its groups of readers. */
+  readonly stream: string;
   readonly from: number;
   readonly to: number;
 }
 
 /** Two envelopes with one number. */
 export interface Fork {
-  readonly device: string;
+  readonly stream: string;
   readonly sequence: number;
   /** Of the leaves that say so: the first that has the number, and one with another digest. */
   readonly leaves: readonly [number, number];
@@ -26,18 +27,18 @@ interface Numbers {
 const namedMax = 1000;
 
 export class Completeness {
-  readonly #devices = new Map<string, Numbers>();
+  readonly #streams = new Map<string, Numbers>();
   /** Of all numbers, and the leaf of each. */
   #digests = Buffer.alloc(1024 * hashBytes);
   readonly #leaves: number[] = [];
   readonly forks: Fork[] = [];
 
   /** @param isVerified - of one that was not, the number only fills a gap: anybody may have written it */
-  take(device: string, sequence: number, digest: Buffer, leaf: number, isVerified: boolean): void {
-    let numbers = this.#devices.get(device);
+  take(stream: string, sequence: number, digest: Buffer, leaf: number, isVerified: boolean): void {
+    let numbers = this.#streams.get(stream);
     if (numbers === undefined) {
       numbers = { seen: new Map(), lowest: sequence, highest: sequence };
-      this.#devices.set(device, numbers);
+      this.#streams.set(stream, numbers);
     }
     numbers.lowest = Math.min(numbers.lowest, sequence);
     numbers.highest = Math.max(numbers.highest, sequence);
@@ -50,19 +51,19 @@ export class Completeness {
     } else if (known === unverified) {
       numbers.seen.set(sequence, this.#keep(digest, leaf));
     } else if (!this.#digestAt(known).equals(digest) && this.forks.length < namedMax) {
-      this.forks.push({ device, sequence, leaves: [this.#leaves[known] ?? 0, leaf] });
+      this.forks.push({ stream, sequence, leaves: [this.#leaves[known] ?? 0, leaf] });
     }
   }
 
   /** A device counts from 1, and what lies before the first that the ledger saw is no gap of the ledger. */
   gaps(): Gap[] {
     const gaps: Gap[] = [];
-    for (const [device, { seen, lowest, highest }] of this.#devices) {
+    for (const [stream, { seen, lowest, highest }] of this.#streams) {
       if (seen.size === highest - lowest + 1) continue;
       const sequences = Array.from(seen.keys()).toSorted((one, other) => one - other);
       let next = lowest;
       for (const sequence of sequences) {
-        if (sequence > next && gaps.length < namedMax) gaps.push({ device, from: next, to: sequence - 1 });
+        if (sequence > next && gaps.length < namedMax) gaps.push({ stream, from: next, to: sequence - 1 });
         next = sequence + 1;
       }
     }

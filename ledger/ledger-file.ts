@@ -49,6 +49,9 @@ export interface LedgerOptions {
 
 /** What one call appends; a torn tail is no longer. */
 const appendBytesMax = 16 * 1024 ** 2;
+/** Read at once for one leaf, and for several. */
+const oneLeafBytes = 4096;
+const manyLeavesBytes = 256 * 1024;
 
 /**
  * Opens a ledger, or begins one. What a crash has left half written was never acknowledged: it is moved to a file beside.
@@ -125,6 +128,16 @@ export class Ledger {
     return written;
   }
 
+  /**
+   * Reads what was appended.
+   *
+   * @param position - of a leaf, as `append` told it
+   * @param leavesMax - how many from there on
+   */
+  read(position: number, leavesMax: number): { readonly octets: Buffer; readonly leaf: NumberedLeaf }[] {
+    return stored(this.#file, () => readLeaves(this.#descriptor, position, leavesMax));
+  }
+
   /** Signs for everything that was appended. @throws LedgerError */
   appendHead(signer: ContentSigner, timeMs: number): void {
     const chain = this.#hasChain ? [] : signer.chain;
@@ -170,6 +183,26 @@ export class Ledger {
       throw error;
     }
   }
+}
+
+/** The same of any ledger that is open for reading. @throws LedgerError `ledger.damaged` */
+export function readLeaves(
+  descriptor: number,
+  position: number,
+  leavesMax: number,
+): { readonly octets: Buffer; readonly leaf: NumberedLeaf }[] {
+  const found: { octets: Buffer; leaf: NumberedLeaf }[] = [];
+  for (const record of readRecords(descriptor, position, leavesMax === 1 ? oneLeafBytes : manyLeavesBytes)) {
+    if (record.kind === 'torn' || record.kind === 'damaged') {
+      throw new LedgerError('ledger.damaged', `the record at octet ${record.position} is ${record.kind}`);
+    }
+    if (record.kind === 'leaf') {
+      const octets = Buffer.from(record.payload);
+      found.push({ octets, leaf: decodeLeaf(octets) });
+    }
+    if (found.length === leavesMax) break;
+  }
+  return found;
 }
 
 function begin(file: string, { owner, timeMs }: LedgerOptions): void {

@@ -19,7 +19,8 @@ const headBytes = 5;
 export const frameBytes = headBytes + 4;
 /** A tree head has a few certificates. */
 const payloadBytesMax = Math.max(leafBytesMax, 128 * 1024);
-const chunkBytes = 4 * 1024 ** 2;
+/** Read at once. */
+const chunkBytesDefault = 4 * 1024 ** 2;
 
 export type FoundRecord =
   | { readonly kind: RecordType; readonly payload: Buffer; readonly position: number; readonly end: number }
@@ -42,8 +43,12 @@ export function encodeRecord(type: RecordType, payload: Uint8Array): Buffer {
  * @param position - of a record, past the file's header
  * @returns payloads that are good until the next one is asked for
  */
-export function* readRecords(descriptor: number, position: number): Generator<FoundRecord> {
-  const window = new Window(descriptor, position);
+export function* readRecords(
+  descriptor: number,
+  position: number,
+  chunkBytes = chunkBytesDefault,
+): Generator<FoundRecord> {
+  const window = new Window(descriptor, position, chunkBytes);
   while (window.fill(1)) {
     const record = recordAt(window);
     yield record;
@@ -70,13 +75,14 @@ function recordAt(window: Window): FoundRecord {
 /** A piece of the file in memory, which moves on. */
 class Window {
   readonly #descriptor: number;
-  #chunk = Buffer.alloc(chunkBytes);
+  #chunk: Buffer;
   /** Where the chunk begins in the file, how much of it is filled, and where in it we are. */
   #start: number;
   #filled = 0;
   #at = 0;
 
-  constructor(descriptor: number, position: number) {
+  constructor(descriptor: number, position: number, chunkBytes: number) {
+    this.#chunk = Buffer.alloc(chunkBytes);
     this.#descriptor = descriptor;
     this.#start = position;
   }
@@ -107,7 +113,7 @@ class Window {
   }
 
   #move(wanted: number): void {
-    const target = wanted > this.#chunk.length ? Buffer.alloc(wanted + chunkBytes) : this.#chunk;
+    const target = wanted > this.#chunk.length ? Buffer.alloc(wanted + this.#chunk.length) : this.#chunk;
     this.#chunk.copy(target, 0, this.#at, this.#filled);
     this.#start += this.#at;
     this.#filled -= this.#at;

@@ -12,6 +12,7 @@ import { requireHeader } from './ledger-file.ts';
 import type { TreeState } from './merkle-proof.ts';
 import { Frontier, hashLeaf } from './merkle.ts';
 import { fileHeader, readRecords } from './records.ts';
+import { streamOf } from './stream.ts';
 import type { SignedHead } from './tree-head.ts';
 import { originOf, readHead } from './tree-head.ts';
 
@@ -181,7 +182,7 @@ class Reading {
     this.#bytes += leaf.bytes;
     if (leaf.alarm !== undefined) this.#alarms += 1;
     if (leaf.direction !== 'out' || leaf.sequence === undefined) return;
-    this.#completeness.take(deviceOf(leaf), leaf.sequence, leaf.digest, number, isOpened(leaf));
+    this.#completeness.take(streamOf(leaf), leaf.sequence, leaf.digest, number, isOpened(leaf));
   }
 
   #takeHead(message: Buffer): LedgerFault | undefined {
@@ -263,11 +264,6 @@ class Reading {
   #fault(reason: LedgerFault['reason'], detail: string, position: number): LedgerFault {
     return { reason, leaf: this.#frontier.size, detail: `${detail} (octet ${position} of the file)` };
   }
-}
-
-/** @returns for example `ms-acc-1/acc-1/dev-1` */
-export function deviceOf({ topic }: Pick<PassageLeaf, 'topic'>): string {
-  return topic.split('/', 3).join('/');
 }
 
 /** Whether what an entry says of the envelope was verified: no reason from `cms/`, or one from after the signature. */

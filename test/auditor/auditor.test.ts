@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { TestContext } from 'node:test';
@@ -13,6 +14,7 @@ import { envelopeDigest } from '../../cms/envelope.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
+import { verifyLedger } from '../../ledger/verify.ts';
 import type { Link } from '../../mqtt/link.ts';
 import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
 
@@ -106,8 +108,15 @@ test('auditor: what leaves is opened and recorded, with who can read it', async 
   assert.deepEqual(totals, { entries: 1, alarms: 0, bytes: envelope.length });
   const [entry] = entries;
   assert.deepEqual(
-    [entry?.device, entry?.topicName, entry?.sequence, entry?.signingTimeMs, entry?.channels, entry?.bytes],
-    [device, 'snapshots', 1, signingTimeMs, 2, envelope.length],
+    [
+      entry?.topic,
+      entry?.sequence,
+      entry?.signingTimeMs,
+      entry?.channels?.count,
+      entry?.bytes,
+      entry?.outcome,
+    ],
+    [topic, 1, signingTimeMs, 2, envelope.length, 'passed'],
   );
   assert.deepEqual(entry?.digest, envelopeDigest(envelope));
   assert.deepEqual(
@@ -117,7 +126,7 @@ test('auditor: what leaves is opened and recorded, with who can read it', async 
   assert.equal(entry?.alarm, undefined);
   assert.match(
     listingText({ totals, entries }),
-    /dev-1 snapshots #1 .* 2 channels {2}for vendor-snapshot-service, ms-acc-1 {2}ok\n1 envelopes/,
+    /dev-1\/snapshots #1 .* 2 channels {2}for vendor-snapshot-service, ms-acc-1 {2}ok\n1 envelopes/,
   );
   assert.ok(entry !== undefined && 'digest' in JSON.parse(JSON.stringify(entryToJson(entry))));
 });
@@ -140,7 +149,7 @@ test('auditor: what a real agent sends is recorded without an alarm', async (con
   const { totals, entries } = auditorListing(bench.data, { within: 'ms-acc-1/acc-1' });
   assert.equal(totals.alarms, 0);
   assert.deepEqual(
-    entries.map((entry) => [entry.sequence, entry.channels]),
+    entries.map((entry) => [entry.sequence, entry.channels?.count]),
     Array.from(entries, (_, index) => [index + 1, 40]),
   );
   assert.deepEqual(auditorListing(bench.data, { within: 'ms-acc-1/acc' }).entries, []);
@@ -243,16 +252,49 @@ test('auditor: what cannot be stored is not acknowledged, and recorded when the 
   const auditor = await bench.start({ certificatesWaitSeconds: 0 });
   await bench.recorded.event('auditor.subscribed');
   await publishCertificates(bench);
-  const database = new DatabaseSync(path.join(bench.data, 'egress.sqlite'));
-  database.exec(
-    `CREATE TRIGGER full_disk BEFORE INSERT ON egress BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
-  );
+  const database = new DatabaseSync(path.join(bench.data, 'auditor.sqlite'));
+  database.exec(`CREATE TRIGGER full_disk BEFORE INSERT ON leaf BEGIN SELECT RAISE(ABORT, 'disk full'); END`);
   await bench.link.publish(topic, sealed(bench), { qos: 1 });
   await bench.recorded.event('record.failed');
   assert.equal(auditor.state().entries, 0);
   database.exec('DROP TRIGGER full_disk');
   database.close();
   await untilEntries(auditor, 1);
+  await auditor.stop();
+  const { fault, passages, signedHead, leaves } = verifyLedger(path.join(bench.data, 'egress.ledger'));
+  assert.deepEqual([fault, passages, signedHead?.size], [undefined, 1, leaves]); // it was in the ledger already
+});
+
+test('auditor: what it recorded is signed for when it stops, and goes on after a restart without its index', async (context) => {
+  const bench = await openBench(context);
+  const first = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench);
+  const envelope = sealed(bench);
+  await bench.link.publish(topic, envelope, { qos: 1 });
+  await untilEntries(first, 1);
+  await first.stop();
+  for (const end of ['', '-wal', '-shm'])
+    rmSync(path.join(bench.data, `auditor.sqlite${end}`), { force: true });
+  const second = await bench.start();
+  assert.equal(second.state().entries, 1);
+  await publishCertificates(bench);
+  await bench.link.publish(topic, envelope, { qos: 1 });
+  await until(() => second.state().redelivered === 1);
+  await bench.link.publish(topic, sealed(bench, { sequence: 2, previousDigest: envelopeDigest(envelope) }), {
+    qos: 1,
+  });
+  await untilEntries(second, 2);
+  await second.stop();
+  const { roots } = bench.site.identity(masterAccount);
+  const found = verifyLedger(path.join(bench.data, 'egress.ledger'), { roots });
+  assert.deepEqual([found.fault, found.passages, found.gaps, found.forks], [undefined, 2, [], []]);
+  // The beginning, one list of channels for both, and the two envelopes.
+  assert.deepEqual([found.leaves, found.heads], [4, 2]);
+  assert.deepEqual(
+    found.signedHead?.signers.map(({ commonName, isTrusted }) => [commonName, isTrusted]),
+    [[masterAccount, true]],
+  );
 });
 
 test('startAuditor: a device cannot audit its owner', async (context) => {

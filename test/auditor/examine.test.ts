@@ -28,7 +28,7 @@ test('examine: a recipient of a kind that nobody here knows is foreign', (contex
     examine(
       {
         device: path,
-        topicName: 'snapshots',
+        content: 'snapshot',
         topic: contextOf().topic,
         envelope,
         receivedMs: contextOf().signingTimeMs,
@@ -41,7 +41,7 @@ test('examine: a recipient of a kind that nobody here knows is foreign', (contex
         lists: freshLists(context, [authority.certificate]).lists,
         digestsOf: () => [],
       },
-    ).alarm;
+    ).passage.alarm;
   assert.equal(alarmOf(opener)?.reason, 'senml.malformed'); // whoever can read it is known
   const withOthers: Opener = {
     open: (bytes, options) => ({ ...opener.open(bytes, options), otherRecipients: 2 }),

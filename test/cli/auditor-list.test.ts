@@ -4,13 +4,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { openRecord } from '../../auditor/record.ts';
-import type { EgressEntry } from '../../auditor/record.ts';
+import type { Entry } from '../../auditor/record.ts';
+import { channelsOf, openRecord } from '../../auditor/record.ts';
+import { parseNamespacePath } from '../../domain/namespace.ts';
+import type { PassageLeaf } from '../../ledger/leaf.ts';
 import { plombe } from '../system/process.ts';
 
 interface PrintedListing {
   readonly totals: { readonly entries: number; readonly alarms: number; readonly bytes: number };
-  readonly entries: readonly (Omit<EgressEntry, 'digest'> & { readonly digest: string })[];
+  readonly entries: readonly (Omit<PassageLeaf, 'digest'> & { readonly digest: string })[];
 }
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-auditor-list-'));
@@ -20,7 +22,9 @@ const firstMs = Date.UTC(2026, 0, 1);
 before(() => {
   // The keys are not here: whoever lists need not be able to read them.
   writeFileSync(config, 'identity: ./nowhere\ndata: ./record\n');
-  const record = openRecord(path.join(directory, 'record'));
+  const owner = parseNamespacePath('ms-acc-1');
+  assert.ok(owner);
+  const record = openRecord(path.join(directory, 'record'), owner, firstMs);
   record.append([
     entry('ms-acc-1/acc-1/dev-1', 1, undefined),
     entry('ms-acc-1/acc-1/dev-10', 2, undefined),
@@ -31,21 +35,30 @@ before(() => {
 
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-function entry(device: string, sequence: number, alarm: EgressEntry['alarm']): EgressEntry {
+function entry(device: string, sequence: number, alarm: PassageLeaf['alarm']): Entry {
+  const channelNames = ['level', 'ok'];
   return {
-    device,
-    topicName: 'snapshots',
-    sequence,
-    signingTimeMs: firstMs + sequence * 1000,
-    receivedMs: firstMs + sequence * 1000 + 10,
-    recipients: [
-      { identifier: 'aa', name: 'vendor-snapshot-service' },
-      ...(alarm === undefined ? [] : [{ identifier: 'bb', name: undefined }]),
-    ],
-    channels: 40,
-    digest: createHash('sha256').update(`${device} ${sequence}`).digest(),
-    bytes: 1000,
-    alarm,
+    channelNames,
+    passage: {
+      kind: 'passage',
+      timeMs: firstMs + sequence * 1000 + 10,
+      direction: 'out',
+      topic: `${device}/snapshots`,
+      sequence,
+      signingTimeMs: firstMs + sequence * 1000,
+      digest: createHash('sha256').update(`${device} ${sequence}`).digest(),
+      previousDigest: undefined,
+      recipients: [
+        { identifier: 'aa', name: 'vendor-snapshot-service' },
+        ...(alarm === undefined ? [] : [{ identifier: 'bb', name: undefined }]),
+      ],
+      channels: channelsOf(channelNames),
+      bytes: 1000,
+      outcome: 'passed',
+      alarm,
+      policy: undefined,
+      decidedBy: undefined,
+    },
   };
 }
 
@@ -58,10 +71,11 @@ async function listed(...args: readonly string[]): Promise<PrintedListing> {
 test('plombe auditor list: a line for each envelope, oldest first, and one with the totals', async () => {
   const { status, stdout, stderr } = await plombe('auditor', 'list', '--config', config);
   assert.deepEqual([status, stderr], [0, '']);
+  // Leaf 0 is the beginning, leaf 1 the list of the channels.
   assert.deepEqual(stdout.split('\n'), [
-    '2026-01-01T00:00:01.000Z  ms-acc-1/acc-1/dev-1 snapshots #1  1000 bytes, 40 channels  for vendor-snapshot-service  ok',
-    '2026-01-01T00:00:02.000Z  ms-acc-1/acc-1/dev-10 snapshots #2  1000 bytes, 40 channels  for vendor-snapshot-service  ok',
-    '2026-01-01T00:00:03.000Z  ms-acc-1/acc-2/dev-1 snapshots #3  1000 bytes, 40 channels  for vendor-snapshot-service, UNKNOWN bb  ALARM foreign_recipient: for somebody else too',
+    '2  2026-01-01T00:00:01.000Z  ms-acc-1/acc-1/dev-1/snapshots #1  1000 bytes, 2 channels  for vendor-snapshot-service  ok',
+    '3  2026-01-01T00:00:02.000Z  ms-acc-1/acc-1/dev-10/snapshots #2  1000 bytes, 2 channels  for vendor-snapshot-service  ok',
+    '4  2026-01-01T00:00:03.000Z  ms-acc-1/acc-2/dev-1/snapshots #3  1000 bytes, 2 channels  for vendor-snapshot-service, UNKNOWN bb  ALARM foreign_recipient: for somebody else too',
     '3 envelopes, 3000 bytes, 1 alarms',
     '',
   ]);

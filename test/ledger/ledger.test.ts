@@ -236,10 +236,10 @@ test('verifyLedger: names gaps and forks of each device', async (context) => {
   const { gaps, forks, fault } = verifyLedger(file);
   assert.equal(fault, undefined);
   assert.deepEqual(gaps, [
-    { device, from: 10, to: 11 },
-    { device: 'ms-acc-1/acc-1/dev-2', from: 5, to: 5 },
+    { stream: device, from: 10, to: 11 },
+    { stream: 'ms-acc-1/acc-1/dev-2', from: 5, to: 5 },
   ]);
-  assert.deepEqual(forks, [{ device, sequence: 4, leaves: [4, 11] }]);
+  assert.deepEqual(forks, [{ stream: device, sequence: 4, leaves: [4, 11] }]);
 });
 
 test('openLedger: cut off at whichever octet, all that was acknowledged is there, and it goes on', async (context) => {

@@ -1,0 +1,177 @@
+/** What the auditor looks up of its ledger, in SQLite; made again from the ledger if it is gone. */
+import path from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Outcome } from '../ledger/leaf.ts';
+import { channelsDigest, outcomes } from '../ledger/leaf.ts';
+import type { Checkpoint, WrittenLeaf } from '../ledger/ledger-file.ts';
+import { hashBytes } from '../ledger/merkle.ts';
+import { streamOf } from '../ledger/stream.ts';
+import { bytesOf, openSqliteFile } from '../runtime/sqlite-file.ts';
+
+export const indexFileName = 'auditor.sqlite';
+
+/** What the ledger says of an envelope last. */
+export interface KnownEnvelope {
+  readonly outcome: Outcome;
+  readonly reason: string | undefined;
+}
+
+const schemaVersion = 1;
+const schema = `
+  CREATE TABLE leaf (
+    number INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    stream TEXT,
+    sequence INTEGER,
+    digest BLOB,
+    bytes INTEGER,
+    outcome INTEGER,
+    reason TEXT
+  ) STRICT;
+  CREATE INDEX leaf_sequence ON leaf (stream, sequence) WHERE stream IS NOT NULL;
+  CREATE INDEX leaf_digest ON leaf (digest) WHERE digest IS NOT NULL;
+  CREATE INDEX leaf_reason ON leaf (number) WHERE reason IS NOT NULL;
+  CREATE TABLE checkpoint (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL,
+    subtrees BLOB NOT NULL,
+    position INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE totals (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    entries INTEGER NOT NULL,
+    alarms INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO totals VALUES (1, 0, 0, 0);
+  CREATE TABLE device_certificates (
+    device TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    received_ms INTEGER NOT NULL,
+    UNIQUE (device, payload)
+  ) STRICT;
+`;
+
+/** @throws SqliteFileError */
+export function openRecordIndex(directory: string): RecordIndex {
+  // What a power cut takes of it comes from the ledger again.
+  const pragmas = ['journal_mode = WAL', 'synchronous = NORMAL'];
+  return new RecordIndex(
+    openSqliteFile(path.join(directory, indexFileName), { pragmas, schema, schemaVersion }),
+  );
+}
+
+export class RecordIndex {
+  readonly #database: DatabaseSync;
+  readonly #statements;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    const prepare = (sql: string) => database.prepare(sql);
+    this.#statements = {
+      add: prepare(
+        `INSERT INTO leaf (number, position, stream, sequence, digest, bytes, outcome, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      ),
+      count: prepare(`UPDATE totals SET entries = entries + 1, alarms = alarms + ?, bytes = bytes + ?`),
+      keepCheckpoint: prepare(
+        `INSERT OR REPLACE INTO checkpoint (id, size, subtrees, position) VALUES (1, ?, ?, ?)`,
+      ),
+      checkpoint: prepare(`SELECT size, subtrees, position FROM checkpoint`),
+      digestsOf: prepare(`SELECT digest FROM leaf WHERE stream = ? AND sequence = ? ORDER BY number`),
+      byDigest: prepare(`SELECT stream, outcome, reason FROM leaf WHERE digest = ? ORDER BY number DESC`),
+      position: prepare(`SELECT position FROM leaf WHERE number = ?`),
+      totals: prepare(`SELECT entries, alarms, bytes FROM totals`),
+      addCertificates: prepare(
+        `INSERT INTO device_certificates (device, payload, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+      ),
+      certificates: prepare(`SELECT device, payload FROM device_certificates ORDER BY rowid`),
+    };
+  }
+
+  /** How far it has followed the ledger; undefined at the very beginning. */
+  checkpoint(): Checkpoint | undefined {
+    const row = this.#statements.checkpoint.get();
+    if (row === undefined) return undefined;
+    const octets = bytesOf(row['subtrees']);
+    const subtrees = Array.from({ length: octets.length / hashBytes }, (_, index) =>
+      Buffer.from(octets.subarray(index * hashBytes, (index + 1) * hashBytes)),
+    );
+    return { size: Number(row['size']), subtrees, position: Number(row['position']) };
+  }
+
+  /** Takes all or nothing of what the ledger has already. */
+  add(leaves: readonly WrittenLeaf[], { size, subtrees, position }: Checkpoint): void {
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+      for (const leaf of leaves) this.#add(leaf);
+      this.#statements.keepCheckpoint.run(size, Buffer.concat(subtrees), position);
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  /** @returns the digests of a stream's envelopes with that sequence number; more than one is an alarm */
+  digestsOf(stream: string, sequence: number): Buffer[] {
+    return this.#statements.digestsOf.all(stream, sequence).map((row) => bytesOf(row['digest']));
+  }
+
+  /** Whether a leaf has that digest at all, as one of a list of channels. */
+  hasDigest(digest: Uint8Array): boolean {
+    return this.#statements.byDigest.get(digest) !== undefined;
+  }
+
+  /** @returns what the ledger says of an envelope, the newest first */
+  known(stream: string, digest: Uint8Array): KnownEnvelope[] {
+    return this.#statements.byDigest.all(digest).flatMap((row) => {
+      const outcome = outcomes[Number(row['outcome'])];
+      const reason = row['reason'];
+      if (row['stream'] !== stream || outcome === undefined) return [];
+      return [{ outcome, reason: typeof reason === 'string' ? reason : undefined }];
+    });
+  }
+
+  /** @returns where a leaf is in the file */
+  positionOf(number: number): number | undefined {
+    const row = this.#statements.position.get(number);
+    return row && Number(row['position']);
+  }
+
+  totals(): { entries: number; alarms: number; bytes: number } {
+    const row = this.#statements.totals.get();
+    return {
+      entries: Number(row?.['entries']),
+      alarms: Number(row?.['alarms']),
+      bytes: Number(row?.['bytes']),
+    };
+  }
+
+  /** Keeps what a device published, so that its older envelopes can be opened after a restart too. */
+  addCertificates(device: string, payload: Uint8Array, receivedMs: number): void {
+    this.#statements.addCertificates.run(device, payload, receivedMs);
+  }
+
+  certificates(): { device: string; payload: Buffer }[] {
+    return this.#statements.certificates
+      .all()
+      .map((row) => ({ device: String(row['device']), payload: bytesOf(row['payload']) }));
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #add({ leaf, position }: WrittenLeaf): void {
+    const { add, count } = this.#statements;
+    if (leaf.kind !== 'passage') {
+      const digest = leaf.kind === 'channels' ? channelsDigest(leaf.names) : null;
+      add.run(leaf.number, position, null, null, digest, null, null, null);
+      return;
+    }
+    const { number, sequence, digest, bytes, outcome, alarm } = leaf;
+    const row = [number, position, streamOf(leaf), sequence ?? null, digest, bytes] as const;
+    add.run(...row, outcomes.indexOf(outcome), alarm?.reason ?? null);
+    count.run(alarm === undefined ? 0 : 1, bytes);
+  }
+}
