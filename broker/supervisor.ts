@@ -4,7 +4,7 @@ import type { CoreOptions, CoreState } from './core.ts';
 import type { Transport } from './connection/transport.ts';
 import { BrokerError } from './errors.ts';
 import type { Peer } from './access/identity.ts';
-import { dersOf } from './nodes/entrance.ts';
+import { clientPurpose } from './nodes/entrance.ts';
 import type { Leadership, Led, Member, MemberState } from './nodes/member.ts';
 
 export interface BrokerState extends Partial<CoreState> {
@@ -67,7 +67,7 @@ export class Supervisor implements Led {
   /** @returns false while there is no store to keep promises in, here or on another node */
   admit(transport: Transport, peer: Peer): boolean {
     if (this.#core === undefined) {
-      return this.#member?.pass(transport, { kind: 'client', chain: dersOf(peer) }) === true;
+      return this.#member?.pass(transport, clientPurpose(transport, peer)) === true;
     }
     this.#core.admit(transport, peer);
     return true;

@@ -15,6 +15,8 @@ export interface ChannelLink {
 
 export class Channel implements Transport {
   readonly id: number;
+  /** Of the client whose bytes it carries; undefined for what is no client's. */
+  readonly remoteAddress: string | undefined;
   readonly #link: ChannelLink;
   #events: TransportEvents | undefined;
   #isPaused = true;
@@ -35,8 +37,9 @@ export class Channel implements Transport {
   #lingerTimer: NodeJS.Timeout | undefined;
   #onEnd: (() => void) | undefined;
 
-  constructor(id: number, link: ChannelLink) {
+  constructor(id: number, link: ChannelLink, remoteAddress?: string) {
     this.id = id;
+    this.remoteAddress = remoteAddress;
     this.#link = link;
   }
 

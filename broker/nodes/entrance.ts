@@ -22,13 +22,16 @@ export interface EntranceOptions {
 /** It may have made a mistake, so everything is verified here again. */
 function admitChannel(channel: Channel, chain: readonly Buffer[], options: EntranceOptions): void {
   const { verifier, measures, log, clock, admit } = options;
+  let identity: string | undefined;
   const refuse = (reason: RefusalReason, detail?: string): void => {
     measures.refusals.inc({ reason });
-    log.warn({ reason, detail }, 'connection.refused');
+    log.warn({ identity, address: channel.remoteAddress, reason, detail }, 'connection.refused');
     channel.destroy();
   };
   try {
-    const peer = verifier.verifyChain(parsePeerChain(chain), clock());
+    const certificates = parsePeerChain(chain);
+    identity = certificates[0]?.commonName;
+    const peer = verifier.verifyChain(certificates, clock());
     verifier.recheck(peer);
     if (!admit(channel, peer)) refuse('unavailable');
   } catch (error) {
@@ -57,7 +60,10 @@ export function peerEntrance(
   };
 }
 
-/** Leaf first, as they were shown. */
-export function dersOf({ verified }: Pick<Peer, 'verified'>): Buffer[] {
-  return verified.chain.map(({ der }) => der);
+/** What whoever serves a client has to know of it: where it comes from, and its certificates as they were shown. */
+export function clientPurpose(
+  { remoteAddress = '' }: Pick<Transport, 'remoteAddress'>,
+  { verified }: Pick<Peer, 'verified'>,
+): ChannelPurpose {
+  return { kind: 'client', address: remoteAddress, chain: verified.chain.map(({ der }) => der) };
 }

@@ -85,31 +85,37 @@ function isFrameType(type: number): type is FrameType {
 
 /** What a channel is for. */
 export type ChannelPurpose =
-  /** A client's connection, whose certificates (DER, leaf first) have been shown in its handshake. */
-  | { readonly kind: 'client'; readonly chain: readonly Buffer[] }
+  /** A client's connection from an address, whose certificates (DER, leaf first) have been shown in its handshake. */
+  | { readonly kind: 'client'; readonly address: string; readonly chain: readonly Buffer[] }
   /** The durable state, as one file. */
   | { readonly kind: 'snapshot' };
 
-/** One octet of kind; for a client each certificate, after its length in four octets. */
+/** An IPv6 address with a zone, which is the name of an interface. */
+const addressBytesMax = 64;
+
+/** One octet of kind; for a client its address and each certificate, after its length in four octets. */
 export function encodePurpose(purpose: ChannelPurpose): Buffer {
   if (purpose.kind === 'snapshot') return Buffer.from([2]);
-  return Buffer.concat([Buffer.from([1]), ...purpose.chain.flatMap((der) => [lengthOf(der), der])]);
+  const parts = [Buffer.from(purpose.address).subarray(0, addressBytesMax), ...purpose.chain];
+  return Buffer.concat([Buffer.from([1]), ...parts.flatMap((part) => [lengthOf(part), part])]);
 }
 
 /** @returns undefined if it is none */
 export function decodePurpose(bytes: Buffer): ChannelPurpose | undefined {
   if (bytes.length === 1 && bytes[0] === 2) return { kind: 'snapshot' };
   if (bytes[0] !== 1) return undefined;
-  const chain: Buffer[] = [];
+  const parts: Buffer[] = [];
   for (let at = 1; at < bytes.length;) {
     if (at + 4 > bytes.length) return undefined;
     const end = at + 4 + bytes.readUInt32BE(at);
     if (end > bytes.length) return undefined;
     // Copies, for the certificates outlive the chunk that they were read from.
-    chain.push(Buffer.from(bytes.subarray(at + 4, end)));
+    parts.push(Buffer.from(bytes.subarray(at + 4, end)));
     at = end;
   }
-  return chain.length === 0 ? undefined : { kind: 'client', chain };
+  const [address, ...chain] = parts;
+  if (address === undefined || address.length > addressBytesMax || chain.length === 0) return undefined;
+  return { kind: 'client', address: address.toString(), chain };
 }
 
 function lengthOf(part: Buffer): Buffer {

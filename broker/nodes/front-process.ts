@@ -15,7 +15,7 @@ import type { Transport } from '../connection/transport.ts';
 import { tlsTransport } from '../connection/transport.ts';
 import { startWebSocketListener } from '../connection/websocket-listener.ts';
 import { createMeasures } from '../measures.ts';
-import { dersOf } from './entrance.ts';
+import { clientPurpose } from './entrance.ts';
 import { linkDescriptor } from './front-messages.ts';
 import type { FrontOrder, FrontReport } from './front-messages.ts';
 import { Link } from './link.ts';
@@ -60,7 +60,12 @@ process.on('message', (order: FrontOrder) => {
     void Promise.all(listeners.map((listener) => listener.close())).then(() => process.exit(0));
     return;
   }
-  obey(order).catch((error: unknown) => report({ kind: 'failed', reason: startErrorText(error) }));
+  obey(order).catch((error: unknown) => {
+    const reason = startErrorText(error);
+    if (order.kind === 'open') report({ kind: 'failed', reason });
+    // The files changed again since the first process read them: it will see that, and say so once more.
+    else log.warn({ reason }, 'front.reload_failed');
+  });
 });
 
 async function obey({
@@ -107,7 +112,7 @@ async function open(
 
 function pass(client: Transport, peer: Peer): boolean {
   if (link.isClosed) return false;
-  relay(client, link.open({ kind: 'client', chain: dersOf(peer) }));
+  relay(client, link.open(clientPurpose(client, peer)));
   return true;
 }
 

@@ -58,7 +58,7 @@ export class Link {
 
   open(purpose: ChannelPurpose): Channel {
     this.#lastChannel = nextFree(this.#lastChannel, this.#channels);
-    const channel = this.#add(this.#lastChannel);
+    const channel = this.#add(this.#lastChannel, purpose);
     const payload = encodePurpose(purpose);
     this.#send(frameHeader(frameType.open, channel.id, payload.length), payload);
     return channel;
@@ -82,11 +82,15 @@ export class Link {
     this.#options.onClosed(reason);
   }
 
-  #add(id: number): Channel {
-    const channel = new Channel(id, {
-      send: (header, payload) => this.#send(header, payload),
-      forget: (forgotten) => this.#channels.delete(forgotten),
-    });
+  #add(id: number, purpose: ChannelPurpose): Channel {
+    const channel = new Channel(
+      id,
+      {
+        send: (header, payload) => this.#send(header, payload),
+        forget: (forgotten) => this.#channels.delete(forgotten),
+      },
+      purpose.kind === 'client' ? purpose.address : undefined,
+    );
     this.#channels.set(id, channel);
     return channel;
   }
@@ -129,7 +133,7 @@ export class Link {
     if (onChannel === undefined || purpose === undefined || this.#channels.has(id)) {
       return this.#requireFair('a channel that cannot be opened');
     }
-    return onChannel(this.#add(id), purpose);
+    return onChannel(this.#add(id, purpose), purpose);
   }
 
   /** Only one of us is on the other side, so whatever it does wrong is a fault that the log must show. */

@@ -12,13 +12,15 @@ import type { Channel } from './channel.ts';
 import type { ClusterConfig } from './cluster-config.ts';
 import type { ChannelPurpose } from './frames.ts';
 import { lockDirectory } from './directory-lock.ts';
+import { keepLease } from './lease-upkeep.ts';
 import type { ActiveLink } from './peers.ts';
 import { relay } from './relay.ts';
 import { Replica } from './replica.ts';
 import { Replicator } from './replicator.ts';
 import { SharedLog } from './shared-log.ts';
-import type { Campaign, Holder, Place } from './shared-log.ts';
-import { installSnapshot, receiveSnapshot, removeLeftovers, sendSnapshot } from './snapshot.ts';
+import type { Campaign, Claim, Holder, Place } from './shared-log.ts';
+import { installSnapshot, receiveSnapshot, removeLeftovers } from './snapshot.ts';
+import { SnapshotDesk } from './snapshot-desk.ts';
 
 export interface Leadership {
   readonly journal: Journal;
@@ -71,14 +73,14 @@ type Ending =
   { readonly kind: 'fenced' | 'stopping' } | { readonly kind: 'failed'; readonly error: BrokerError };
 
 const retry = { firstMs: 100, maxMs: 2000 };
-/** Parts of a lease after which it is asked for, renewed. */
+/** Parts of a lease after which it is asked for. */
 const campaignsPerLease = 8;
-const renewalsPerLease = 3;
-const leasesPerTrim = 2;
-/** After which a snapshot that was sent is in its place. */
-const leasesPerSnapshot = 10;
+/** How long a copy with more than the log waits for one that was active, or that has all that was answered. */
+const leasesAhead = 3;
 /** For the last answers, where Redis does not confirm them. */
 const retireMs = 5000;
+/** For a farewell to a Redis that does not answer. */
+const leaveMs = 1000;
 
 export class Member {
   readonly #options: MemberOptions;
@@ -91,12 +93,15 @@ export class Member {
   #role: Role = 'joining';
   #holder: Holder | undefined;
   #lastPosition = 0;
-  #mayLeadFromMs = Infinity;
+  #mayLeadFromMs = 0;
+  /** Since when this copy has had more than the log. */
+  #aheadSinceMs: number | undefined;
   #failure: string | undefined;
+  /** Since when another process has had this node's name. */
+  #namesakeSinceMs: number | undefined;
   #endLeading: ((ending: Ending) => void) | undefined;
   readonly #stopping = new AbortController();
-  #snapshots = 0;
-  #snapshotAwaitedMs = 0;
+  readonly #snapshots: SnapshotDesk;
   #running: Promise<void> | undefined;
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_failed` */
@@ -108,6 +113,7 @@ export class Member {
     removeLeftovers(options.directory, readdirSync(options.directory));
     this.#replica = this.#openReplica();
     this.#sharedLog = new SharedLog(options.config, options.log);
+    this.#snapshots = new SnapshotDesk(options, this.#leaseMs);
   }
 
   get isActive(): boolean {
@@ -144,21 +150,8 @@ export class Member {
 
   /** Sends this node's copy to one that cannot follow the log. */
   async serveSnapshot(channel: Channel): Promise<void> {
-    if (this.#role !== 'active' || this.#snapshots > 0) {
-      channel.destroy();
-      return;
-    }
-    this.#snapshots++;
-    try {
-      const bytes = await sendSnapshot(this.#options.directory, channel);
-      this.#log.info({ bytes }, 'snapshot.sent');
-    } catch (error) {
-      channel.destroy();
-      this.#log.error({ reason: textOf(error) }, 'snapshot.failed');
-    } finally {
-      this.#snapshots--;
-      this.#snapshotAwaitedMs = this.#options.monotonicMs() + leasesPerSnapshot * this.#leaseMs;
-    }
+    if (this.#role === 'active') await this.#snapshots.serve(channel);
+    else channel.destroy();
   }
 
   /** Leaves; an active node first answers what it was asked, so that another takes over without a loss of time. */
@@ -166,8 +159,11 @@ export class Member {
     this.#stopping.abort();
     this.#endLeading?.({ kind: 'stopping' });
     this.#options.active.close();
-    // What waits for entries ends with its connection.
-    if (this.#role !== 'active') this.#sharedLog.close();
+    if (this.#role !== 'active') {
+      if (this.#namesakeSinceMs === undefined) await this.#leave(this.#replica?.place);
+      // What waits for entries ends with its connection.
+      this.#sharedLog.close();
+    }
     await this.#running;
     this.#sharedLog.close();
     this.#options.onLeft();
@@ -176,6 +172,9 @@ export class Member {
   }
 
   get #reason(): string | undefined {
+    if (this.#role !== 'active' && this.#options.active.link === undefined && !this.#sharedLog.isConnected) {
+      return `Redis: ${this.#sharedLog.failure ?? 'not connected yet'}`;
+    }
     if (this.#failure !== undefined) return this.#failure;
     if (this.#role === 'active') {
       return this.#replicator?.failure === undefined ? undefined : `Redis: ${this.#replicator.failure}`;
@@ -206,12 +205,15 @@ export class Member {
     const replica = (this.#replica ??= this.#openReplica());
     const place = replica.place;
     if (place === undefined) return this.#begin(replica);
-    const campaign = await this.#sharedLog.campaign(place, this.#mayLead());
-    this.#learn(campaign, place);
+    const campaign = await this.#sharedLog.campaign(place, this.#claim);
+    if (campaign.kind === 'namesake') return this.#waitForName();
+    this.#namesakeSinceMs = undefined;
+    this.#learn(campaign);
     switch (campaign.kind) {
       case 'unfounded':
         return this.#restore(place);
       case 'foreign':
+        requireEmpty(replica, this.#options.directory);
         return this.#replaceCopy(replica, campaign.holder);
       case 'acquired':
         return this.#lead(replica, place, campaign.epoch);
@@ -223,28 +225,41 @@ export class Member {
     }
   }
 
-  #mayLead(): boolean {
-    const { returnedMs } = this.#sharedLog;
-    // Whoever was active when Redis went away is the first to have the lease again.
-    const sinceReturnMs = Date.now() - returnedMs;
-    return this.#options.monotonicMs() >= this.#mayLeadFromMs && sinceReturnMs >= this.#leaseMs;
+  /** An earlier process of this node has its name for as long as a lease; whoever has it for longer is another one. */
+  async #waitForName(): Promise<void> {
+    const { active, config, monotonicMs } = this.#options;
+    this.#namesakeSinceMs ??= monotonicMs();
+    this.#role = 'joining';
+    active.toward(undefined);
+    if (monotonicMs() - this.#namesakeSinceMs > 2 * this.#leaseMs) {
+      throw new BrokerError(
+        'broker.cluster_refused',
+        `another process is node "${config.node}" of this cluster: each node needs a name of its own (cluster.node)`,
+      );
+    }
+    await sleep(this.#leaseMs / campaignsPerLease);
   }
 
-  #learn(campaign: Campaign, place: Place): void {
+  get #claim(): Claim {
+    const nowMs = this.#options.monotonicMs();
+    // Whoever was active when Redis went away is the first to have the lease again.
+    const sinceReturnMs = Date.now() - this.#sharedLog.returnedMs;
+    if (nowMs < this.#mayLeadFromMs || sinceReturnMs < this.#leaseMs) return 'none';
+    // Entries that nobody else has were never answered, or Redis was set back and lacks what was: others go first.
+    return nowMs - (this.#aheadSinceMs ?? nowMs) < leasesAhead * this.#leaseMs ? 'even' : 'any';
+  }
+
+  #learn(campaign: Campaign): void {
     const holder = 'holder' in campaign ? campaign.holder : undefined;
     const isOther = holder !== undefined && holder.node !== this.#options.config.node;
     this.#options.active.toward(isOther ? holder : undefined);
     this.#holder = holder;
     if (campaign.kind === 'open' || campaign.kind === 'held') {
       this.#lastPosition = campaign.position;
-      if (this.#mayLeadFromMs === Infinity) {
-        // Entries that nobody else has were never answered: those who have all that was go first.
-        const isAhead = place.position > campaign.position;
-        this.#mayLeadFromMs = this.#options.monotonicMs() + (isAhead ? 2 * this.#leaseMs : 0);
-      }
+      if (!campaign.isAhead) this.#aheadSinceMs = undefined;
+      else this.#aheadSinceMs ??= this.#options.monotonicMs();
       if (campaign.isKnown) this.#become('front');
     }
-    if (campaign.kind === 'unfounded') this.#mayLeadFromMs = 0;
   }
 
   #become(role: Role): void {
@@ -260,8 +275,10 @@ export class Member {
   /** A copy that has never been part of a cluster: the first one's is what the cluster begins with. */
   async #begin(replica: Replica): Promise<void> {
     const lineage = randomUUID();
-    const founded = await this.#sharedLog.campaign({ lineage, position: 0, epoch: 0 }, false);
+    const founded = await this.#sharedLog.campaign({ lineage, position: 0, epoch: 0 }, 'none');
+    if (founded.kind === 'namesake') return this.#waitForName();
     if (founded.kind !== 'unfounded') {
+      requireEmpty(replica, this.#options.directory);
       return this.#replaceCopy(replica, 'holder' in founded ? founded.holder : undefined);
     }
     const place = replica.beginLineage(lineage);
@@ -307,12 +324,6 @@ export class Member {
     const { directory, active, config } = this.#options;
     this.#role = 'joining';
     this.#holder = holder;
-    if (replica.place === undefined && !replica.isEmpty) {
-      throw new BrokerError(
-        'broker.cluster_refused',
-        `${directory} holds a broker's state that is not that of the cluster: empty it, or begin the cluster with it`,
-      );
-    }
     active.toward(holder?.node === config.node ? undefined : holder);
     const { link } = active;
     if (link === undefined) return sleep(this.#leaseMs / campaignsPerLease);
@@ -327,6 +338,8 @@ export class Member {
 
   async #lead(replica: Replica, place: Place, epoch: number): Promise<void> {
     const { led } = this.#options;
+    this.#aheadSinceMs = undefined;
+    if (this.#stopping.signal.aborted) return this.#release({ ...place, epoch });
     const ended = new Promise<Ending>((resolve) => (this.#endLeading = resolve));
     const replicator = new Replicator({
       log: this.#log,
@@ -337,8 +350,14 @@ export class Member {
       onFenced: () => this.#endLeading?.({ kind: 'fenced' }),
     });
     this.#replicator = replicator;
-    const renewal = setInterval(() => void this.#renew(replicator), this.#leaseMs / renewalsPerLease);
-    const trimming = setInterval(() => void this.#trim(replicator), leasesPerTrim * this.#leaseMs);
+    const endUpkeep = keepLease({
+      log: this.#log,
+      sharedLog: this.#sharedLog,
+      replicator,
+      snapshots: this.#snapshots,
+      leaseMs: this.#leaseMs,
+      onFenced: () => this.#endLeading?.({ kind: 'fenced' }),
+    });
     try {
       const first = await Promise.race([replicator.begin(), ended]);
       if (first !== undefined) return await this.#end(replicator, first);
@@ -349,13 +368,13 @@ export class Member {
         this.#endLeading?.({ kind: 'failed', error }),
       );
       this.#become('active');
+      this.#failure = undefined; // of an attempt before; this one lasts
       return await this.#end(replicator, await ended);
     } catch (error) {
-      await this.#release(replicator);
+      await this.#release(replicator.place);
       throw error;
     } finally {
-      clearInterval(renewal);
-      clearInterval(trimming);
+      endUpkeep();
       replicator.stop();
       this.#replicator = undefined;
       this.#endLeading = undefined;
@@ -377,11 +396,12 @@ export class Member {
         if (wasActive) led.abandon(new BrokerError('broker.cluster_fenced', 'another node is active'));
         return;
       case 'failed':
-        await this.#release(replicator);
+        await this.#release(replicator.place);
         throw ending.error;
       case 'stopping':
         if (wasActive) await this.#retire(replicator);
-        await this.#release(replicator);
+        await this.#release(replicator.place);
+        await this.#leave(replicator.place);
     }
   }
 
@@ -397,39 +417,34 @@ export class Member {
     late.abort();
   }
 
-  async #release(replicator: Replicator): Promise<void> {
-    await this.#sharedLog.release(replicator.place).catch((error: unknown) => {
+  async #release(place: Place): Promise<void> {
+    await this.#sharedLog.release(place).catch((error: unknown) => {
       this.#log.warn({ reason: textOf(error) }, 'node.release_failed');
     });
   }
 
-  async #renew(replicator: Replicator): Promise<void> {
-    try {
-      const place = { ...replicator.place, position: replicator.confirmed };
-      const renewed = await this.#sharedLog.renew(place);
-      if (renewed.kind === 'fenced') this.#endLeading?.({ kind: 'fenced' });
-      else replicator.compare(renewed.kind === 'ok' ? renewed.position : undefined);
-    } catch (error) {
-      this.#log.debug({ reason: textOf(error) }, 'node.renewal_failed');
-    }
-  }
-
-  async #trim(replicator: Replicator): Promise<void> {
-    try {
-      // Who gets a snapshot follows from there: what is written meanwhile must not be gone when it is in place.
-      const isAwaited = this.#snapshots > 0 || this.#options.monotonicMs() < this.#snapshotAwaitedMs;
-      const entriesMax = isAwaited ? Number.MAX_SAFE_INTEGER : undefined;
-      const { trimmed, first } = await this.#sharedLog.trim(replicator.place, entriesMax);
-      if (trimmed > 0) this.#log.debug({ trimmed, first }, 'log.trimmed');
-    } catch (error) {
-      this.#log.debug({ reason: textOf(error) }, 'log.trim_failed');
-    }
+  /** So that the next process of this node need not wait for its name. */
+  async #leave(place: Place | undefined): Promise<void> {
+    if (place === undefined || !this.#sharedLog.isConnected) return;
+    const late = new AbortController();
+    const left = this.#sharedLog.leave(place).catch(() => undefined);
+    await Promise.race([left, sleep(leaveMs, undefined, { signal: late.signal }).catch(() => undefined)]);
+    late.abort();
   }
 
   #openReplica(): Replica {
     const { directory, durability, storeBytesMax } = this.#options;
     return new Replica(directory, { durability, bytesMax: storeBytesMax });
   }
+}
+
+/** @throws BrokerError `broker.cluster_refused`: its copy would be lost, and it is no older one of the cluster's */
+function requireEmpty(replica: Replica, directory: string): void {
+  if (replica.isEmpty) return;
+  throw new BrokerError(
+    'broker.cluster_refused',
+    `${directory} holds a broker's state that is not that of the cluster: empty it, or begin the cluster with it`,
+  );
 }
 
 function textOf(error: unknown): string {

@@ -18,7 +18,8 @@ export type Applied =
   | 'other_version';
 
 const isEmptySql = `SELECT NOT EXISTS (SELECT 1 FROM session) AND NOT EXISTS (SELECT 1 FROM retained)
-  AND NOT EXISTS (SELECT 1 FROM message) AND NOT EXISTS (SELECT 1 FROM will) AS is_empty`;
+  AND NOT EXISTS (SELECT 1 FROM message) AND NOT EXISTS (SELECT 1 FROM will)
+  AND NOT EXISTS (SELECT 1 FROM cascade_refused) AS is_empty`;
 
 export class Replica {
   readonly #file: string;

@@ -162,11 +162,11 @@ export class Replicator implements Journal {
     if (appended.kind === 'fenced') return onFenced();
     const oldest = this.#ring[0]?.position ?? this.#position + 1;
     const lost = appended.kind === 'behind' ? appended.position : undefined;
+    log.error({ confirmed: this.#confirmed, redis: lost }, 'node.log_lost');
     if (lost !== undefined && lost + 1 >= oldest) {
       this.#sendAgainAfter(lost);
       return;
     }
-    log.error({ confirmed: this.#confirmed, redis: lost }, 'node.log_lost');
     if ((await sharedLog.rebase(place, this.#baseBefore(oldest))) === 'fenced') return onFenced();
     log.error({ position: oldest - 1 }, 'node.log_rebased');
     this.#sendAgainAfter(oldest - 1);

@@ -1,4 +1,5 @@
 /** The log and the lease that the nodes of a cluster share in Redis. Nobody else speaks to Redis. */
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
@@ -11,6 +12,7 @@ import {
   appendScript,
   campaignScript,
   foundScript,
+  leaveScript,
   rebaseScript,
   releaseScript,
   renewScript,
@@ -34,15 +36,29 @@ export interface LogEntry extends Mark {
   readonly entry: Buffer;
 }
 
+/** Of a copy with the log. */
+interface Comparison {
+  /** Its last entry is in the log, so it can be followed from there. */
+  readonly isKnown: boolean;
+  /** It has entries, or an epoch, that Redis does not know. */
+  readonly isAhead: boolean;
+  /** Of the log's last entry. */
+  readonly position: number;
+}
+
+/** Whether a node takes a lease that is free: also if its copy is ahead of the log, only if it is not, or not at all. */
+export type Claim = 'any' | 'even' | 'none';
+
 export type Campaign =
   /** Redis knows nothing of this cluster. */
   | { readonly kind: 'unfounded' }
+  /** Another process has this node's name, or had it within the last lease. */
+  | { readonly kind: 'namesake' }
   /** The copy has another beginning than the cluster's. */
   | { readonly kind: 'foreign'; readonly holder: Holder | undefined }
-  /** `isKnown`: the copy's last entry is in the log, so it can be followed from there. */
-  | { readonly kind: 'held'; readonly holder: Holder; readonly isKnown: boolean; readonly position: number }
-  /** Nobody is active, and this node may not be: it has not got everything, or did not ask. */
-  | { readonly kind: 'open'; readonly isKnown: boolean; readonly position: number }
+  | (Comparison & { readonly kind: 'held'; readonly holder: Holder })
+  /** Nobody is active, and this node may not be: it has not got everything, or did not claim the lease. */
+  | (Comparison & { readonly kind: 'open' })
   | { readonly kind: 'acquired'; readonly epoch: number };
 
 export type Appended =
@@ -56,6 +72,8 @@ export type Renewed =
   | { readonly kind: 'ok'; readonly position: number };
 
 const reconnect = { firstMs: 50, maxMs: 1000 };
+/** Whoever was active must be back long before another one may take its lease. */
+const reconnectsPerLease = 4;
 /** A connection that answers nothing for so long is given up for another one. */
 const silenceMs = 10_000;
 /** Entries that one read brings at most; the octets follow from what a node reads in a turn. */
@@ -68,7 +86,10 @@ export class SharedLog {
   /** One of its own, for it waits for entries. */
   readonly #reader: Redis;
   readonly #keys: readonly string[];
+  /** Another one each time the node starts. */
+  readonly #process = randomUUID();
   #returnedMs = 0;
+  #failure: string | undefined;
 
   constructor(config: ClusterConfig, log: Log) {
     this.#config = config;
@@ -91,6 +112,11 @@ export class SharedLog {
   /** Whether Redis answers now. */
   get isConnected(): boolean {
     return this.#commands.status === 'ready';
+  }
+
+  /** Why Redis cannot be reached; undefined if it can, or if nothing is known yet. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** Milliseconds of the system's clock when Redis came back after a loss; 0 if it was never lost. */
@@ -129,10 +155,9 @@ export class SharedLog {
     return String(await this.#run(foundScript, [lineage, position, epoch]));
   }
 
-  /** @param mayLead - whether the node takes the lease if it is free */
-  async campaign(place: Place, mayLead: boolean): Promise<Campaign> {
+  async campaign(place: Place, claim: Claim): Promise<Campaign> {
     const { node, advertise, leaseSeconds } = this.#config;
-    const [kind, first, known, position] = listOf(
+    const [kind, first, known, position, ahead] = listOf(
       await this.#run(campaignScript, [
         node,
         place.lineage,
@@ -140,11 +165,14 @@ export class SharedLog {
         place.epoch,
         `${advertise.host}:${advertise.port}`,
         leaseSeconds * 1000,
-        mayLead ? '1' : '0',
+        claim,
+        this.#process,
       ]),
     );
+    const comparison = { isKnown: known === '1', isAhead: ahead === '1', position: Number(position) };
     switch (kind) {
       case 'unfounded':
+      case 'namesake':
         return { kind };
       case 'foreign':
         return { kind, holder: holderOf(first) };
@@ -153,10 +181,10 @@ export class SharedLog {
       case 'held': {
         const holder = holderOf(first);
         if (holder === undefined) throw new Error(`no holder: ${String(first)}`);
-        return { kind, holder, isKnown: known === '1', position: Number(position) };
+        return { kind, holder, ...comparison };
       }
       default:
-        return { kind: 'open', isKnown: known === '1', position: Number(position) };
+        return { kind: 'open', ...comparison };
     }
   }
 
@@ -165,10 +193,23 @@ export class SharedLog {
     const { node, advertise, leaseSeconds } = this.#config;
     const address = `${advertise.host}:${advertise.port}`;
     const [kind, last] = listOf(
-      await this.#run(renewScript, [lineage, epoch, node, address, leaseSeconds * 1000, position]),
+      await this.#run(renewScript, [
+        lineage,
+        epoch,
+        node,
+        address,
+        leaseSeconds * 1000,
+        position,
+        this.#process,
+      ]),
     );
     if (kind === 'fenced' || kind === 'unfounded') return { kind };
     return { kind: 'ok', position: Number(last) };
+  }
+
+  /** The name is free for another process. */
+  async leave({ lineage, position }: Place): Promise<void> {
+    await this.#run(leaveScript, [lineage, this.#config.node, position]);
   }
 
   async release({ lineage, epoch }: Place): Promise<void> {
@@ -228,6 +269,8 @@ export class SharedLog {
       redisPasswordFile === undefined
         ? undefined
         : readFileSync(redisPasswordFile, 'utf8').split(/\r?\n/, 1)[0];
+    const leaseMs = this.#config.leaseSeconds * 1000;
+    const limits = { ...reconnect, maxMs: Math.min(reconnect.maxMs, leaseMs / reconnectsPerLease) };
     let attempt = 0;
     const connection = new Redis(redis, {
       protocol: 2,
@@ -237,7 +280,7 @@ export class SharedLog {
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       socketTimeout: silenceMs,
-      retryStrategy: () => backoffMs(attempt++, reconnect),
+      retryStrategy: () => backoffMs(attempt++, limits),
       ...(password === undefined ? {} : { password }),
       // Pinned: the operating system's trust store is never consulted.
       ...(redisCaFile === undefined ? {} : { tls: { ca: readFileSync(redisCaFile) } }),
@@ -245,11 +288,13 @@ export class SharedLog {
     connection.on('ready', () => {
       if (attempt > 0 && name === 'commands') this.#returnedMs = Date.now();
       attempt = 0;
+      this.#failure = undefined;
       this.#log.info({ connection: name }, 'redis.connected');
     });
-    connection.on('error', (error: Error) =>
-      this.#log.warn({ connection: name, reason: error.message }, 'redis.failed'),
-    );
+    connection.on('error', (error: Error) => {
+      this.#failure = error.message;
+      this.#log.warn({ connection: name, reason: error.message }, 'redis.failed');
+    });
     return connection;
   }
 

@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { killBrokerProcesses, startBrokerProcess } from '../broker-process.ts';
@@ -121,5 +125,60 @@ test('processes: a certificate that a process refuses is counted by the broker',
   await until(async () =>
     (await (await fetch(metrics)).text()).includes('plombe_broker_refusals_total{reason="tls"} 1'),
   );
+  await broker.kill();
+});
+
+test('processes: the log names the address of a client, also where the one with the state refuses it', async () => {
+  const broker = await startBrokerProcess(site, 'addresses', { settings: { processes: 1 } });
+  const client = await site.connect(broker, device, { clientId: 'd' });
+  const opened = await broker.journal.until('session.opened', { clientId: 'd' });
+  assert.equal(opened['address'], '127.0.0.1');
+  await client.endAsync();
+  const closed = await broker.journal.until('connection.closed', { clientId: 'd' });
+  assert.equal(closed['address'], '127.0.0.1');
+  await broker.kill();
+});
+
+/** The serial number of the certificate that is shown, in a handshake with whichever process takes it. */
+async function servedSerial({ port }: BrokerProcess): Promise<string | undefined> {
+  const socket = connectTls({ host: '127.0.0.1', port, ...(await site.credentials(device)) });
+  await once(socket, 'secureConnect');
+  const serial = socket.getPeerX509Certificate()?.serialNumber;
+  socket.destroy();
+  return serial;
+}
+
+test('processes: a reload reaches each of them, and ends no connection', async () => {
+  const identity = path.join(site.directory, 'keys/reloaded');
+  const issue = { path: 'vendor-broker', kinds: ['tls' as const], hosts: ['127.0.0.1'] };
+  await site.authority.issue({ ...issue, outputDirectory: identity });
+  const broker = await startBrokerProcess(site, 'reloaded', { settings: { processes: 2, identity } });
+  const subscribers: MqttClient[] = [];
+  for (let index = 0; index < 8; index++) {
+    const client = await site.connect(broker, 'ms-acc-1', { clientId: `r-${index}` });
+    await client.subscribeAsync('ms-acc-1/+/+/snapshots', { qos: 1 });
+    subscribers.push(client);
+  }
+  const before = await servedSerial(broker);
+  const renewed = path.join(site.directory, 'keys/renewed');
+  await site.authority.issue({ ...issue, outputDirectory: renewed });
+  cpSync(renewed, identity, { recursive: true });
+  const file = path.join(site.directory, 'reloaded/broker.yaml');
+  writeFileSync(
+    file,
+    `${readFileSync(file, 'utf8')}limits: { perIdentity: { messagesPerSecondMax: 777 } }\n`,
+  );
+  process.kill(broker.pid, 'SIGHUP');
+  const { changed } = await broker.journal.until('config.reloaded');
+  assert.deepEqual(changed, ['limits.perIdentity', 'identity']);
+  // Whoever of the two takes a handshake: both have it when none of as many shows the old one.
+  for (let fresh = 0; fresh < 8;) fresh = (await servedSerial(broker)) === before ? 0 : fresh + 1;
+  const publisher = await site.connect(broker, device);
+  await publisher.publishAsync(`${device}/snapshots`, 'after', { qos: 1 });
+  for (const client of subscribers) {
+    assert.deepEqual(await site.received(client).count(1), [`${device}/snapshots=after`]);
+  }
+  assert.equal(broker.journal.find('connection.closed', { identity: 'ms-acc-1' }), undefined);
+  assert.equal(broker.journal.find('front.ended'), undefined);
   await broker.kill();
 });

@@ -115,8 +115,10 @@ function heardOn(channel: Channel): Heard {
 test('Link: a client channel brings its certificates, and bytes both ways', async () => {
   const { opened } = await linkPair();
   const chain = [Buffer.from('leaf'), Buffer.from('authority')];
-  const { ours, theirs, purpose } = await opened({ kind: 'client', chain });
-  assert.deepEqual(purpose, { kind: 'client', chain });
+  const address = 'fe80::1%enp0s31f6';
+  const { ours, theirs, purpose } = await opened({ kind: 'client', address, chain });
+  assert.deepEqual(purpose, { kind: 'client', address, chain });
+  assert.deepEqual([ours.remoteAddress, theirs.remoteAddress], [address, address]);
   const [here, there] = [heardOn(ours), heardOn(theirs)];
   ours.write(Buffer.from('question'));
   await there.until(() => there.bytes.length === 8);
@@ -276,7 +278,11 @@ test('FrameReader: however the bytes are cut, the same frames come out', () => {
 test('decodePurpose: what encodePurpose made comes back, and nothing cut short does', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 20 }), { minLength: 1, maxLength: 4 }), (ders) => {
-      const purpose = { kind: 'client' as const, chain: ders.map((der) => Buffer.from(der)) };
+      const purpose = {
+        kind: 'client' as const,
+        address: '192.0.2.1',
+        chain: ders.map((der) => Buffer.from(der)),
+      };
       const encoded = encodePurpose(purpose);
       assert.deepEqual(decodePurpose(encoded), purpose);
       const whole = decodePurpose(encoded.subarray(0, -1));
@@ -285,4 +291,10 @@ test('decodePurpose: what encodePurpose made comes back, and nothing cut short d
   );
   assert.deepEqual(decodePurpose(encodePurpose({ kind: 'snapshot' })), { kind: 'snapshot' });
   assert.equal(decodePurpose(Buffer.from([1])), undefined);
+  const address = 'x'.repeat(65);
+  assert.equal(
+    encodePurpose({ kind: 'client', address, chain: [] }).length,
+    1 + 4 + 64,
+    'it is cut to its bound',
+  );
 });

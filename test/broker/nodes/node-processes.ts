@@ -49,6 +49,11 @@ export class NodeProcess {
     await this.#broker?.kill();
   }
 
+  /** With other settings of the cluster for this time. */
+  async startWith(cluster: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.start({ settings: { cluster: { ...(this.#settings['cluster'] as object), ...cluster } } });
+  }
+
   /** What it says of itself. */
   async state(): Promise<NodeReport> {
     const answer = await fetch(`http://127.0.0.1:${this.broker.observePort}/state`);
@@ -78,6 +83,31 @@ export interface Nodes {
   settled(among?: readonly NodeProcess[]): Promise<NodeProcess>;
 }
 
+/**
+ * @param folder - below the site's, of its data
+ * @param settings - with `cluster.redis`
+ */
+export async function nodeOf(
+  site: Site,
+  folder: string,
+  node: string,
+  settings: Readonly<Record<string, unknown>>,
+): Promise<NodeProcess> {
+  const linkPort = await freePort();
+  const own = {
+    observe: '127.0.0.1:0',
+    ...settings,
+    cluster: {
+      node,
+      listen: `127.0.0.1:${linkPort}`,
+      advertise: `127.0.0.1:${linkPort}`,
+      leaseSeconds,
+      ...(settings['cluster'] as object | undefined),
+    },
+  };
+  return new NodeProcess(site, folder, { port: await freePort(), linkPort }, own);
+}
+
 export async function nodesOf(
   site: Site,
   cluster: string,
@@ -87,21 +117,11 @@ export async function nodesOf(
   const redis = await startRedis(path.join(site.directory, `${cluster}-redis`));
   const all: NodeProcess[] = [];
   for (const name of names) {
-    const linkPort = await freePort();
     const own = {
-      observe: '127.0.0.1:0',
       ...settings,
-      cluster: {
-        redis: redis.url,
-        name: cluster,
-        node: name,
-        listen: `127.0.0.1:${linkPort}`,
-        advertise: `127.0.0.1:${linkPort}`,
-        leaseSeconds,
-        ...(settings['cluster'] as object | undefined),
-      },
+      cluster: { redis: redis.url, name: cluster, ...(settings['cluster'] as object | undefined) },
     };
-    all.push(new NodeProcess(site, `${cluster}-${name}`, { port: await freePort(), linkPort }, own));
+    all.push(await nodeOf(site, `${cluster}-${name}`, name, own));
   }
   const settled = async (among: readonly NodeProcess[] = all): Promise<NodeProcess> => {
     for (;;) {

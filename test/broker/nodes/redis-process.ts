@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -14,24 +14,48 @@ const running = new Set<RedisProcess>();
 export class RedisProcess {
   readonly #directory: string;
   readonly #options: readonly string[];
+  /** With TLS: the folder of its key and chain. */
+  readonly #keys: string | undefined;
   readonly port: number;
   #child: ChildProcess | undefined;
 
-  constructor(directory: string, port: number, options: readonly string[]) {
+  constructor(directory: string, port: number, options: readonly string[], keys?: string) {
     this.#directory = directory;
     this.port = port;
     this.#options = options;
+    this.#keys = keys;
     running.add(this);
   }
 
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`;
+    return `${this.#keys === undefined ? 'redis' : 'rediss'}://127.0.0.1:${this.port}`;
+  }
+
+  /** Copies its files as they are now. */
+  backUp(): void {
+    cpSync(this.#directory, this.#backup, { recursive: true });
+  }
+
+  /** For one that does not run: its files are those of the backup. */
+  setBack(): void {
+    this.wipe();
+    cpSync(this.#backup, this.#directory, { recursive: true });
+  }
+
+  /** For one that does not run: it has never held anything. */
+  wipe(): void {
+    rmSync(this.#directory, { recursive: true });
+    mkdirSync(this.#directory);
+  }
+
+  get #backup(): string {
+    return `${this.#directory}-backup`;
   }
 
   /** Again on the same port and the same files. */
   async start(): Promise<void> {
-    const place = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#directory];
-    const child = spawn('redis-server', [...place, '--save', '', ...this.#options], {
+    const place = ['--bind', '127.0.0.1', '--dir', this.#directory];
+    const child = spawn('redis-server', [...place, ...this.#door(), '--save', '', ...this.#options], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#child = child;
@@ -45,6 +69,26 @@ export class RedisProcess {
     });
     await Promise.race([ready, exited]);
     exited.catch(() => undefined);
+  }
+
+  #door(): string[] {
+    const port = String(this.port);
+    const keys = this.#keys;
+    if (keys === undefined) return ['--port', port];
+    const files = {
+      '--tls-cert-file': 'tls.chain.pem',
+      '--tls-key-file': 'tls.key.pem',
+      '--tls-ca-cert-file': 'tls-root.crt.pem',
+    };
+    return [
+      '--port',
+      '0',
+      '--tls-port',
+      port,
+      '--tls-auth-clients',
+      'no',
+      ...Object.entries(files).flatMap(([option, file]) => [option, path.join(keys, file)]),
+    ];
   }
 
   /** @param signal - SIGKILL takes its life; SIGTERM asks for it */
@@ -62,14 +106,15 @@ export async function killRedisProcesses(): Promise<void> {
   await Promise.all([...running].map((redis) => redis.stop()));
 }
 
-/** @param options - durable unless others are given */
+/** @param options - durable unless others are given @param keys - of a TLS server, as `plombe pki issue` writes them */
 export async function startRedis(
   directory: string,
   options: readonly string[] = ['--appendonly', 'yes', '--appendfsync', 'always'],
+  keys?: string,
 ): Promise<RedisProcess> {
   requireDebianPackages(['redis-server']);
   mkdirSync(directory, { recursive: true });
-  const redis = new RedisProcess(path.resolve(directory), await freePort(), options);
+  const redis = new RedisProcess(path.resolve(directory), await freePort(), options, keys);
   await redis.start();
   return redis;
 }

@@ -64,7 +64,7 @@ const start: Place = { lineage: 'l', position: 0, epoch: 0 };
 async function foundedBy(name: string): Promise<{ a: SharedLog; place: Place }> {
   const a = await openLog(name, 'a');
   assert.equal(await a.found(start), 'l');
-  assert.deepEqual(await a.campaign(start, true), { kind: 'acquired', epoch: 1 });
+  assert.deepEqual(await a.campaign(start, 'any'), { kind: 'acquired', epoch: 1 });
   return { a, place: { lineage: 'l', position: 0, epoch: 1 } };
 }
 
@@ -83,15 +83,15 @@ test('SharedLog.requireDurability: a Redis that may forget is refused, with what
 test('SharedLog.campaign: one node has the lease; the others learn who', async () => {
   const { place } = await foundedBy('lease');
   const b = await openLog('lease', 'b');
-  assert.partialDeepStrictEqual(await b.campaign(start, true), {
+  assert.partialDeepStrictEqual(await b.campaign(start, 'any'), {
     kind: 'held',
     holder: { node: 'a', address: '127.0.0.1:1', epoch: 1 },
     isKnown: true,
   });
-  assert.equal((await b.campaign({ ...start, lineage: 'other' }, true)).kind, 'foreign');
-  assert.equal((await (await openLog('lease-none', 'b')).campaign(start, true)).kind, 'unfounded');
+  assert.equal((await b.campaign({ ...start, lineage: 'other' }, 'any')).kind, 'foreign');
+  assert.equal((await (await openLog('lease-none', 'b')).campaign(start, 'any')).kind, 'unfounded');
   await b.release({ ...place, epoch: 7 });
-  assert.equal((await b.campaign(start, true)).kind, 'held', 'only its holder gives it back');
+  assert.equal((await b.campaign(start, 'any')).kind, 'held', 'only its holder gives it back');
 });
 
 test('SharedLog.campaign: who lacks an entry does not lead; who has more than Redis does, on a log that begins there', async () => {
@@ -99,20 +99,47 @@ test('SharedLog.campaign: who lacks an entry does not lead; who has more than Re
   assert.deepEqual(await a.append(place, 1, [emptyEntry(), emptyEntry()]), { kind: 'ok' });
   await a.release(place);
   const b = await openLog('behind', 'b');
-  assert.partialDeepStrictEqual(await b.campaign(start, true), { kind: 'open', isKnown: true, position: 2 });
-  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 3, epoch: 0 }, true), {
+  assert.partialDeepStrictEqual(await b.campaign(start, 'any'), { kind: 'open', isKnown: true, position: 2 });
+  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 3, epoch: 0 }, 'any'), {
     kind: 'open',
     isKnown: false,
   });
-  assert.deepEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, true), {
-    kind: 'acquired',
-    epoch: 2,
-  });
+  const ahead = { ...start, position: 4, epoch: 1 };
+  assert.partialDeepStrictEqual(await b.campaign(ahead, 'even'), { kind: 'open', isAhead: true });
+  assert.deepEqual(await b.campaign(ahead, 'any'), { kind: 'acquired', epoch: 2 });
   assert.deepEqual(await b.read({ position: 0, epoch: 0 }, 1), []);
   assert.deepEqual(await b.append({ ...place, epoch: 2 }, 5, [emptyEntry()]), { kind: 'ok' });
-  assert.partialDeepStrictEqual(await a.campaign({ ...start, position: 2, epoch: 1 }, false), {
+  assert.partialDeepStrictEqual(await a.campaign({ ...start, position: 2, epoch: 1 }, 'none'), {
     isKnown: false,
   });
+});
+
+test('SharedLog: a Redis that was set back to before an epoch is told of it by whoever is active; none comes twice', async () => {
+  const { a, place } = await foundedBy('set-back');
+  const later = { ...place, epoch: 5 };
+  assert.deepEqual(await a.append(later, 8, [emptyEntry()]), { kind: 'unfounded' });
+  assert.deepEqual(await a.renew(later), { kind: 'unfounded' });
+  const b = await openLog('set-back', 'b');
+  await a.release(place);
+  const copy = { ...start, position: 7, epoch: 5 };
+  assert.partialDeepStrictEqual(await b.campaign(copy, 'even'), { kind: 'open', isAhead: true });
+  assert.equal(await a.rebase(later, { position: 7, epoch: 5 }), 'ok');
+  assert.deepEqual(await a.append(later, 8, [emptyEntry()]), { kind: 'ok' });
+  assert.deepEqual(await a.renew(place), { kind: 'fenced' }, 'the epoch before is over');
+  const next = { ...start, position: 8, epoch: 5 };
+  assert.deepEqual(await b.campaign(next, 'even'), { kind: 'acquired', epoch: 6 });
+});
+
+test('SharedLog.campaign: a name is that of one process for a lease after its last word, or until it leaves', async () => {
+  const { a } = await foundedBy('name');
+  const twin = await openLog('name', 'a', { leaseSeconds: 60 });
+  assert.deepEqual(await twin.campaign(start, 'any'), { kind: 'namesake' });
+  await a.leave(start);
+  assert.equal((await twin.campaign(start, 'any')).kind, 'held');
+  assert.deepEqual(await a.campaign(start, 'none'), { kind: 'namesake' });
+  const impatient = await openLog('name', 'a', { leaseSeconds: 0 });
+  await new Promise((resolve) => setTimeout(resolve, 2)); // the clock of Redis moves on by its unit
+  assert.equal((await impatient.campaign(start, 'none')).kind, 'held');
 });
 
 test('SharedLog.append: twice is as good as once; gaps, and an epoch that is over, are refused', async () => {
@@ -133,7 +160,7 @@ test('SharedLog.append: twice is as good as once; gaps, and an epoch that is ove
   );
   await a.release(place);
   const b = await openLog('append', 'b');
-  assert.deepEqual(await b.campaign({ ...start, position: 3, epoch: 1 }, true), {
+  assert.deepEqual(await b.campaign({ ...start, position: 3, epoch: 1 }, 'any'), {
     kind: 'acquired',
     epoch: 2,
   });
@@ -146,14 +173,14 @@ test('SharedLog.trim: keeps what a member has not got yet, and its last entry', 
   const { a, place } = await foundedBy('trim');
   await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
   const b = await openLog('trim', 'b');
-  await b.campaign({ ...start, position: 4, epoch: 1 }, false);
+  await b.campaign({ ...start, position: 4, epoch: 1 }, 'none');
   await a.renew({ ...place, position: 10 });
   assert.deepEqual(await a.trim(place), { trimmed: 3, first: 4 });
-  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, false), {
+  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, 'none'), {
     isKnown: true,
   });
   assert.deepEqual((await b.read({ position: 4, epoch: 1 }, 1)).length, 6);
-  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 2, epoch: 1 }, false), {
+  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 2, epoch: 1 }, 'none'), {
     isKnown: false,
   });
 });
@@ -163,7 +190,7 @@ test('SharedLog.trim: a member that stays away loses its claim, and so does one 
   await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
   await a.renew({ ...place, position: 10 });
   const few = await openLog('claims', 'c', { log: { entriesMax: 6, bytesMax: 1024 ** 3, claimMinutes: 10 } });
-  await few.campaign(start, false);
+  await few.campaign(start, 'none');
   assert.deepEqual(await few.trim(place), { trimmed: 4, first: 5 });
   const impatient = await openLog('claims', 'd', {
     log: { entriesMax: 1000, bytesMax: 1024 ** 3, claimMinutes: 0 },
