@@ -55,7 +55,7 @@ const wanted = [
 function listedIn(help: string): { readonly name: string; readonly described: boolean }[] {
   const lines = (help.split('\nCommands:\n')[1] ?? '').split(/\n\n/, 1)[0]?.split('\n') ?? [];
   return lines.flatMap((line) => {
-    const match = /^ {2}([a-z]+)(?: [[<]\S*)*( {2,}\S.*)?$/.exec(line);
+    const match = /^ {2}([a-z-]+)(?: [[<]\S*)*( {2,}\S.*)?$/.exec(line);
     if (match?.[1] === undefined || match[1] === 'help') return [];
     return [{ name: match[1], described: match[2] !== undefined }];
   });
