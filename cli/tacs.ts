@@ -5,7 +5,7 @@ import { defaultRoles, rolesWith } from '../broker/access/roles.ts';
 import type { RoleTable } from '../broker/access/roles.ts';
 import { decide } from '../broker/access/tacs.ts';
 import type { Action, DenialReason } from '../broker/access/tacs.ts';
-import { aclFormats, exportAcl, unsupportedBrokers } from '../broker/access/tacs-export.ts';
+import { aclFormats, exportAcl } from '../broker/access/tacs-export.ts';
 import type { AclFormat } from '../broker/access/tacs-export.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { rolesType } from '../broker/config.ts';
@@ -38,16 +38,10 @@ export function tacsCommand(): Command {
     });
   tacs
     .command('export')
-    .description('Prints an ACL file that gives the same rights in another broker.')
-    .addOption(
-      new Option('--for <broker>', 'its kind')
-        .choices([...aclFormats, ...Object.keys(unsupportedBrokers)])
-        .makeOptionMandatory(),
-    )
+    .description('Prints an ACL file, or an extension, that gives the same rights in another broker.')
+    .addOption(new Option('--for <broker>', 'its kind').choices(aclFormats).makeOptionMandatory())
     .option('--config <file>', "a broker's configuration, for its roles")
-    .action((options: { for: AclFormat; config?: string }, command: Command) => {
-      const reason = unsupportedBrokers[options.for];
-      if (reason !== undefined) command.error(`cannot export for ${options.for}: ${reason}`);
+    .action((options: { for: AclFormat; config?: string }) => {
       process.stdout.write(exportAcl(options.for, rolesOf(options.config)));
     });
   return tacs;

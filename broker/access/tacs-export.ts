@@ -1,24 +1,18 @@
-/** The same rights as configuration of an existing broker (DESIGN §4): a Mosquitto or an EMQX ACL file. */
+/** The same rights for an existing broker (DESIGN §4): a Mosquitto or an EMQX ACL file, or an extension of HiveMQ. */
+import { hivemqExtension } from './hivemq-extension.ts';
 import type { RoleTable } from './roles.ts';
 import { everyoneReads } from './roles.ts';
 import { areCovered, rightsOf } from './tacs.ts';
 
-export const aclFormats = ['mosquitto', 'emqx'] as const;
+export const aclFormats = ['mosquitto', 'emqx', 'hivemq'] as const;
 export type AclFormat = (typeof aclFormats)[number];
 
-/** Brokers that one would ask for, and why there is no file that makes them enforce the rights. */
-export const unsupportedBrokers: Readonly<Record<string, string>> = {
-  hivemq:
-    'no file makes HiveMQ enforce these rights: its open file-RBAC extension knows a client by the user name and ' +
-    'password that it sends, not by its certificate, and what the commercial Enterprise Security Extension reads ' +
-    'is published only with that product (docs/other-brokers.md)',
-};
-
 /**
- * @returns an ACL file. Both brokers substitute the common name for the user name, so a service also gets the
- *   subtree below its own name, where nobody else reads or writes.
+ * @returns an ACL file; for HiveMQ an extension. Mosquitto and EMQX substitute the common name for the user name, so a
+ *   service also gets the subtree below its own name, where nobody else reads or writes.
  */
 export function exportAcl(format: AclFormat, roles: RoleTable): string {
+  if (format === 'hivemq') return hivemqExtension(roles);
   const [comment, rules] = format === 'mosquitto' ? ['#', mosquittoAcl(roles)] : ['%%', emqxAcl(roles)];
   return `${[...notes[format].map((note) => `${comment} ${note}`), ...rules].join('\n')}\n`;
 }
@@ -29,7 +23,7 @@ const bothNotes: readonly string[] = [
 ];
 
 /** What else has to be set, and what is not the same. */
-const notes: Readonly<Record<AclFormat, readonly string[]>> = {
+const notes: Readonly<Record<Exclude<AclFormat, 'hivemq'>, readonly string[]>> = {
   mosquitto: [
     'Needs in mosquitto.conf: require_certificate true, use_identity_as_username true, allow_anonymous false.',
     'Mosquitto does not check that a common name is one that its issuer may give: let only one CA issue,',
