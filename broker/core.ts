@@ -17,6 +17,7 @@ import type { Peer, PeerVerifier } from './access/identity.ts';
 import type { Measures } from './measures.ts';
 import { Sessions } from './routing/sessions.ts';
 import type { LiveSettings } from './settings.ts';
+import type { StoreRoom } from './store/room.ts';
 import { Store } from './store/store.ts';
 import { PublishRates } from './quota/publish-rates.ts';
 import { Holdings } from './quota/shares.ts';
@@ -34,6 +35,7 @@ export interface CoreOptions {
   readonly clock: Clock;
   readonly monotonicMs: () => number;
   readonly reconnect: BackoffLimits | undefined;
+  readonly room: StoreRoom;
   /** Of the node that is active among several; undefined on one that is alone. */
   readonly leadership?: Leadership | undefined;
   /** The store failed: every connection is closed already, and this core is of no use any more. */
@@ -80,6 +82,7 @@ export class Core {
       locking: leadership === undefined ? 'exclusive' : 'shared',
       journal: leadership?.journal,
       bytesMax: limits.storeBytesMax,
+      room: options.room,
       onFirstWrite: () => this.#turn.schedule(),
     });
     this.#turn.begin(this.#store);
@@ -140,6 +143,7 @@ export class Core {
         hub: this.#hub,
         sessions: () => this.#sessions.all(),
         measures,
+        room: options.room,
         name: config.name,
         version: packageVersion(),
         startedMs: options.monotonicMs(),
@@ -161,13 +165,15 @@ export class Core {
       queued += queue.messages;
       queuedBytes += queue.bytes;
     }
+    let cascade: CascadeState | undefined;
+    this.#turn.guard(() => (cascade = this.#cascade?.state)); // it asks the store since when the oldest waits
     return {
       connections: this.#connections.size,
       sessions: this.#sessions.size,
       retained: this.#hub.retainedCount,
       queued,
       queuedBytes,
-      cascade: this.#cascade?.state,
+      cascade,
     };
   }
 
@@ -203,6 +209,7 @@ export class Core {
     const nowMs = this.#options.clock();
     const monotonicMs = this.#options.monotonicMs();
     this.#turn.guard(() => {
+      this.#options.room.look();
       this.#cascade?.sweep();
       this.#sessions.expire();
       this.#wills.sweep();

@@ -2,6 +2,8 @@
 
 export type BrokerErrorCode =
   | 'broker.store_failed' // the durable state could not be read or written
+  | 'broker.store_full' // there was no room to write it
+  | 'broker.store_damaged' // what the file holds is not what was written
   | 'broker.store_locked' // another process has the data directory open
   | 'broker.store_too_new' // written by a later version
   | 'broker.cascade_denied' // the configuration asks the cascade to carry what its certificate may not

@@ -69,7 +69,11 @@ export const limitsType = z.strictObject({
   memoryQueuedBytesMax: count(16 * 1024 ** 2, 'bytes in memory for one clean session'),
   storeBytesMax: count(
     64 * 1024 ** 3,
-    'bytes of the file on disk; at this size writes fail as on a full disk',
+    'bytes of the file on disk; from nine tenths of them on nothing more is stored until it is at eight',
+  ),
+  diskFreeBytesMin: count(
+    64 * 1024 ** 2,
+    'bytes of the disk that are left free: nothing more is stored while fewer are, so that what is read can be deleted',
   ),
   outputBytesMax: count(
     256 * 1024,

@@ -20,7 +20,7 @@ import { startListener } from './connection/listener.ts';
 import type { Listener } from './connection/listener.ts';
 import { tlsTransport } from './connection/transport.ts';
 import { startWebSocketListener } from './connection/websocket-listener.ts';
-import type { CoreOptions } from './core.ts';
+import type { BrokerError } from './errors.ts';
 import { createMeasures } from './measures.ts';
 import { frontEntrance } from './nodes/entrance.ts';
 import { startFronts } from './nodes/fronts.ts';
@@ -29,7 +29,7 @@ import { readinessOf } from './readiness.ts';
 import { reload } from './reload.ts';
 import { LiveSettings, readSettings, watchedFiles } from './settings.ts';
 import { Supervisor } from './supervisor.ts';
-import type { BrokerState } from './supervisor.ts';
+import type { BrokerState, SupervisorOptions } from './supervisor.ts';
 
 export interface BrokerSurroundings {
   readonly log: Log;
@@ -38,6 +38,8 @@ export interface BrokerSurroundings {
   readonly monotonicMs?: () => number;
   /** Of the cascade's link. */
   readonly reconnect?: BackoffLimits;
+  /** The store is damaged: everybody is closed, and nothing goes on before a person has looked at it. */
+  readonly onDamaged?: (error: BrokerError) => void;
   /** How often it looks whether keys, certificates or CRLs have changed. */
   readonly watchMs?: number;
 }
@@ -68,6 +70,8 @@ const sweepMs = 1000;
 const watchMsDefault = 5000;
 const systemTopicsMs = 10_000;
 const tidyMs = 60_000;
+/** EX_DATAERR of sysexits(3), for a service manager that is not to start it again. */
+const damagedStatus = 65;
 /** For what has no bound of its own: a slow disk. */
 const stopMarginMs = 15_000;
 
@@ -139,15 +143,19 @@ export async function startBroker(
   }
 }
 
-/** Runs until a signal; exits with 1 and one line if it cannot start. */
+/** Runs until a signal; exits with 1 and one line if it cannot start, or with 65 if its store is damaged. */
 export async function runBroker(configFile: string): Promise<never> {
   const log = createLog('broker');
   const read = (): BrokerConfig => loadConfig(configFile, brokerConfigType);
   let broker: RunningBroker | undefined;
+  const onDamaged = ({ message }: BrokerError): never => {
+    process.stderr.write(`plombe broker: ${message}\n`);
+    process.exit(damagedStatus);
+  };
   const start = async (): Promise<RunningProgram> => {
     const config = read();
     log.level = config.log.level;
-    const started = await startBroker(config, { log });
+    const started = await startBroker(config, { log, onDamaged });
     broker = started;
     return { stop: () => started.stop(), reload: () => void started.reload(read) };
   };
@@ -157,7 +165,7 @@ export async function runBroker(configFile: string): Promise<never> {
 /** @param listeners - those that listen already are added, whatever becomes of the others */
 async function listen(
   supervisor: Supervisor,
-  options: Omit<CoreOptions, 'onFailure'>,
+  options: SupervisorOptions,
   listeners: Listener[],
 ): Promise<Pick<RunningBroker, 'port' | 'webSocketPort'>> {
   const { settings, verifier, measures, log } = options;
@@ -184,7 +192,7 @@ async function listen(
 /** The same, in processes of their own. */
 async function listenInFronts(
   supervisor: Supervisor,
-  options: Omit<CoreOptions, 'onFailure'>,
+  options: SupervisorOptions,
   listeners: Listener[],
 ): Promise<Pick<RunningBroker, 'port' | 'webSocketPort'>> {
   const { settings, measures, log } = options;
@@ -203,7 +211,7 @@ async function listenInFronts(
 export function coreOptions(
   config: BrokerConfig,
   surroundings: BrokerSurroundings,
-): Omit<CoreOptions, 'onFailure'> & { readonly log: BoundedLog } {
+): SupervisorOptions & { readonly log: BoundedLog } {
   const { clock = systemClock, monotonicMs = () => performance.now() } = surroundings;
   const settings = new LiveSettings(readSettings(config, clock()));
   const revocation = new RevocationIndex();
@@ -233,5 +241,6 @@ export function coreOptions(
     }),
     monotonicMs,
     reconnect: surroundings.reconnect,
+    onDamaged: surroundings.onDamaged ?? (() => undefined),
   };
 }

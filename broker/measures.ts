@@ -99,6 +99,9 @@ export interface Measures {
   readonly cascade: CascadeMeasures;
   readonly held: Counter;
   readonly storeFailures: Counter;
+  readonly storeFull: Gauge;
+  readonly storeBytes: Gauge;
+  readonly diskFreeBytes: Gauge;
   readonly ready: Gauge;
   readonly certificateNotAfter: Gauge;
   readonly reloads: Counter<'outcome'>;
@@ -163,6 +166,9 @@ export function createMeasures(): Measures {
       'When the first certificate of its own path expires, in Unix time.',
     ),
     storeFailures: metrics.counter('plombe_broker_store_failures_total', 'Commits and reads that failed.'),
+    storeFull: metrics.gauge('plombe_broker_store_full', '1 while nothing more is stored, for want of room.'),
+    storeBytes: metrics.gauge('plombe_broker_store_bytes', 'Bytes of the store that hold anything.'),
+    diskFreeBytes: metrics.gauge('plombe_broker_disk_free_bytes', "Bytes that are left of the store's disk."),
     reloads: metrics.counter('plombe_broker_reloads_total', 'Configurations that were read again.', [
       'outcome',
     ]),

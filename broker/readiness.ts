@@ -18,6 +18,8 @@ export interface Readiness {
   readonly ready: boolean;
   /** What stands against it, for a person. */
   readonly reasons: readonly string[];
+  /** What a person should look at although clients are welcome. */
+  readonly warnings: readonly string[];
 }
 
 export function readinessOf({
@@ -34,7 +36,13 @@ export function readinessOf({
   reasons.push(...certificateFaults(settings, revocation, clock()));
   const isUpstreamMissing = supervisor.state.cascade?.connected === false;
   if (settings.config.readyNeedsCascade && isUpstreamMissing) reasons.push('the upstream is not connected');
-  return { ready: reasons.length === 0, reasons };
+  return { ready: reasons.length === 0, reasons, warnings: warningsOf(supervisor) };
+}
+
+/** Whoever reads makes room, so a full store is no reason to keep clients away. */
+function warningsOf({ state }: ReadinessFacts['supervisor']): string[] {
+  const full = state.store?.full;
+  return full === undefined ? [] : [`the store is full (${full}): publishers are refused`];
 }
 
 /** Where its own certificate is of no use, or its CA's list too old for the policy, a client would be turned away. */

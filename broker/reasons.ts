@@ -67,6 +67,7 @@ export const refusalMeanings: Readonly<Record<Exclude<RefusalReason, VerdictReas
   topic_too_deep: 'more levels than `limits.topicLevelsMax`',
   payload_format_invalid: 'the publisher says that the payload is text, and it is not',
   queue_full: 'the stored queue of a receiver is full and `queueFull` is `refuse`: see who does not read',
+  store_full: 'the store is full, or nearly: a message, or a new session, that would have to be stored',
   retained_max: '`limits.retainedMax` retained messages exist',
   retained_bytes_max: 'the retained messages have `limits.retainedBytesMax` bytes',
   retained_per_identity_max: 'the identity has as many retained messages as it may (`limits.perIdentity`)',
@@ -81,7 +82,8 @@ export const refusalMeanings: Readonly<Record<Exclude<RefusalReason, VerdictReas
 };
 
 /** Why a right was denied; a bound on subscriptions counts as one. */
-export type DeniedReason = DenialReason | BoundsFault | 'subscriptions_max' | ShareRefusal<'subscriptions'>;
+export type DeniedReason =
+  DenialReason | BoundsFault | 'subscriptions_max' | ShareRefusal<'subscriptions'> | 'store_full';
 
 export const denialMeanings: Readonly<Record<DeniedReason, string>> = {
   no_right: "outside the identity's subtree and its role",
@@ -90,6 +92,8 @@ export const denialMeanings: Readonly<Record<DeniedReason, string>> = {
   unknown_identity: 'a common name that is neither a path nor a service',
   topic_too_long: 'longer than `limits.topicBytesMax`',
   topic_too_deep: 'more levels than `limits.topicLevelsMax`',
+  store_full:
+    'a new filter of a stored session while the store is full: what is retained could not be queued',
   subscriptions_max: 'the session has `limits.subscriptionsPerSessionMax` filters',
   subscriptions_per_identity_max: 'the identity has as many subscriptions as it may (`limits.perIdentity`)',
   subscriptions_per_account_max: 'its account has (`limits.perAccount`)',

@@ -6,6 +6,10 @@ import { BrokerError } from './errors.ts';
 import type { Peer } from './access/identity.ts';
 import { clientPurpose } from './nodes/entrance.ts';
 import type { Leadership, Led, Member, MemberState } from './nodes/member.ts';
+import { markDamaged } from './store/damage.ts';
+import { StoreRoom } from './store/room.ts';
+import type { RoomState } from './store/room.ts';
+import { isWantOfRoom, storeFileIn } from './store/store-file.ts';
 
 export interface BrokerState extends Partial<CoreState> {
   readonly name: string;
@@ -15,12 +19,20 @@ export interface BrokerState extends Partial<CoreState> {
   readonly reason?: string;
   readonly received: number;
   readonly sent: number;
+  /** Undefined while there is none. */
+  readonly store?: RoomState;
+}
+
+export interface SupervisorOptions extends Omit<CoreOptions, 'onFailure' | 'room'> {
+  /** The store is damaged: nothing can go on before a person has looked at it. */
+  readonly onDamaged: (error: BrokerError) => void;
 }
 
 const reopenMs = 2000;
 
 export class Supervisor implements Led {
-  readonly #options: Omit<CoreOptions, 'onFailure'>;
+  readonly #options: SupervisorOptions;
+  readonly #room: StoreRoom;
   #member: Pick<Member, 'state' | 'pass' | 'stop'> | undefined;
   #core: Core | undefined;
   #retiring: Core | undefined;
@@ -33,8 +45,17 @@ export class Supervisor implements Led {
    *
    * @throws BrokerError if the store cannot be opened at the start
    */
-  constructor(options: Omit<CoreOptions, 'onFailure'>) {
+  constructor(options: SupervisorOptions) {
     this.#options = options;
+    const { settings, log, monotonicMs } = options;
+    this.#room = new StoreRoom({
+      limits: settings.config.limits,
+      monotonicMs,
+      onChange: ({ full, ...facts }) => {
+        if (full === undefined) log.info(facts, 'store.relieved');
+        else log.error({ reason: full, ...facts }, 'store.full');
+      },
+    });
     if (options.settings.config.cluster === undefined) this.#core = this.#open();
   }
 
@@ -55,6 +76,7 @@ export class Supervisor implements Led {
       received,
       sent,
       ...this.#core?.state,
+      ...(this.#core === undefined ? {} : { store: this.#room.state }),
       ...(this.#member === undefined ? {} : { node: this.#member.state }),
     };
   }
@@ -76,12 +98,13 @@ export class Supervisor implements Led {
   lead(leadership: Leadership, onFailure: (error: BrokerError) => void): void {
     this.#core = new Core({
       ...this.#options,
+      room: this.#room,
       leadership,
       onFailure: (error) => {
         this.#core = undefined;
         if (error.code === 'broker.cluster_fenced') return;
-        this.#options.measures.storeFailures.inc();
-        this.#options.log.error({ reason: error.code, detail: error.message }, 'store.failed');
+        if (isWantOfRoom(error)) this.#room.writeFailed();
+        this.#report(error);
         onFailure(error);
       },
     });
@@ -117,6 +140,9 @@ export class Supervisor implements Led {
     measures.fullQueues.set(measures.traffic.fullQueues);
     measures.queuedMessages.set(state?.queued ?? 0);
     measures.queuedBytes.set(state?.queuedBytes ?? 0);
+    measures.storeFull.set(this.#room.isFull ? 1 : 0);
+    measures.storeBytes.set(this.#room.state.usedBytes);
+    measures.diskFreeBytes.set(this.#room.state.freeBytes);
     measures.cascadeQueued.set(state?.cascade?.queued ?? 0);
   }
 
@@ -127,15 +153,36 @@ export class Supervisor implements Led {
   }
 
   #open(): Core {
-    return new Core({ ...this.#options, onFailure: (error) => this.#failed(error) });
+    return new Core({
+      ...this.#options,
+      room: this.#room,
+      onFailure: (error) => {
+        if (!isWantOfRoom(error)) return this.#failed(error, reopenMs);
+        this.#room.writeFailed();
+        return this.#failed(error, 0); // reading needs less room than writing, and makes some
+      },
+    });
   }
 
-  #failed(error: BrokerError): void {
+  #failed(error: BrokerError, delayMs: number): void {
     this.#core = undefined;
     this.#failure = error.message;
-    this.#options.measures.storeFailures.inc();
-    this.#options.log.error({ reason: error.code, detail: error.message }, 'store.failed');
-    this.#reopenTimer = setTimeout(() => this.#reopen(), reopenMs);
+    this.#report(error);
+    if (error.code === 'broker.store_damaged') return;
+    this.#reopenTimer = setTimeout(() => this.#reopen(), delayMs);
+  }
+
+  #report(error: BrokerError): void {
+    const { measures, log, settings, clock, onDamaged } = this.#options;
+    measures.storeFailures.inc();
+    log.error({ reason: error.code, detail: error.message }, 'store.failed');
+    if (error.code !== 'broker.store_damaged') return;
+    try {
+      markDamaged(storeFileIn(settings.config.data), error.message, clock());
+    } catch (cause) {
+      log.error({ detail: String(cause) }, 'store.mark_failed');
+    }
+    onDamaged(error);
   }
 
   #reopen(): void {
@@ -143,7 +190,7 @@ export class Supervisor implements Led {
       this.#core = this.#open();
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error;
-      this.#failed(error);
+      this.#failed(error, reopenMs);
       return;
     }
     this.#failure = undefined;

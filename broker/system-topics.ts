@@ -3,6 +3,7 @@ import type { CascadeState } from './cascade/cascade.ts';
 import { LoadAverages, loadSpansMinutes } from './load-averages.ts';
 import type { Measures } from './measures.ts';
 import type { Hub } from './routing/hub.ts';
+import type { StoreRoom } from './store/room.ts';
 import { isShared } from './access/shared-filter.ts';
 import type { Session } from './routing/session.ts';
 
@@ -10,6 +11,7 @@ export interface SystemFacts {
   readonly hub: Pick<Hub, 'declareSystemTopic' | 'retainedCount'>;
   readonly sessions: () => Iterable<Session>;
   readonly measures: Measures;
+  readonly room: Pick<StoreRoom, 'state'>;
   readonly name: string;
   readonly version: string;
   readonly startedMs: number;
@@ -43,7 +45,7 @@ export function declareSystemTopics(facts: SystemFacts): SystemTopics {
   declare('uptime', () => `${Math.floor((monotonicMs() - startedMs) / 1000)} seconds`);
   declareClients(declare, facts);
   declareTraffic(declare, facts.measures);
-  declareOwn(declare, facts.measures);
+  declareOwn(declare, facts);
   let heapMax = 0;
   const heap = (): number => {
     const { heapUsed } = process.memoryUsage();
@@ -138,7 +140,8 @@ function declareLoad(declare: Declare, { traffic, dropped }: Measures, nowMs: nu
 }
 
 /** What Mosquitto has no names for. */
-function declareOwn(declare: Declare, measures: Measures): void {
+function declareOwn(declare: Declare, { measures, room }: SystemFacts): void {
+  declare('store/state', () => JSON.stringify(room.state));
   declare('queues/full', () => measures.traffic.fullQueues);
   for (const name of ['denials', 'refusals', 'dropped', 'disconnects'] as const) {
     declare(name, () => JSON.stringify(countsOf(measures[name])));

@@ -43,6 +43,7 @@ export const connackCodes: Readonly<Record<ConnectRefusal, readonly [mqtt3: numb
   will_topic_invalid: [5, reasonCode.topicNameInvalid],
   will_malformed: [5, reasonCode.payloadFormatInvalid],
   authentication_method: [5, reasonCode.badAuthenticationMethod],
+  store_full: [3, reasonCode.quotaExceeded],
   sessions_max: [3, reasonCode.quotaExceeded],
   sessions_per_identity_max: [3, reasonCode.quotaExceeded],
   sessions_per_account_max: [3, reasonCode.quotaExceeded],
@@ -81,7 +82,9 @@ export function checkConnect(
   const right = will === undefined ? undefined : decide(identity, 'publish', will.topic, roles);
   if (right?.allowed === false) return { refusal: 'will_denied' };
   if (will?.properties.payloadFormat === 1 && !isUtf8(will.payload)) return { refusal: 'will_malformed' };
-  const refusal = connectionsRefusal(identity, clientId, context) ?? sessions.refusal(identity, clientId);
+  const terms = { clean, expirySeconds: expirySecondsOf(connect, limits) };
+  const refusal =
+    connectionsRefusal(identity, clientId, context) ?? sessions.refusal(identity, clientId, terms);
   if (refusal !== undefined) return { refusal };
   const keepAliveSecondsMax = Math.min(limits.keepAliveSecondsMax, 65_535);
   const keepAliveSeconds =
@@ -90,7 +93,7 @@ export function checkConnect(
       : Math.min(connect.keepAliveSeconds, keepAliveSecondsMax);
   return {
     clientId,
-    terms: { clean, expirySeconds: expirySecondsOf(connect, limits) },
+    terms,
     keepAliveSeconds,
     will: willOf(connect),
   };

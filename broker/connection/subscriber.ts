@@ -14,10 +14,12 @@ import type { BoundsFault } from '../packets/topic-form.ts';
 import type { ShareRefusal } from '../quota/shares.ts';
 import type { Session } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
+import type { Store } from '../store/store.ts';
 import type { DenialReason } from '../access/tacs.ts';
 import { decideFilter, isShared } from '../access/shared-filter.ts';
 
 export interface SubscriberContext {
+  readonly store: Store;
   readonly sessions: Sessions;
   readonly hub: Hub;
   readonly roles: RoleTable;
@@ -26,7 +28,8 @@ export interface SubscriberContext {
   readonly log: Log;
 }
 
-type SubscriptionDenial = DenialReason | BoundsFault | 'subscriptions_max' | ShareRefusal<'subscriptions'>;
+type SubscriptionDenial =
+  DenialReason | BoundsFault | 'subscriptions_max' | ShareRefusal<'subscriptions'> | 'store_full';
 
 const denialCodes: Readonly<Record<SubscriptionDenial, ReasonCode>> = {
   malformed: reasonCode.topicFilterInvalid,
@@ -35,6 +38,7 @@ const denialCodes: Readonly<Record<SubscriptionDenial, ReasonCode>> = {
   unknown_identity: reasonCode.notAuthorized,
   reserved: reasonCode.notAuthorized,
   no_right: reasonCode.notAuthorized,
+  store_full: reasonCode.quotaExceeded,
   subscriptions_max: reasonCode.quotaExceeded,
   subscriptions_per_identity_max: reasonCode.quotaExceeded,
   subscriptions_per_account_max: reasonCode.quotaExceeded,
@@ -108,10 +112,10 @@ function grant(
 }
 
 function denialOf(
-  { identity, subscriptions }: Session,
+  { identity, subscriptions, storedId }: Session,
   filter: string,
   isNew: boolean,
-  { sessions, roles, limits }: SubscriberContext,
+  { store, sessions, roles, limits }: SubscriberContext,
 ): SubscriptionDenial | undefined {
   const fault = boundsFault(filter, limits);
   if (fault !== undefined) return fault;
@@ -119,5 +123,7 @@ function denialOf(
   if (!decision.allowed) return decision.reason;
   if (!isNew) return undefined;
   if (subscriptions.size >= limits.subscriptionsPerSessionMax) return 'subscriptions_max';
+  // What is retained would have to be stored for it.
+  if (storedId !== undefined && store.isFull) return 'store_full';
   return sessions.subscriptionRefusal(identity);
 }

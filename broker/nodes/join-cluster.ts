@@ -15,7 +15,7 @@ const measureMs = 1000;
 export async function joinCluster(
   cluster: ClusterConfig,
   supervisor: Supervisor,
-  options: Omit<CoreOptions, 'onFailure'>,
+  options: Omit<CoreOptions, 'onFailure' | 'room'>,
 ): Promise<Listener> {
   const { settings, clock, monotonicMs } = options;
   const { config } = settings;

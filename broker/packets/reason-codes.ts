@@ -44,6 +44,7 @@ const byReason: Readonly<Record<string, ReasonCode>> = {
   payload_format_invalid: reasonCode.payloadFormatInvalid,
   subscriptions_max: reasonCode.quotaExceeded,
   queue_full: reasonCode.quotaExceeded,
+  store_full: reasonCode.quotaExceeded,
   publish_rate: reasonCode.messageRateTooHigh,
   keep_alive_timeout: reasonCode.keepAliveTimeout,
   taken_over: reasonCode.sessionTakenOver,

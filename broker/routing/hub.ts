@@ -29,7 +29,7 @@ export interface HubOptions {
 }
 
 /** Why a message was not taken; then nothing of it is kept, and the publisher is not told that it arrived. */
-export type PublishRefusal = 'queue_full' | RetainedRefusal;
+export type PublishRefusal = 'queue_full' | 'store_full' | RetainedRefusal;
 export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
 
 interface TopicRoutes {
@@ -96,6 +96,7 @@ export class Hub {
       }
       storedTargets++;
     }
+    if (this.#hasNoRoomFor(publication, storedTargets)) return 'store_full';
     const refusal = retain ? this.#retained.put(publication) : undefined;
     if (refusal !== undefined) return refusal;
     // At QoS 0 nothing is queued, so the publication itself will do.
@@ -125,6 +126,8 @@ export class Hub {
       const terms = { qos: lesser(granted, published), retain: true, identifiers, share: undefined };
       if (terms.qos === 0) {
         session.client?.sendNow(content, terms);
+      } else if (session.storedId !== undefined && this.#options.store.isFull) {
+        this.#options.measures.dropped.inc({ reason: 'store_full' });
       } else {
         const message = this.#messageFor(content, session.storedId === undefined ? 0 : 1);
         session.queue.enqueue(message, terms.qos, terms);
@@ -171,6 +174,13 @@ export class Hub {
   dropExpired(): void {
     const dropped = this.#retained.dropExpired(this.#options.clock());
     if (dropped > 0) this.#options.measures.dropped.inc({ reason: 'retained_expired' }, dropped);
+  }
+
+  /** A store that is full takes nothing but the end of what is retained, which makes room. */
+  #hasNoRoomFor({ topic, payload, retain }: Publication, storedTargets: number): boolean {
+    if (!this.#options.store.isFull) return false;
+    if (!retain) return storedTargets > 0;
+    return payload.length > 0 || (storedTargets > 0 && this.#retained.get(topic) === undefined);
   }
 
   /** @returns undefined if some group has only members whose queues are full, and those are to refuse */

@@ -47,7 +47,7 @@ export interface SessionTerms {
   readonly expirySeconds: number;
 }
 
-export type SessionRefusal = 'sessions_max' | ShareRefusal<'sessions'>;
+export type SessionRefusal = 'sessions_max' | 'store_full' | ShareRefusal<'sessions'>;
 
 export class Sessions {
   readonly groups = new ShareGroups();
@@ -90,10 +90,15 @@ export class Sessions {
   }
 
   /** @returns why one more session of the identity cannot be, or undefined */
-  refusal(identity: string, clientId: string): SessionRefusal | undefined {
+  refusal(
+    identity: string,
+    clientId: string,
+    { expirySeconds }: Pick<SessionTerms, 'expirySeconds'>,
+  ): SessionRefusal | undefined {
     const { limits } = this.#options;
     if (this.find(identity, clientId) !== undefined) return undefined;
     if (this.#byKey.size >= limits.sessionsMax) return 'sessions_max';
+    if (expirySeconds > 0 && this.#store.isFull) return 'store_full';
     const share = this.#held.exceededBy(1, holderOf(identity), boundsOf(limits, 'sessionsMax'));
     return share && shareRefusal('sessions', share);
   }

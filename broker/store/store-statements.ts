@@ -1,6 +1,9 @@
 /** Every statement on the broker's durable state. */
 
 export const sql = {
+  pages: 'PRAGMA page_count',
+  freePages: 'PRAGMA freelist_count',
+  checkpoint: 'PRAGMA wal_checkpoint(PASSIVE)',
   sessions: 'SELECT id, identity, client_id, disconnected_ms, expiry_seconds, last_sent FROM session',
   createSession: 'INSERT INTO session (id, identity, client_id, expiry_seconds) VALUES (?, ?, ?, ?)',
   lastSession: `SELECT max(coalesce((SELECT max(id) FROM session), 0), coalesce((SELECT max(session) FROM delivery), 0),

@@ -1,6 +1,7 @@
 /** The durable state: sessions, subscriptions, queues and retained messages in one SQLite file, committed in groups. */
-import path from 'node:path';
+import { statfsSync } from 'node:fs';
 import type { Content } from '../routing/message.ts';
+import { messageBytes } from '../routing/message.ts';
 import type { Subscription } from '../routing/session.ts';
 import { DoneRows } from './done-rows.ts';
 import { EndedQueues } from './ended-queues.ts';
@@ -27,8 +28,9 @@ import type {
   StoredSubscription,
   StoredWill,
 } from './rows.ts';
+import type { StoreRoom } from './room.ts';
 import type { StoreFileOptions } from './store-file.ts';
-import { openStoreFile } from './store-file.ts';
+import { openStoreFile, pageBytes, storeFileIn } from './store-file.ts';
 import { sql } from './store-statements.ts';
 import { Transactions } from './transactions.ts';
 import type { Batch, QueuedDelivery } from './unwritten.ts';
@@ -40,7 +42,12 @@ export interface StoreOptions extends StoreFileOptions {
   readonly onFirstWrite: () => void;
   /** Follows what is written; undefined on a node that is alone. */
   readonly journal?: Journal | undefined;
+  /** Undefined: it has as much as it wants. */
+  readonly room?: StoreRoom | undefined;
 }
+
+/** What a row costs beside its contents, about. */
+const rowBytes = 64;
 
 /**
  * Every write joins the open transaction; nothing is promised to anyone before `commit` returned. Synchronous on
@@ -53,18 +60,20 @@ export class Store {
   readonly #transactions: Transactions;
   readonly #ended: EndedQueues;
   readonly #onFirstWrite: () => void;
+  readonly #room: StoreRoom | undefined;
   readonly #unwritten = new Unwritten();
   readonly #doneMessages: DoneRows;
   /** By session. */
   readonly #doneDeliveries = new Map<number, DoneRows>();
+  #isLogShort = false;
   #lastMessageId: number;
   /** Never used again while rows of an ended session may be left. */
   #lastSessionId: number;
 
   /** @throws BrokerError `broker.store_locked`, `broker.store_too_new`, `broker.store_failed` */
   constructor(options: StoreOptions) {
-    const { directory, onFirstWrite, journal } = options;
-    const file = path.join(directory, 'broker.sqlite');
+    const { directory, onFirstWrite, journal, room } = options;
+    const file = storeFileIn(directory);
     const { database, recovery } = openStoreFile(file, options);
     this.#onFirstWrite = onFirstWrite;
     this.recovery = recovery;
@@ -76,6 +85,23 @@ export class Store {
     this.#ended = new EndedQueues(transactions);
     // What is written from now on is in no log, so this is no copy of anything any more.
     if (journal === undefined && transactions.read(sql.place).length > 0) transactions.write(sql.forgetPlace);
+    this.#room = room;
+    room?.watch({
+      usedBytes: () => {
+        const pages = Number(transactions.readOne(sql.pages)['page_count']);
+        const freePages = Number(transactions.readOne(sql.freePages)['freelist_count']);
+        return (pages - freePages) * pageBytes + this.#unwritten.bytes;
+      },
+      freeBytes: () => {
+        const { bavail, bsize } = statfsSync(directory);
+        return bavail * bsize;
+      },
+    });
+  }
+
+  /** Whether nothing more is to be stored, but what takes something away. */
+  get isFull(): boolean {
+    return this.#room?.isFull === true;
   }
 
   sessions(): StoredSession[] {
@@ -177,6 +203,7 @@ export class Store {
    */
   insertMessage(content: Content, pending: number): number {
     const id = ++this.#lastMessageId;
+    this.#room?.took(messageBytes(content) + rowBytes);
     this.#unwritten.addMessage(id, content, pending);
     this.#onFirstWrite();
     return id;
@@ -213,6 +240,7 @@ export class Store {
 
   /** @param mayWait - whether its receiver may be about to acknowledge it; else it is written with the next commit */
   enqueue(session: number, delivery: QueuedDelivery, message: number, mayWait = false): void {
+    this.#room?.took(rowBytes);
     this.#unwritten.addDelivery(session, delivery, message);
     if (!mayWait) this.#transactions.isCommitNeeded = true;
     this.#onFirstWrite();
@@ -312,7 +340,9 @@ export class Store {
     return this.#transactions.read(sql.retained).map(retainedOf);
   }
 
-  putRetained({ topic, payload, qos, origin, properties, expiresMs }: StoredRetained): void {
+  putRetained(message: StoredRetained): void {
+    const { topic, payload, qos, origin, properties, expiresMs } = message;
+    this.#room?.took(messageBytes(message) + rowBytes);
     this.#transactions.write(
       sql.putRetained,
       topic,
@@ -348,6 +378,7 @@ export class Store {
   commit(): void {
     this.#settle();
     this.#transactions.commit();
+    if (this.isFull !== this.#isLogShort) this.#transactions.keepLogShort((this.#isLogShort = this.isFull));
   }
 
   /** Commits what is open. */
@@ -358,6 +389,7 @@ export class Store {
 
   /** Closes without a commit, after a failure. */
   abandon(): void {
+    this.#room?.unwatch();
     this.#transactions.abandon();
   }
 

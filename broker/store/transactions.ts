@@ -1,8 +1,9 @@
 /** The statements on one file: every write joins the open transaction, and is nothing before its commit. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { BrokerError } from '../errors.ts';
 import type { Journal, Mark, StoredValue } from './journal.ts';
 import type { Row } from './rows.ts';
-import { storeError } from './store-file.ts';
+import { checkpointPages, isWantOfRoom, pageBytes, storeError } from './store-file.ts';
 import { sql } from './store-statements.ts';
 
 export interface TransactionsOptions {
@@ -71,6 +72,22 @@ export class Transactions {
     this.#run(() => database.exec('COMMIT'));
     this.#isOpen = false;
     journal?.committed();
+  }
+
+  /**
+   * While room is scarce the log is made part of the file more often, so that it goes on in a room that is small but its
+   * own; and at once, for what is in the log alone would need room when there is none.
+   */
+  keepLogShort(isShort: boolean): void {
+    this.read(`PRAGMA wal_autocheckpoint = ${isShort ? checkpointPages.scarce : checkpointPages.usual}`);
+    this.read(`PRAGMA journal_size_limit = ${isShort ? 2 * checkpointPages.scarce * pageBytes : -1}`);
+    if (!isShort) return;
+    try {
+      this.read(sql.checkpoint);
+    } catch (error) {
+      // Then it stays in the log, where it is as safe.
+      if (!(error instanceof BrokerError && isWantOfRoom(error))) throw error;
+    }
   }
 
   /** Closes the file without a commit. */

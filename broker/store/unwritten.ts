@@ -43,6 +43,10 @@ export class Unwritten {
   #bytes = 0;
   #batch: Batch = { unresolved: 0 };
 
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get isTooMuch(): boolean {
     return this.messages.size >= messagesMax || this.#bytes >= bytesMax;
   }

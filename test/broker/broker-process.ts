@@ -33,6 +33,11 @@ export class BrokerProcess {
     return this.#child.pid ?? 0;
   }
 
+  /** Of one that has ended by itself. */
+  get exitStatus(): number | null {
+    return this.#child.exitCode;
+  }
+
   /** SIGKILL: nothing of the program runs any more. */
   async kill(): Promise<void> {
     const died = this.died();

@@ -57,19 +57,24 @@ export class Journal {
     for (;;) {
       const found = this.find(event, fields);
       if (found !== undefined) return found;
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(
-          () => reject(new Error(`no ${event} in ${JSON.stringify(this.lines)}`)),
-          patienceMs,
-        ).unref();
-        const wake = (): void => {
-          clearTimeout(timer);
-          this.#waiting.delete(wake);
-          resolve();
-        };
-        this.#waiting.add(wake);
-      });
+      await this.next(event);
     }
+  }
+
+  /** Resolves with the next line, whatever it says. @param wanted - for whoever waits in vain */
+  next(wanted = 'line'): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`no ${wanted} in ${JSON.stringify(this.lines)}`)),
+        patienceMs,
+      ).unref();
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      this.#waiting.add(wake);
+    });
   }
 }
 

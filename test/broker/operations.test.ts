@@ -93,6 +93,7 @@ test('operations.md: every name below $SYS is there', () => {
     hub,
     sessions: () => [],
     measures: createMeasures(),
+    room: { state: { full: undefined, usedBytes: 0, freeBytes: 0 } },
     name: 'x',
     version: '0',
     startedMs: 0,

@@ -54,7 +54,7 @@ const ofMosquitto = [
     'connections',
   ].flatMap((name) => [1, 5, 15].map((span) => `load/${name}/${span}min`)),
 ];
-const ours = ['name', 'queues/full', 'denials', 'refusals', 'dropped', 'disconnects'];
+const ours = ['name', 'queues/full', 'store/state', 'denials', 'refusals', 'dropped', 'disconnects'];
 const ofCascade = ['connection/cascade/state', 'cascade/state'];
 
 /** Subscribes with Debian's client until so many messages came. @returns the values by topic */

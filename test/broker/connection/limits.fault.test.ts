@@ -140,42 +140,6 @@ test('queue full, `drop-oldest`: the newest remain, and each loss is logged', as
   assert(journal.find('message.dropped', { identity: 'ms-acc-1', reason: 'queue_full', dropped: 1 }));
 });
 
-test('a full disk: nothing is acknowledged, everybody is disconnected, and what was acknowledged is still there', async () => {
-  const data = path.join(site.directory, 'full');
-  const limits = { storeBytesMax: 400_000 };
-  const { broker, journal } = await site.start({ data, limits });
-  await offlineSubscriber(broker);
-  const bystander = await site.rawConnect(broker, 'ms-acc-2');
-  await bystander.open({ clientId: 'bystander' });
-  const publisher = await site.rawConnect(broker, device);
-  await publisher.open({ clientId: 'p' });
-  const payload = Buffer.alloc(20_000, 7);
-  let acknowledged = 0;
-  for (let messageId = 1; !publisher.isClosed && messageId < 100; messageId++) {
-    publisher.send({
-      cmd: 'publish',
-      topic: snapshots,
-      payload,
-      qos: 1,
-      dup: false,
-      retain: false,
-      messageId,
-    });
-    const puback = await Promise.race([publisher.next('puback').catch(() => undefined), publisher.closed]);
-    if (puback !== undefined) acknowledged++;
-  }
-  await bystander.closed;
-  const { detail } = await journal.until('store.failed');
-  assert.match(String(detail), /full/);
-  await site.stop(broker);
-  const { broker: reopened } = await site.start({ data });
-  const queued = reopened.state().queued ?? 0;
-  assert(acknowledged > 5);
-  assert.equal(queued, acknowledged);
-  const reader = await site.connect(reopened, 'ms-acc-1', { clientId: 's', clean: false });
-  await site.received(reader).count(queued);
-});
-
 test('a stalled subscriber: the others go on, and its queue is bounded', async () => {
   const { broker, journal } = await start({
     limits: { memoryQueuedMessagesMax: 200, outputBytesMax: 65_536 },

@@ -13,8 +13,10 @@ import { DiskFaults } from './disk-faults.ts';
 
 let site: Site;
 const mounts: string[] = [];
+const clients: ExactClient[] = [];
 before(() => void (site = openSite()));
 after(async () => {
+  for (const one of clients) one.drop();
   await killBrokerProcesses();
   for (const folder of mounts) spawnSync('umount', [folder]);
   await site.remove();
@@ -29,7 +31,9 @@ async function client(
   options: Partial<ExactClientOptions> & { port: number },
 ): Promise<ExactClient> {
   const tls = await site.credentials(identity);
-  return new ExactClient({ tls, clientId: 'c', qos: 2, ...options });
+  const opened = new ExactClient({ tls, clientId: 'c', qos: 2, ...options });
+  clients.push(opened);
+  return opened;
 }
 
 /** A session that has everything of the device, and what it has got. */
@@ -97,91 +101,130 @@ test('a failed fsync: nothing is acknowledged, everybody is disconnected, and it
   await broker.kill();
 });
 
-/** A disk with little room, and how it gets more. */
-interface Volume {
-  readonly name: string;
-  readonly open: () => { prologue?: string; data?: string; enlarge: (broker: BrokerProcess) => void };
+async function times({ journal }: BrokerProcess, wanted: string, count: number): Promise<void> {
+  while (journal.lines.filter(({ event }) => event === wanted).length < count) await journal.next(wanted);
 }
 
-const limitedFile: Volume = {
-  name: 'a limit on the size of files',
-  open: () => ({
-    prologue: 'ulimit -S -f 2000', // blocks of 512 octets
-    enlarge: ({ pid }) => {
-      assert.equal(spawnSync('prlimit', ['--pid', String(pid), '--fsize=unlimited:unlimited']).status, 0);
-    },
-  }),
-};
+const wanted = 150;
+const payloadBytes = 20_000;
+const numbers = Array.from({ length: wanted }, (_, number) => String(number));
 
-const smallDisk: Volume = {
-  name: 'a small disk',
-  open: () => {
-    const folder = path.join(site.directory, 'small-disk');
-    mkdirSync(folder);
-    assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder]).status, 0);
-    mounts.push(folder);
-    const ballast = path.join(folder, 'ballast');
-    writeFileSync(ballast, Buffer.alloc(6_000_000));
-    return { data: path.join(folder, 'data'), enlarge: () => rmSync(ballast) };
-  },
-};
-
-/** Only root may mount a disk of its own; the limit does without. */
-const volumes = [limitedFile, ...(process.getuid?.() === 0 ? [smallDisk] : [])];
-
-for (const [index, { name, open }] of volumes.entries()) {
-  test(`a full disk (${name}): the publisher stays unanswered, and all arrives once there is room`, async () => {
-    const { prologue = ':', data, enlarge } = open();
-    const broker = await startBrokerProcess(site, `full-${index}`, {
-      settings: { ...settings, ...(data === undefined ? {} : { data }) },
-      prologue,
-    });
-    const { subscriber, arrived, count } = await subscriberOf(broker.port);
+/** A session that is away, and a publisher that does not give up although it is closed for each refusal. */
+async function overfill(broker: BrokerProcess): Promise<{
+  subscriber: ExactClient;
+  arrived: string[];
+  count: Progress;
+  acknowledged: Progress;
+  end: () => Promise<void>;
+}> {
+  const { subscriber, arrived, count } = await subscriberOf(broker.port);
+  subscriber.drop();
+  await broker.journal.until('connection.closed', { clientId: 'c' });
+  const acknowledged = new Progress();
+  const onAcknowledged = (): void => acknowledged.add(1);
+  const publisher = await client(device, { port: broker.port, window: 5, onAcknowledged });
+  for (const number of numbers) publisher.publish(topic, number.padEnd(payloadBytes), 2);
+  const publishing = publisher.stay();
+  const end = async (): Promise<void> => {
+    publisher.drop();
     subscriber.drop();
-    await broker.journal.until('connection.closed', { clientId: 'c' });
-    const wanted = 150;
-    const acknowledged = new Progress();
-    const publisher = await client(device, {
-      port: broker.port,
-      window: 5,
-      onAcknowledged: () => acknowledged.add(1),
-    });
-    const numbers = Array.from({ length: wanted }, (_, number) => String(number));
-    for (const number of numbers) publisher.publish(topic, number.padEnd(20_000), 2);
-    const publishing = publisher.stay();
-    await broker.journal.until('store.failed');
-    assert.ok(acknowledged.value > 0 && acknowledged.value < wanted, String(acknowledged.value));
-    await requireUnhealthy(broker, /full|I\/O/);
-    enlarge(broker);
+    await publishing;
+    await broker.kill();
+  };
+  return { subscriber, arrived, count, acknowledged, end };
+}
+
+test('a write that finds no room: the store is opened again at once, and who reads is served before anything new is taken', async () => {
+  const prologue = 'ulimit -S -f 2000'; // blocks of 512 octets
+  const broker = await startBrokerProcess(site, 'limited', { settings, prologue });
+  const { subscriber, arrived, count, acknowledged, end } = await overfill(broker);
+  await broker.journal.until('store.failed');
+  await broker.journal.until('store.reopened');
+  await broker.journal.until('store.full', { reason: 'write_failed' });
+  await broker.journal.until('publish.refused', { identity: device, reason: 'store_full' });
+  assert.equal((await ask(broker, '/healthz')).status, 200);
+  const kept = acknowledged.value;
+  assert(kept > 5 && kept < wanted, `${kept} were acknowledged`);
+  await subscriber.open();
+  await count.until(kept);
+  assert.equal(spawnSync('prlimit', ['--pid', String(broker.pid), '--fsize=unlimited:unlimited']).status, 0);
+  await acknowledged.until(wanted);
+  await count.until(wanted);
+  assert.deepEqual(arrived, numbers);
+  await broker.journal.until('store.relieved');
+  await end();
+});
+
+/** A disk of 8 MB, with a file that leaves little of it. */
+function smallDisk(name: string, ballastBytes: number): { data: string; ballast: string } {
+  const folder = path.join(site.directory, name);
+  mkdirSync(folder);
+  assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder]).status, 0);
+  mounts.push(folder);
+  const ballast = path.join(folder, 'ballast');
+  writeFileSync(ballast, Buffer.alloc(ballastBytes));
+  return { data: path.join(folder, 'data'), ballast };
+}
+
+/** Only root may mount a disk of its own. */
+if (process.getuid?.() === 0) {
+  test('a disk that gets full: publishers are refused before, and who reads goes on even if others take the rest of it', async () => {
+    const { data, ballast } = smallDisk('shared-disk', 4_500_000);
+    const limits = { diskFreeBytesMin: 2_500_000 };
+    const broker = await startBrokerProcess(site, 'shared', { settings: { ...settings, data, limits } });
+    const { subscriber, arrived, count, acknowledged, end } = await overfill(broker);
+    await broker.journal.until('store.full', { reason: 'disk_free' });
+    // The turns in which it was noticed are over.
+    await times(broker, 'publish.refused', 3);
+    const rest = `${ballast}-of-others`;
+    assert.throws(() => writeFileSync(rest, Buffer.alloc(4_000_000)), { code: 'ENOSPC' });
+    const kept = acknowledged.value;
+    assert(kept > 5 && kept < wanted, `${kept} were acknowledged`);
+    const reading = subscriber.stay();
+    await count.until(kept);
+    assert.match((await ask(broker, '/state')).text, /"full":"disk_free"/);
+    rmSync(rest);
+    rmSync(ballast);
+    await acknowledged.until(wanted);
+    await count.until(wanted);
+    assert.deepEqual(arrived, numbers);
+    assert.equal(broker.journal.find('store.failed'), undefined);
+    await end();
+    await reading;
+  });
+
+  test('a disk without room for the log: a clear state, and all arrives once there is room', async () => {
+    const { data, ballast } = smallDisk('full-disk', 6_000_000);
+    const limits = { diskFreeBytesMin: 1 };
+    const broker = await startBrokerProcess(site, 'full', { settings: { ...settings, data, limits } });
+    const { subscriber, arrived, count, acknowledged, end } = await overfill(broker);
+    await broker.journal.until('store.failed', { reason: 'broker.store_full' });
+    await requireUnhealthy(broker, /full/);
+    assert(acknowledged.value < wanted);
+    rmSync(ballast);
+    await broker.journal.until('store.reopened');
     await acknowledged.until(wanted);
     await subscriber.open();
     await count.until(wanted);
     assert.deepEqual(arrived, numbers);
-    publisher.drop();
-    await publishing;
-    await broker.kill();
+    await end();
   });
 }
 
-test('storeBytesMax: at the bound publishers stay unanswered; who reads makes room, and all arrives once', async () => {
-  const broker = await startBrokerProcess(site, 'bound', {
-    settings: { ...settings, limits: { storeBytesMax: 1_000_000 } },
-  });
-  const { subscriber, arrived, count } = await subscriberOf(broker.port);
-  subscriber.drop();
-  await broker.journal.until('connection.closed', { clientId: 'c' });
-  const wanted = 100;
-  const publisher = await client(device, { port: broker.port, window: 5 });
-  const numbers = Array.from({ length: wanted }, (_, number) => String(number));
-  for (const number of numbers) publisher.publish(topic, number.padEnd(20_000), 2);
-  const publishing = publisher.stay();
-  const { detail } = await broker.journal.until('store.failed');
-  assert.match(String(detail), /full/);
-  const reading = subscriber.stay();
-  await count.until(wanted);
-  assert.deepEqual(arrived, numbers);
-  publisher.drop();
-  subscriber.drop();
-  await Promise.all([publishing, reading]);
+test('a disk that fails on: nothing is ready before a commit has worked', async () => {
+  const faults = new DiskFaults(site.directory);
+  const broker = await startBrokerProcess(site, 'failing', { settings, environment: faults.environment });
+  const publisher = await client(device, { port: broker.port, clientId: 'p' });
+  await publisher.open();
+  faults.begin('fail');
+  publisher.publish(topic, 'x', 2);
+  await publisher.lost();
+  // Nobody asks for anything, and still it does not open.
+  await times(broker, 'store.failed', 2);
+  assert.equal(broker.journal.find('store.reopened'), undefined);
+  assert.equal((await ask(broker, '/readyz')).status, 503);
+  faults.end();
+  await broker.journal.until('store.reopened');
+  assert.equal((await ask(broker, '/readyz')).status, 200);
   await broker.kill();
 });
