@@ -114,15 +114,18 @@ export class CommandHandler {
   }
 
   #execute(command: Command): CommandResult {
-    const { device, clock, measures, log } = this.#options;
+    const { device, sealer, clock, measures, log } = this.#options;
     const finishedAtMs = clock();
-    const outcome: CommandOutcome = finishedAtMs >= command.expiresAtMs ? 'expired' : 'done';
+    const refusal = sealer.refusalOf(command.name);
+    const outcome: CommandOutcome =
+      finishedAtMs >= command.expiresAtMs ? 'expired' : refusal === undefined ? 'done' : 'refused';
     measures.commands.inc({ outcome });
     log.info({ device, command: command.id, name: command.name, outcome }, 'command.answered');
     if (outcome === 'expired') {
       const expiry = new Date(command.expiresAtMs).toISOString();
       return { id: command.id, outcome, finishedAtMs, detail: `it expired at ${expiry}, before it arrived` };
     }
+    if (refusal !== undefined) return { id: command.id, outcome, finishedAtMs, detail: refusal };
     // `ping` is the only name that decodeCommand lets through; its answer is all it does.
     return { id: command.id, outcome, finishedAtMs, detail: 'pong' };
   }

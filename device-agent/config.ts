@@ -50,6 +50,7 @@ export interface AgentConfig {
   readonly data: string;
   readonly recipients: readonly string[];
   readonly whenRecipientRevoked: 'leave-out' | 'stop';
+  readonly policy: { readonly required: boolean };
   readonly staleCrl: StaleCrlConfig;
   readonly commandIssuers: readonly string[];
   readonly devices: readonly DeviceConfig[];
@@ -137,11 +138,21 @@ export function agentConfigType(types: ConfigTypes): z.ZodType<AgentConfig> {
       recipients: z
         .array(types.existingPath)
         .min(1)
-        .describe('PEM files, each an ENC certificate and its CAs: everyone who can read the snapshots'),
+        .describe(
+          'PEM files, each an ENC certificate and its CAs: who can read the snapshots, until a policy says',
+        ),
       whenRecipientRevoked: z
         .enum(['leave-out', 'stop'])
         .default('leave-out')
         .describe('leave-out: it is sealed for the others; stop: nothing is sealed at all'),
+      policy: z
+        .strictObject({
+          required: z
+            .boolean()
+            .default(false)
+            .describe('true: nothing is sealed before a policy of an owner has come'),
+        })
+        .prefault({}),
       staleCrl: staleCrlType,
       commandIssuers: z
         .array(types.existingPath)

@@ -1,72 +1,98 @@
-/** Seals what one device sends: snapshots for its readers, results for whoever asked. */
+/** Seals what one device sends: snapshots for the readers of a stream, results for whoever asked. */
 import type { Sealer } from '../cms/seal.ts';
 import { createSealer } from '../cms/seal.ts';
 import type { Clock } from '../domain/clock.ts';
 import { encodeSenmlCbor } from '../domain/senml.ts';
 import type { Snapshot } from '../domain/snapshot.ts';
-import { deviceTopic } from '../domain/topic.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { requireValid } from './key-slots/held-identity.ts';
 import type { HeldIdentity } from './key-slots/held-identity.ts';
-import type { Place, SealedEnvelope } from './outbox.ts';
-import type { Readers } from './readers.ts';
+import type { Part, Place, SealedEnvelope } from './outbox.ts';
+import type { SharedSnapshot, Sharing } from './sharing.ts';
+import type { OutgoingTopic } from './stream.ts';
+import { streamTopic } from './stream.ts';
 
 export class DeviceSealer {
   readonly #identity: HeldIdentity;
-  readonly #readers: Readers;
-  readonly #sealer: Sealer;
+  readonly #sharing: Sharing;
+  /** One for each stream, for each remembers the readers that it sealed for last. */
+  readonly #sealers = new Map<string, Sealer>();
   readonly #clock: Clock;
 
-  /** @param readers - of everything that the device sends */
-  constructor(identity: HeldIdentity, readers: Readers, clock: Clock) {
-    const { signature, keyAgreement } = identity.e2e;
+  /** @throws CmsError `cms.unsupported` if the keys of the identity do not fit each other */
+  constructor(identity: HeldIdentity, sharing: Sharing, clock: Clock) {
     this.#identity = identity;
-    this.#readers = readers;
-    this.#sealer = createSealer({ signature, keyAgreement });
+    this.#sharing = sharing;
     this.#clock = clock;
-  }
-
-  /** @throws CmsError `cms.unsupported` if the snapshot is larger than an envelope can be; ReadersError; KeySlotsError */
-  sealSnapshot(snapshot: Snapshot, place: Place): SealedEnvelope {
-    const content = encodeSenmlCbor(this.#identity.path, snapshot);
-    return this.#seal('snapshots', 'senml+cbor', content, this.#readers.current(), place);
+    this.#sealerOf(identity.path);
   }
 
   /**
-   * @param issuer - reads the result beside those who read everything
+   * @returns what each group of readers gets; sealed when the outbox has a place for it
+   * @throws ReadersError; when it is sealed CmsError `cms.unsupported` if the snapshot is larger than an envelope can be,
+   *   SenmlError, KeySlotsError
+   */
+  partsOf(snapshot: Snapshot): readonly Part[] {
+    return this.#sharing.share(snapshot).map((shared) => ({
+      stream: shared.stream,
+      seal: (place) => this.#sealSnapshot(shared, place),
+    }));
+  }
+
+  /**
+   * @param issuer - reads the result beside those who read the main stream
    * @throws ReadersError, KeySlotsError
    */
   sealResult(content: Uint8Array, issuer: Certificate, place: Place): SealedEnvelope {
-    return this.#seal(
-      'commands/result',
-      'command+cbor',
-      content,
-      [...this.#readers.current(), issuer],
-      place,
-    );
+    const readers = [...this.#sharing.readersOfResults(), issuer];
+    return this.#seal(this.#identity.path, 'commands/result', content, readers, place);
   }
 
   /** Whether anything can be sealed now. @throws ReadersError; KeySlotsError `slots.expired` */
   requireReady(): void {
     requireValid(this.#identity, this.#clock());
-    this.#readers.current();
+    this.#sharing.readersOfResults();
+  }
+
+  /** @returns why a command of that name is not executed; undefined if it may be */
+  refusalOf(command: string): string | undefined {
+    return this.#sharing.refusalOf(command);
+  }
+
+  #sealSnapshot(
+    { stream, snapshot, readers, account }: SharedSnapshot,
+    place: Place,
+  ): SealedEnvelope | undefined {
+    const content = encodeSenmlCbor(this.#identity.path, snapshot);
+    const sealed = this.#seal(stream, 'snapshots', content, readers, place);
+    const accounted = account(sealed.envelope.length);
+    return accounted === undefined ? undefined : { ...sealed, ...accounted };
   }
 
   #seal(
-    topicName: 'snapshots' | 'commands/result',
-    contentType: 'senml+cbor' | 'command+cbor',
+    stream: string,
+    topicName: OutgoingTopic,
     content: Uint8Array,
     recipients: readonly Certificate[],
     { sequence, previousDigest }: Place,
   ): SealedEnvelope {
     const signingTimeMs = this.#clock();
     requireValid(this.#identity, signingTimeMs);
-    return this.#sealer.seal(content, recipients, {
-      topic: deviceTopic(this.#identity.path, topicName),
+    return this.#sealerOf(stream).seal(content, recipients, {
+      topic: streamTopic(stream, topicName),
       sequence,
       previousDigest,
-      contentType,
+      contentType: topicName === 'snapshots' ? 'senml+cbor' : 'command+cbor',
       signingTimeMs,
     });
+  }
+
+  #sealerOf(stream: string): Sealer {
+    const known = this.#sealers.get(stream);
+    if (known !== undefined) return known;
+    const { signature, keyAgreement } = this.#identity.e2e;
+    const sealer = createSealer({ signature, keyAgreement });
+    this.#sealers.set(stream, sealer);
+    return sealer;
   }
 }

@@ -2,9 +2,12 @@
 import type { Clock } from '../domain/clock.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { Reading } from '../domain/snapshot.ts';
+import type { PolicyStatus } from '../domain/device-status.ts';
+import { isWithin } from '../domain/namespace.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { E2eIdentity } from '../pki/identity.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import type { Policies } from '../policy/policies.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import type { Sample } from './collector/collector.ts';
@@ -17,9 +20,10 @@ import type { KeysState } from './key-slots/keys.ts';
 import type { Place } from './key-slots/place.ts';
 import { keepingDirectory, settleSlots } from './key-slots/slots.ts';
 import type { AgentMeasures } from './measures.ts';
-import type { Outbox } from './outbox.ts';
+import type { Outbox, OutboxCounts } from './outbox.ts';
 import type { DeviceRole } from './service.ts';
 import { brokerOf, Service } from './service.ts';
+import { sharedPrefix } from './stream.ts';
 
 /** What is in the identity directory of a device. */
 export interface DeviceIdentity {
@@ -34,6 +38,7 @@ export interface DeviceContext {
   readonly renewNow: boolean;
   readonly outbox: Outbox;
   readonly lists: RevocationLists;
+  readonly policies: Policies;
   readonly measures: AgentMeasures;
   readonly agentVersion: string;
   readonly clock: Clock;
@@ -57,6 +62,9 @@ export interface DeviceState {
   readonly rejected: Readonly<Record<string, number>>;
   readonly state: 'online' | 'offline' | 'stopped';
   readonly keys: KeysState;
+  readonly policy: PolicyStatus;
+  /** By group of readers, of those that have a stream of their own. */
+  readonly shared: Readonly<Record<string, OutboxCounts>>;
 }
 
 /** The clock may be set, so an expiry is looked for more often than it comes. */
@@ -94,8 +102,8 @@ export class Device {
   #service: Service;
   /** What it was before it changed hands, while that has something to deliver. */
   #retiring: Service | undefined;
-  /** The last number that was sealed before the identity that it has now. */
-  #sealedBefore: number;
+  /** Of each stream the last number that was sealed before the identity that it has now. */
+  #sealedBefore: ReadonlyMap<string, number>;
   #proven = Promise.withResolvers<void>();
   #relieved = Promise.withResolvers<void>();
   #isRelieved = false;
@@ -111,7 +119,7 @@ export class Device {
     this.name = current.path;
     this.#context = context;
     this.#role = role;
-    this.#sealedBefore = outbox.counts(current.path).sealed;
+    this.#sealedBefore = lastNumbers(outbox, current.path);
     this.#service = this.#newService(current, others);
     this.#keys = new Keys({
       root: own.identity,
@@ -163,8 +171,8 @@ export class Device {
   async put({ snapshot, line }: Sample, source: string | undefined): Promise<void> {
     const { outbox, measures } = this.#context;
     const position = source === undefined || line === undefined ? undefined : { source, line };
-    await outbox.put(this.path, (place) => this.#service.seal(snapshot, place), position);
-    measures.sealed.inc();
+    const numbers = await outbox.putParts(this.path, this.#service.partsOf(snapshot), position);
+    measures.sealed.inc(numbers.length);
     this.#lastValue =
       snapshot.readings.find((reading) => typeof reading.value === 'number') ?? snapshot.readings[0];
   }
@@ -192,7 +200,14 @@ export class Device {
       rejected: Object.fromEntries(this.#rejected),
       state: this.#onlineState(),
       keys: this.#keys.state(),
+      policy: this.#service.policyStatus(),
+      shared: this.#shared(),
     };
+  }
+
+  /** @param path - whose policy is another, or was refused */
+  policyChanged(path: NamespacePath): void {
+    if (isWithin(this.path, path)) this.#service.policyChanged();
   }
 
   async close(): Promise<void> {
@@ -214,9 +229,9 @@ export class Device {
       role,
       context: this.#context,
       onEnrolmentMessage: (payload) => this.#keys.take(payload),
-      onDelivered: (sequence) => {
+      onDelivered: (stream, sequence) => {
         measures.delivered.inc();
-        if (role !== 'retiring' && sequence > this.#sealedBefore) this.#proven.resolve();
+        if (role !== 'retiring' && sequence > (this.#sealedBefore.get(stream) ?? 0)) this.#proven.resolve();
         onDelivered();
       },
     });
@@ -247,7 +262,7 @@ export class Device {
     const former = this.#service;
     const service = this.#newService(next, [former.identity.e2e]);
     await former.release();
-    this.#sealedBefore = outbox.counts(next.path).sealed;
+    this.#sealedBefore = lastNumbers(outbox, next.path);
     this.#proven = Promise.withResolvers();
     this.#relieved = Promise.withResolvers();
     this.#isRelieved = false;
@@ -262,7 +277,7 @@ export class Device {
     const service = this.#newService(next, []);
     outbox.addDevice(next.path, former.path);
     await former.release();
-    this.#sealedBefore = outbox.counts(next.path).sealed;
+    this.#sealedBefore = lastNumbers(outbox, next.path);
     this.#service = service;
     this.#serve();
   }
@@ -287,17 +302,33 @@ export class Device {
   #settle(): void {
     const { outbox } = this.#context;
     if (!this.#isRelieved) {
-      const { pending } = outbox.counts(this.path);
-      const [oldest] = outbox.pendingAfter(this.path, 0, 1);
-      this.#isRelieved = oldest === undefined ? pending === 0 : oldest.sequence > this.#sealedBefore;
+      this.#isRelieved = outbox.streamsOf(this.path).every((stream) => {
+        const { pending } = outbox.counts(stream);
+        const [oldest] = outbox.pendingAfter(stream, 0, 1);
+        if (oldest === undefined) return pending === 0;
+        return oldest.sequence > (this.#sealedBefore.get(stream) ?? 0);
+      });
       if (this.#isRelieved) this.#relieved.resolve();
     }
     const former = this.#retiring?.path;
-    if (former !== undefined && outbox.counts(former).pending === 0) this.#formerDelivered.resolve();
+    if (former === undefined) return;
+    const isDelivered = outbox.streamsOf(former).every((stream) => outbox.counts(stream).pending === 0);
+    if (isDelivered) this.#formerDelivered.resolve();
+  }
+
+  #shared(): Readonly<Record<string, OutboxCounts>> {
+    const { outbox } = this.#context;
+    const [, ...shared] = outbox.streamsOf(this.path);
+    const prefix = sharedPrefix(this.path);
+    return Object.fromEntries(shared.map((stream) => [stream.slice(prefix.length), outbox.counts(stream)]));
   }
 
   #onlineState(): DeviceState['state'] {
     if (this.#stopped) return 'stopped';
     return this.connected ? 'online' : 'offline';
   }
+}
+
+function lastNumbers(outbox: Outbox, device: NamespacePath): ReadonlyMap<string, number> {
+  return new Map(outbox.streamsOf(device).map((stream) => [stream, outbox.counts(stream).sealed]));
 }

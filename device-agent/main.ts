@@ -6,6 +6,7 @@ import { parseDevicePath } from '../domain/namespace.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
+import { Policies } from '../policy/policies.ts';
 import { ConfigError } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import { createLog } from '../runtime/log.ts';
@@ -109,6 +110,14 @@ export async function startAgent(
     metrics,
     log,
   });
+  const policies = new Policies({
+    directory: config.data,
+    roots: identities.flatMap(({ current }) => current.e2e.roots),
+    lists,
+    clock,
+    metrics,
+    log,
+  });
   const outbox = openOutbox({ file: path.join(config.data, 'outbox.sqlite'), ...config.outbox }, paths);
   for (const { path: device, place } of identities.map(({ current }) => current)) {
     const from = place?.isConfirmed === false ? parseDevicePath(place.from) : undefined;
@@ -120,7 +129,7 @@ export async function startAgent(
   const agent = new Agent(
     config,
     { ...dependencies, clock },
-    { outbox, lists, measures: agentMeasures(metrics) },
+    { outbox, lists, policies, measures: agentMeasures(metrics) },
   );
   try {
     agent.open(identities);
@@ -142,6 +151,7 @@ class Agent implements RunningAgent {
   readonly #dependencies: AgentDependencies & { readonly clock: Clock };
   readonly #outbox: Outbox;
   readonly #lists: RevocationLists;
+  readonly #policies: Policies;
   readonly #measures: AgentMeasures;
   readonly #devices = new Map<string, Device>();
   readonly #rejected = new Map<string, number>();
@@ -155,12 +165,13 @@ class Agent implements RunningAgent {
   constructor(
     config: AgentConfig,
     dependencies: AgentDependencies & { readonly clock: Clock },
-    { outbox, lists, measures }: Pick<DeviceContext, 'outbox' | 'lists' | 'measures'>,
+    { outbox, lists, policies, measures }: Pick<DeviceContext, 'outbox' | 'lists' | 'policies' | 'measures'>,
   ) {
     this.#config = config;
     this.#dependencies = dependencies;
     this.#outbox = outbox;
     this.#lists = lists;
+    this.#policies = policies;
     this.#measures = measures;
   }
 
@@ -179,6 +190,7 @@ class Agent implements RunningAgent {
       renewNow,
       outbox: this.#outbox,
       lists: this.#lists,
+      policies: this.#policies,
       measures: this.#measures,
       agentVersion: packageVersion(),
       clock,
@@ -197,6 +209,9 @@ class Agent implements RunningAgent {
       this.#deviceAt(device)?.send();
     });
     this.#outbox.onRemoved((device) => this.#deviceAt(device)?.removed());
+    this.#policies.onChanged((path) => {
+      for (const device of this.#devices.values()) device.policyChanged(path);
+    });
     for (const device of this.#devices.values()) device.open();
   }
 

@@ -8,6 +8,7 @@ export interface AgentMeasures {
   readonly commands: Counter<'outcome'>;
   readonly refusedCommands: Counter<'reason'>;
   readonly leftOut: Counter<'reason'>;
+  readonly withheld: Counter<'reason'>;
   readonly pending: Gauge;
   readonly notAfter: Gauge<'device'>;
   readonly renewals: Counter<'outcome'>;
@@ -16,7 +17,10 @@ export interface AgentMeasures {
 
 export function agentMeasures(metrics: Metrics): AgentMeasures {
   return {
-    sealed: metrics.counter('plombe_agent_sealed_total', 'snapshots sealed and stored in the outbox'),
+    sealed: metrics.counter(
+      'plombe_agent_sealed_total',
+      'envelopes of snapshots sealed and stored in the outbox',
+    ),
     delivered: metrics.counter('plombe_agent_delivered_total', 'envelopes that the broker acknowledged'),
     rejected: metrics.counter('plombe_agent_rejected_total', 'lines and samples left out', ['reason']),
     commands: metrics.counter('plombe_agent_commands_total', 'commands answered', ['outcome']),
@@ -27,7 +31,12 @@ export function agentMeasures(metrics: Metrics): AgentMeasures {
     ),
     leftOut: metrics.counter(
       'plombe_agent_recipients_left_out_total',
-      'configured recipients that an envelope was not sealed for',
+      'recipients that an envelope was not sealed for',
+      ['reason'],
+    ),
+    withheld: metrics.counter(
+      'plombe_agent_withheld_total',
+      'times that a group of readers got nothing of a snapshot, as its policy wants',
       ['reason'],
     ),
     pending: metrics.gauge('plombe_agent_pending_envelopes', 'envelopes that wait in the outbox'),

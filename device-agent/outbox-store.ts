@@ -2,12 +2,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import type { DeviceTopic } from '../domain/topic.ts';
 import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
 import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
-
-/** The topics on which a device's own envelopes go out. */
-export type OutgoingTopic = Extract<DeviceTopic, 'snapshots' | 'commands/result'>;
+import type { OutgoingTopic } from './stream.ts';
+import { sharedPrefix } from './stream.ts';
 
 export type OutboxErrorCode =
   | 'outbox.full' // as many envelopes wait as may, and the policy is to refuse
@@ -25,8 +23,18 @@ export class OutboxError extends Error {
   }
 }
 
-/** What of a device is on disk. */
-export interface StoredDevice {
+/** What has gone out by a stream, so far as limits ask for it. */
+export interface StreamUsage {
+  /** That the last snapshot states. */
+  readonly snapshotMs: number;
+  /** Whole hours since 1970-01-01T00:00:00Z. */
+  readonly hour: number;
+  /** Of envelopes in that hour. */
+  readonly bytes: number;
+}
+
+/** What of a stream is on disk; of a device's main stream also what is of the device. */
+export interface StoredStream {
   readonly id: number;
   readonly nextSequence: number;
   readonly previousDigest: Buffer | undefined;
@@ -34,6 +42,7 @@ export interface StoredDevice {
   readonly dropped: number;
   /** How far the file that it was last fed from has been taken in. */
   readonly position: SourcePosition | undefined;
+  readonly usage: StreamUsage | undefined;
   readonly pending: number;
 }
 
@@ -89,6 +98,15 @@ const schema = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX command_expiry ON command (expires_ms);
 `;
+/** Beside the tables of version 1, whose programs know nothing of it and lose nothing by it. */
+const usageSchema = `
+  CREATE TABLE IF NOT EXISTS stream_usage (
+    device INTEGER PRIMARY KEY REFERENCES device(id),
+    snapshot_ms INTEGER NOT NULL,
+    hour INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+  ) STRICT;
+`;
 /** The write-ahead log is cut back to this after a burst. */
 const journalBytesMax = 32 * 1024 * 1024;
 /** 16 MiB: most envelopes are delivered and gone before they would be written a second time, into the file itself. */
@@ -116,13 +134,25 @@ const errorCodes: Readonly<Record<SqliteFileErrorCode, OutboxErrorCode>> = {
  */
 export function openOutboxStore(file: string): OutboxStore {
   try {
-    return new OutboxStore(openSqliteFile(file, { pragmas, schema, schemaVersion }));
+    const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
+    return openTables(database, file);
   } catch (cause) {
     if (!(cause instanceof SqliteFileError)) throw cause;
     throw new OutboxError(errorCodes[cause.code], cause.message, { cause });
   }
 }
 
+function openTables(database: DatabaseSync, file: string): OutboxStore {
+  try {
+    database.exec(usageSchema);
+    return new OutboxStore(database);
+  } catch (cause) {
+    database.close();
+    throw new OutboxError('outbox.storage', `cannot open ${file}: ${String(cause)}`, { cause });
+  }
+}
+
+/** The table `device` has a row for each stream: a device's main one under its path, the others under what their topics begin with. */
 export class OutboxStore {
   readonly #database: DatabaseSync;
   readonly #statements;
@@ -135,9 +165,16 @@ export class OutboxStore {
         `INSERT INTO device (path, next_sequence, delivered, dropped) VALUES (?, 1, 0, 0) ON CONFLICT DO NOTHING`,
       ),
       device: prepare(
-        `SELECT id, next_sequence, previous_digest, delivered, dropped, source, line,
+        `SELECT id, next_sequence, previous_digest, delivered, dropped, source, line, snapshot_ms, hour, bytes,
            (SELECT count(*) FROM envelope WHERE device = device.id) AS pending
-         FROM device WHERE path = ?`,
+         FROM device LEFT JOIN stream_usage ON stream_usage.device = device.id WHERE path = ?`,
+      ),
+      sharedStreams: prepare(
+        `SELECT path FROM device WHERE substr(path, 1, length(:prefix)) = :prefix ORDER BY path`,
+      ),
+      updateUsage: prepare(
+        `INSERT INTO stream_usage (device, snapshot_ms, hour, bytes) VALUES (?, ?, ?, ?)
+         ON CONFLICT (device) DO UPDATE SET snapshot_ms = excluded.snapshot_ms, hour = excluded.hour, bytes = excluded.bytes`,
       ),
       updateDevice: prepare(
         `UPDATE device SET next_sequence = ?, previous_digest = ?, delivered = ?, dropped = ?, source = ?, line = ?
@@ -182,9 +219,17 @@ export class OutboxStore {
     }
   }
 
-  device(device: NamespacePath): StoredDevice {
-    this.#statements.addDevice.run(device);
-    const row = this.#statements.device.get(device);
+  /** @returns the streams that a device has beside the main one */
+  sharedStreams(device: NamespacePath): readonly string[] {
+    return this.#statements.sharedStreams
+      .all({ prefix: sharedPrefix(device) })
+      .map((row) => String(row['path']));
+  }
+
+  /** Makes it if it is not there. */
+  stream(stream: string): StoredStream {
+    this.#statements.addDevice.run(stream);
+    const row = this.#statements.device.get(stream);
     const digest = row?.['previous_digest'];
     const source = row?.['source'];
     return {
@@ -194,27 +239,34 @@ export class OutboxStore {
       delivered: Number(row?.['delivered']),
       dropped: Number(row?.['dropped']),
       position: typeof source === 'string' ? { source, line: Number(row?.['line']) } : undefined,
+      usage:
+        typeof row?.['hour'] === 'number'
+          ? { snapshotMs: Number(row['snapshot_ms']), hour: row['hour'], bytes: Number(row['bytes']) }
+          : undefined,
       pending: Number(row?.['pending']),
     };
   }
 
   /** Of everybody who ever sealed into this file, also of those who are no longer configured. */
-  devices(): (Pick<StoredDevice, 'id' | 'pending'> & { readonly path: string })[] {
+  devices(): (Pick<StoredStream, 'id' | 'pending'> & { readonly path: string })[] {
     return this.#statements.devices.all().map((row) => {
       return { path: String(row['path']), id: Number(row['id']), pending: Number(row['pending']) };
     });
   }
 
-  updateDevice(device: Omit<StoredDevice, 'pending'>): void {
+  updateStream({ usage, ...stream }: Omit<StoredStream, 'pending'>): void {
     this.#statements.updateDevice.run(
-      device.nextSequence,
-      device.previousDigest ?? null,
-      device.delivered,
-      device.dropped,
-      device.position?.source ?? null,
-      device.position?.line ?? null,
-      device.id,
+      stream.nextSequence,
+      stream.previousDigest ?? null,
+      stream.delivered,
+      stream.dropped,
+      stream.position?.source ?? null,
+      stream.position?.line ?? null,
+      stream.id,
     );
+    if (usage !== undefined) {
+      this.#statements.updateUsage.run(stream.id, usage.snapshotMs, usage.hour, usage.bytes);
+    }
   }
 
   addEnvelope(deviceId: number, sequence: number, topicName: OutgoingTopic, envelope: Uint8Array): void {

@@ -1,14 +1,16 @@
 /** The outbox: envelopes that wait, in order, until a broker has acknowledged them. Durable before it says so. */
+import assert from 'node:assert/strict';
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type {
   OutboxStore,
-  OutgoingTopic,
   SourcePosition,
   StoredCommand,
   StoredEnvelope,
+  StreamUsage,
 } from './outbox-store.ts';
 import { openOutboxStore, OutboxError } from './outbox-store.ts';
+import type { OutgoingTopic } from './stream.ts';
 
 export interface OutboxOptions {
   readonly file: string;
@@ -18,20 +20,31 @@ export interface OutboxOptions {
   readonly whenFull: 'refuse' | 'drop-oldest';
 }
 
-/** Where an envelope stands among its device's. */
+/** Where an envelope stands in its stream. */
 export interface Place {
   readonly sequence: number;
-  /** Of the device's envelope before; undefined for the first. */
+  /** Of the stream's envelope before; undefined for the first. */
   readonly previousDigest: Buffer | undefined;
 }
 
 export interface SealedEnvelope {
   readonly envelope: Uint8Array;
   readonly digest: Uint8Array;
+  /** What has gone out by the stream with it. */
+  readonly usage?: StreamUsage;
 }
 
-export type Seal = (place: Place) => SealedEnvelope;
+/** @returns undefined if nothing is to go out after all */
+export type Seal = (place: Place) => SealedEnvelope | undefined;
 
+/** What is to go out by one stream. */
+export interface Part {
+  readonly stream: string;
+  /** Called before the method that takes it returns; if one throws, no sequence number is used. */
+  readonly seal: Seal;
+}
+
+/** Of one stream. */
 export interface OutboxCounts {
   readonly sealed: number;
   readonly delivered: number;
@@ -49,26 +62,31 @@ const commandsMax = 10_000;
 /** Ids are kept beyond the expiry, in case the device's clock is set back. */
 const commandMemoryMs = 7 * 24 * 3_600_000;
 
-interface DeviceState {
-  readonly path: NamespacePath;
+interface StreamState {
+  readonly stream: string;
+  readonly device: NamespacePath;
   readonly id: number;
   nextSequence: number;
   previousDigest: Buffer | undefined;
   delivered: number;
   dropped: number;
   position: SourcePosition | undefined;
+  usage: StreamUsage | undefined;
   /** Includes what waits for its commit. */
   pending: number;
 }
 
 interface Put {
   readonly device: NamespacePath;
-  readonly sequence: number;
   readonly topicName: OutgoingTopic;
-  readonly envelope: Uint8Array;
+  readonly envelopes: readonly {
+    readonly stream: string;
+    readonly sequence: number;
+    readonly envelope: Uint8Array;
+  }[];
   readonly commandResult: CommandResult | undefined;
   readonly position: SourcePosition | undefined;
-  readonly resolve: (sequence: number) => void;
+  readonly resolve: (sequences: readonly number[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -80,9 +98,11 @@ export function openOutbox(options: OutboxOptions, devices: readonly NamespacePa
 export class Outbox {
   readonly #store: OutboxStore;
   readonly #options: OutboxOptions;
-  readonly #devices = new Map<NamespacePath, DeviceState>();
+  /** The streams of each device, the main one first. */
+  readonly #devices = new Map<NamespacePath, StreamState[]>();
+  readonly #streams = new Map<string, StreamState>();
   #puts: Put[] = [];
-  #deliveries: { device: NamespacePath; sequence: number }[] = [];
+  #deliveries: { stream: string; sequence: number }[] = [];
   #pending = 0;
   #flushPlanned = false;
   #deliveryTimer: NodeJS.Timeout | undefined;
@@ -119,10 +139,10 @@ export class Outbox {
   addDevice(device: NamespacePath, former: NamespacePath | undefined): void {
     if (!this.#devices.has(device)) this.#load([device]);
     const state = this.#state(device);
-    const known = former === undefined ? undefined : this.#devices.get(former);
+    const known = former === undefined ? undefined : this.#streams.get(former);
     if (state.nextSequence > 1 || state.position !== undefined || known?.position === undefined) return;
     state.position = known.position;
-    this.#store.transaction(() => this.#store.updateDevice(state));
+    this.#store.transaction(() => this.#store.updateStream(state));
   }
 
   /**
@@ -132,15 +152,28 @@ export class Outbox {
    */
   setAside(device: string): number {
     this.#flush();
-    const state = Array.from(this.#devices.values()).find(({ path }) => path === device);
-    if (state === undefined) return 0;
-    this.#devices.delete(state.path);
-    this.#pending -= state.pending;
-    return state.pending;
+    const found = [...this.#devices].find(([path]) => path === device);
+    if (found === undefined) return 0;
+    const [path, streams] = found;
+    this.#devices.delete(path);
+    for (const { stream } of streams) this.#streams.delete(stream);
+    const left = pendingOf(streams);
+    this.#pending -= left;
+    return left;
   }
 
-  counts(device: NamespacePath): OutboxCounts {
-    const { nextSequence, delivered, dropped, pending } = this.#state(device);
+  /** @returns every stream of a device that there ever was, the main one first */
+  streamsOf(device: NamespacePath): readonly string[] {
+    return (this.#devices.get(device) ?? []).map(({ stream }) => stream);
+  }
+
+  /** @param stream - of its device, which is made if it is not there. @throws OutboxError `outbox.storage` */
+  usageOf(device: NamespacePath, stream: string): StreamUsage | undefined {
+    return this.#stateOf(device, stream).usage;
+  }
+
+  counts(stream: string): OutboxCounts {
+    const { nextSequence, delivered, dropped, pending } = this.#state(stream);
     return { sealed: nextSequence - 1, delivered, dropped, pending };
   }
 
@@ -186,17 +219,33 @@ export class Outbox {
   /**
    * Seals at once and stores with the next commit; all that is put in one turn of the event loop is one commit.
    *
-   * @param seal - called before `put` returns; if it throws, no sequence number is used
+   * @param seal - as in `Part`
    * @param position - where the sample stands in a file, remembered in the same commit
    * @returns the sequence number, once the envelope and the number are durable
    * @throws OutboxError `outbox.full`, `outbox.storage`, `outbox.closed`
    */
-  put(device: NamespacePath, seal: Seal, position?: SourcePosition): Promise<number> {
-    if (this.full && this.#options.whenFull === 'refuse') {
+  async put(device: NamespacePath, seal: Seal, position?: SourcePosition): Promise<number> {
+    const [sequence] = await this.putParts(device, [{ stream: device, seal }], position);
+    return sequence ?? assert.fail('one part has one number');
+  }
+
+  /**
+   * The same for what each of several streams gets of one sample: all or nothing, also if the power fails. None at all is
+   * possible too; then the position is remembered.
+   *
+   * @param parts - of different streams
+   */
+  putParts(
+    device: NamespacePath,
+    parts: readonly Part[],
+    position?: SourcePosition,
+  ): Promise<readonly number[]> {
+    // A few beyond the limit do no harm: what is sealed together is stored together.
+    if (this.full && this.#options.whenFull === 'refuse' && parts.length > 0) {
       const message = `${this.#pending} envelopes wait; the outbox takes ${this.#options.envelopesMax}`;
       return Promise.reject(new OutboxError('outbox.full', message));
     }
-    return this.#put(device, 'snapshots', seal, { position });
+    return this.#put(device, 'snapshots', parts, { position });
   }
 
   /**
@@ -204,22 +253,22 @@ export class Outbox {
    *
    * @throws OutboxError `outbox.full` even with room for answers alone used up
    */
-  putResult(device: NamespacePath, commandResult: CommandResult, seal: Seal): Promise<number> {
+  async putResult(device: NamespacePath, commandResult: CommandResult, seal: Seal): Promise<void> {
     if (this.#pending >= this.#options.envelopesMax + resultsMax) {
-      return Promise.reject(new OutboxError('outbox.full', `${this.#pending} envelopes wait`));
+      throw new OutboxError('outbox.full', `${this.#pending} envelopes wait`);
     }
-    return this.#put(device, 'commands/result', seal, { commandResult });
+    await this.#put(device, 'commands/result', [{ stream: device, seal }], { commandResult });
   }
 
   /** @returns durable envelopes above `sequence`, oldest first */
-  pendingAfter(device: NamespacePath, sequence: number, limit: number): StoredEnvelope[] {
-    return this.#store.envelopesAfter(this.#state(device).id, sequence, limit);
+  pendingAfter(stream: string, sequence: number, limit: number): StoredEnvelope[] {
+    return this.#store.envelopesAfter(this.#state(stream).id, sequence, limit);
   }
 
   /** A broker has acknowledged the envelope. */
-  delivered(device: NamespacePath, sequence: number): void {
+  delivered(stream: string, sequence: number): void {
     if (this.#closed) return; // it will be sent once more, and recognised
-    this.#deliveries.push({ device, sequence });
+    this.#deliveries.push({ stream, sequence });
     if (this.#deliveries.length >= deliveriesMax || this.#waitingForRoom.length > 0) this.#planFlush();
     else this.#deliveryTimer ??= setTimeout(() => this.#flush(), deliveryFlushMs);
   }
@@ -262,36 +311,69 @@ export class Outbox {
 
   #load(devices: Iterable<NamespacePath>): void {
     this.#store.transaction(() => {
-      for (const path of devices) {
-        this.#devices.set(path, { path, ...this.#store.device(path) });
+      for (const device of devices) {
+        const streams = [device, ...this.#store.sharedStreams(device)];
+        this.#devices.set(
+          device,
+          streams.map((stream) => this.#loadStream(device, stream)),
+        );
       }
     });
-    this.#pending = Array.from(this.#devices.values()).reduce((sum, { pending }) => sum + pending, 0);
+    this.#pending = pendingOf(this.#streams.values());
   }
 
-  #state(device: NamespacePath): DeviceState {
-    const state = this.#devices.get(device);
-    if (state === undefined) throw new RangeError(`${device} is not a device of this outbox`);
+  #loadStream(device: NamespacePath, stream: string): StreamState {
+    const state = { stream, device, ...this.#store.stream(stream) };
+    this.#streams.set(stream, state);
+    return state;
+  }
+
+  #state(stream: string): StreamState {
+    const state = this.#streams.get(stream);
+    if (state === undefined) throw new RangeError(`${stream} is not a stream of this outbox`);
+    return state;
+  }
+
+  #stateOf(device: NamespacePath, stream: string): StreamState {
+    const known = this.#streams.get(stream);
+    if (known !== undefined) return known;
+    const streams = this.#devices.get(device);
+    if (streams === undefined) throw new RangeError(`${device} is not a device of this outbox`);
+    let made: StreamState | undefined;
+    this.#store.transaction(() => void (made = this.#loadStream(device, stream)));
+    const state = made ?? assert.fail('a transaction that is committed was run');
+    streams.push(state);
     return state;
   }
 
   #put(
     device: NamespacePath,
     topicName: OutgoingTopic,
-    seal: Seal,
+    parts: readonly Part[],
     { commandResult, position }: { commandResult?: CommandResult; position?: SourcePosition | undefined },
-  ): Promise<number> {
+  ): Promise<readonly number[]> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new OutboxError('outbox.closed', 'the outbox is closed');
       this.#reloadIfUnknown();
-      const state = this.#state(device);
-      const sequence = state.nextSequence;
-      const { envelope, digest } = seal({ sequence, previousDigest: state.previousDigest });
-      state.nextSequence += 1;
-      state.previousDigest = Buffer.from(digest);
-      state.pending += 1;
-      this.#pending += 1;
-      this.#puts.push({ device, sequence, topicName, envelope, commandResult, position, resolve, reject });
+      const sealed = parts.flatMap(({ stream, seal }) => {
+        const state = this.#stateOf(device, stream);
+        const sequence = state.nextSequence;
+        const made = seal({ sequence, previousDigest: state.previousDigest });
+        return made === undefined ? [] : [{ state, sequence, ...made }];
+      });
+      if (sealed.length === 0 && position === undefined) return resolve([]);
+      // Only now, for none of them may be there if one cannot be sealed.
+      for (const { state, digest, usage } of sealed) {
+        state.nextSequence += 1;
+        state.previousDigest = Buffer.from(digest);
+        state.usage = usage ?? state.usage;
+        state.pending += 1;
+        this.#pending += 1;
+      }
+      const envelopes = sealed.map(({ state: { stream }, sequence, envelope }) => {
+        return { stream, sequence, envelope };
+      });
+      this.#puts.push({ device, topicName, envelopes, commandResult, position, resolve, reject });
       this.#planFlush();
     });
   }
@@ -315,48 +397,51 @@ export class Outbox {
       this.#fail(puts, error);
       return;
     }
-    const delivered = new Set(this.#deliveries.map(({ device }) => device));
+    const delivered = new Set(this.#deliveries.map(({ stream }) => this.#state(stream).device));
     this.#deliveries = [];
-    for (const put of puts) put.resolve(put.sequence);
+    for (const put of puts) put.resolve(put.envelopes.map(({ sequence }) => sequence));
     for (const device of new Set(puts.map((put) => put.device))) this.#committed(device);
     for (const device of delivered) this.#removed(device);
     if (!this.full) this.#wakeWaiting();
   }
 
   #write(puts: readonly Put[]): void {
-    const changed = new Set<DeviceState>();
-    for (const { device, sequence } of this.#deliveries) {
-      const state = this.#state(device);
+    const changed = new Set<StreamState>();
+    for (const { stream, sequence } of this.#deliveries) {
+      const state = this.#state(stream);
       // What was dropped while it was on the wire is no longer there, and was counted.
       if (!this.#store.removeEnvelope(state.id, sequence)) continue;
       state.delivered += 1;
       this.#forget(state, changed);
     }
-    for (const put of puts) {
-      const state = this.#state(put.device);
-      changed.add(state);
-      state.position = put.position ?? state.position;
-      this.#store.addEnvelope(state.id, put.sequence, put.topicName, put.envelope);
-      if (put.commandResult !== undefined)
-        this.#store.finishCommand(state.id, put.commandResult, put.sequence);
+    for (const { device, topicName, envelopes, commandResult, position } of puts) {
+      const main = this.#state(device);
+      main.position = position ?? main.position;
+      changed.add(main);
+      for (const { stream, sequence, envelope } of envelopes) {
+        const state = this.#state(stream);
+        changed.add(state);
+        this.#store.addEnvelope(state.id, sequence, topicName, envelope);
+        if (commandResult !== undefined) this.#store.finishCommand(state.id, commandResult, sequence);
+      }
     }
     if (this.#options.whenFull === 'drop-oldest') this.#dropOldest(changed);
-    for (const state of changed) this.#store.updateDevice(state);
+    for (const state of changed) this.#store.updateStream(state);
   }
 
-  #dropOldest(changed: Set<DeviceState>): void {
+  #dropOldest(changed: Set<StreamState>): void {
     const excess = this.#pending - this.#options.envelopesMax;
     if (excess <= 0) return;
-    const states = new Map(Array.from(this.#devices.values(), (state) => [state.id, state]));
-    for (const deviceId of this.#store.removeOldest(excess)) {
-      const state = states.get(deviceId);
+    const states = new Map(Array.from(this.#streams.values(), (state) => [state.id, state]));
+    for (const streamId of this.#store.removeOldest(excess)) {
+      const state = states.get(streamId);
       if (state === undefined) continue; // of a device that is no longer configured
       state.dropped += 1;
       this.#forget(state, changed);
     }
   }
 
-  #forget(state: DeviceState, changed: Set<DeviceState>): void {
+  #forget(state: StreamState, changed: Set<StreamState>): void {
     state.pending -= 1;
     this.#pending -= 1;
     changed.add(state);
@@ -390,4 +475,8 @@ export class Outbox {
     this.#waitingForRoom = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+function pendingOf(streams: Iterable<StreamState>): number {
+  return Array.from(streams).reduce((sum, { pending }) => sum + pending, 0);
 }

@@ -1,8 +1,10 @@
 /** One device's connection: says that it is there, then sends what waits in the outbox, oldest first. */
 import { encodeDeviceCertificates } from '../domain/device-certificates.ts';
+import type { PolicyStatus } from '../domain/device-status.ts';
 import { encodeDeviceStatus } from '../domain/device-status.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import { deviceTopic } from '../domain/topic.ts';
+import { ownersOf } from '../domain/namespace.ts';
+import { deviceTopic, policyTopic } from '../domain/topic.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import type { MessageHandler } from '../mqtt/inbox.ts';
 import { LinkError } from '../mqtt/link-error.ts';
@@ -15,7 +17,9 @@ import type { Endpoint } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { sealedBy } from './key-slots/sealed-by.ts';
+import type { StoredEnvelope } from './outbox-store.ts';
 import type { Outbox } from './outbox.ts';
+import { streamTopic } from './stream.ts';
 
 export interface PublisherOptions {
   readonly device: NamespacePath;
@@ -33,8 +37,12 @@ export interface PublisherOptions {
   readonly onLists?: (payload: Buffer) => void;
   /** Absent: the device is not told where it is to go. */
   readonly onEnrolmentMessage?: (payload: Buffer) => void;
+  /** Absent: it seals nothing any more, so nobody's policy matters. */
+  readonly onPolicy?: (payload: Buffer) => void;
+  /** What its status says of the policies that it obeys. */
+  readonly policyStatus: () => PolicyStatus;
   /** After each delivery. */
-  readonly onDelivered: (sequence: number) => void;
+  readonly onDelivered: (stream: string, sequence: number) => void;
   readonly log: Log;
   readonly reconnect?: BackoffLimits;
 }
@@ -49,8 +57,8 @@ const farewellMs = 2000;
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #link: Link;
-  /** The last sequence number that was handed to the link. */
-  #cursor = 0;
+  /** Of each stream, the last sequence number that was handed to the link. */
+  readonly #cursors = new Map<string, number>();
   #inFlight = 0;
   #introduced = false;
   #introducing = false;
@@ -85,17 +93,24 @@ export class Publisher {
   send(): void {
     if (!this.#introduced || this.#inFlight > refillAt) return;
     const { device, outbox } = this.#options;
-    for (const entry of outbox.pendingAfter(device, this.#cursor, windowMax - this.#inFlight)) {
+    for (const stream of outbox.streamsOf(device)) if (!this.#sendStream(stream)) return;
+  }
+
+  /** @returns false if nothing may follow for now: what is on its way was sealed by another identity */
+  #sendStream(stream: string): boolean {
+    const cursor = this.#cursors.get(stream) ?? 0;
+    for (const entry of this.#options.outbox.pendingAfter(stream, cursor, windowMax - this.#inFlight)) {
       const sealer = sealedBy(entry.envelope, this.#identities);
       if (sealer !== this.#shown) {
-        if (this.#inFlight > 0) return; // what is on its way was sealed by the others
+        if (this.#inFlight > 0) return false;
         this.#shown = sealer;
         void this.#publishRetained('certificates', certificatesOf(sealer)); // before the envelope, on the same connection
       }
-      this.#cursor = entry.sequence;
+      this.#cursors.set(stream, entry.sequence);
       this.#inFlight += 1;
-      void this.#sendOne(deviceTopic(device, entry.topicName), entry.sequence, entry.envelope);
+      void this.#sendOne(stream, entry);
     }
+    return true;
   }
 
   /** Nothing that waits was sealed by another identity any more. */
@@ -105,6 +120,11 @@ export class Publisher {
     if (this.#shown === e2e || !this.#introduced) return;
     this.#shown = e2e;
     void this.#publishRetained('certificates', certificatesOf(e2e));
+  }
+
+  /** Says anew what state it is in. */
+  sayStatus(): void {
+    if (this.#introduced) void this.#publishRetained('status', this.#status('online'));
   }
 
   /** Goes without a word, for another connection takes over. */
@@ -123,17 +143,17 @@ export class Publisher {
     await this.#link.close();
   }
 
-  async #sendOne(topic: string, sequence: number, envelope: Buffer): Promise<void> {
-    const { device, outbox, onDelivered } = this.#options;
+  async #sendOne(stream: string, { topicName, sequence, envelope }: StoredEnvelope): Promise<void> {
+    const { outbox, onDelivered } = this.#options;
     try {
-      await this.#link.publish(topic, envelope, { qos: 1 });
+      await this.#link.publish(streamTopic(stream, topicName), envelope, { qos: 1 });
     } catch (error) {
       if (error instanceof LinkError && error.code === 'mqtt.closed') return; // it waits for the next start
       throw error;
     }
     this.#inFlight -= 1;
-    outbox.delivered(device, sequence);
-    onDelivered(sequence);
+    outbox.delivered(stream, sequence);
+    onDelivered(stream, sequence);
     this.send();
   }
 
@@ -163,7 +183,7 @@ export class Publisher {
 
   #sealerOfNext(): E2eIdentity {
     const { device, outbox, e2e } = this.#options;
-    const [next] = outbox.pendingAfter(device, 0, 1);
+    const [next] = outbox.streamsOf(device).flatMap((stream) => outbox.pendingAfter(stream, 0, 1));
     return next === undefined ? e2e : sealedBy(next.envelope, this.#identities);
   }
 
@@ -176,7 +196,8 @@ export class Publisher {
   }
 
   #status(state: 'online' | 'offline'): string {
-    return encodeDeviceStatus({ state, agentVersion: this.#options.agentVersion });
+    const { agentVersion, policyStatus } = this.#options;
+    return encodeDeviceStatus({ state, agentVersion, policy: policyStatus() });
   }
 }
 
@@ -188,18 +209,29 @@ function certificatesOf({ signature, keyAgreement }: E2eIdentity): Uint8Array {
 }
 
 /** From the first `commands.subscribed` on, commands wait at the broker while the device is away. */
-function incomingOptions({ device, onCommand, onLists, onEnrolmentMessage, log }: PublisherOptions) {
+function incomingOptions({
+  device,
+  onCommand,
+  onLists,
+  onEnrolmentMessage,
+  onPolicy,
+  log,
+}: PublisherOptions) {
   const commands = deviceTopic(device, 'commands');
   const enrolment = deviceTopic(device, 'enrolment/reply');
+  const policies: readonly string[] =
+    onPolicy === undefined ? [] : [...ownersOf(device), device].map(policyTopic);
   const subscriptions: LinkSubscription[] = [
     ...(onCommand === undefined ? [] : [{ filter: commands, qos: 1 as const }]),
     ...(onLists === undefined ? [] : [{ filter: e2eCrlTopic, qos: 1 as const }]),
     ...(onEnrolmentMessage === undefined ? [] : [{ filter: enrolment, qos: 1 as const }]),
+    ...policies.map((filter) => ({ filter, qos: 1 as const })),
   ];
   const onMessage: MessageHandler = (message, acknowledge) => {
     if (message.topic === commands && onCommand !== undefined) return onCommand(message, acknowledge);
     if (message.topic === e2eCrlTopic) onLists?.(message.payload);
     if (message.topic === enrolment) onEnrolmentMessage?.(message.payload);
+    if (policies.includes(message.topic)) onPolicy?.(message.payload); // on the disk before it is acknowledged
     acknowledge();
   };
   return {
@@ -208,6 +240,11 @@ function incomingOptions({ device, onCommand, onLists, onEnrolmentMessage, log }
     onSubscribed: (granted: readonly GrantedSubscription[]) => {
       const found = granted.find(({ filter }) => filter === commands);
       if (found !== undefined) log.info({ granted: found.granted }, 'commands.subscribed');
+      const refused = granted.filter(
+        ({ filter, granted: answer }) => policies.includes(filter) && answer === 'refused',
+      );
+      if (refused.length > 0)
+        log.warn({ topics: refused.map(({ filter }) => filter) }, 'policy.not_readable');
     },
   };
 }

@@ -1,15 +1,14 @@
-/** Who may read what a device sends, at this moment: the configured recipients without those that are revoked. */
+/** Who may be sealed for at this moment: whoever is named, without those that are revoked. */
 import type { Clock } from '../domain/clock.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { VerifiedIdentity } from '../pki/path.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import type { NamedReader } from '../policy/recipients.ts';
 import type { Log } from '../runtime/log.ts';
 import type { AgentConfig } from './config.ts';
 import type { AgentMeasures } from './measures.ts';
 
 export interface ReadersOptions {
-  readonly recipients: readonly VerifiedIdentity[];
   readonly lists: RevocationLists;
   readonly whenRevoked: AgentConfig['whenRecipientRevoked'];
   readonly measures: AgentMeasures;
@@ -19,9 +18,10 @@ export interface ReadersOptions {
 
 export type ReadersErrorCode =
   | 'readers.none' // nobody is left who may read it
-  | 'readers.incomplete'; // somebody is left out, and then nothing is to be sealed
+  | 'readers.incomplete' // somebody is left out, and then nothing is to be sealed
+  | 'readers.no_policy'; // the configuration wants a policy first, and none has come
 
-/** Nothing was sealed. It may pass: another list or another configuration. */
+/** Nothing was sealed. It may pass: another list, another policy or another configuration. */
 export class ReadersError extends Error {
   override readonly name = 'ReadersError';
   readonly code: ReadersErrorCode;
@@ -34,53 +34,57 @@ export class ReadersError extends Error {
 export class Readers {
   readonly #options: ReadersOptions;
   /** Who was left out last, and why, so that each is said once. */
-  #leftOut = new Map<string, string>();
+  readonly #leftOut = new Map<string, string>();
 
   constructor(options: ReadersOptions) {
     this.#options = options;
   }
 
   /** @throws ReadersError */
-  current(): readonly Certificate[] {
-    const { recipients, whenRevoked } = this.#options;
-    const leftOut = new Map<string, string>();
-    const readers = recipients.flatMap((recipient) => {
-      const reason = this.#refusalOf(recipient);
-      if (reason === undefined) return [recipient.certificate];
-      leftOut.set(recipient.commonName, reason);
-      return [];
+  admitted(named: readonly NamedReader[]): readonly Certificate[] {
+    if (named.length === 0) throw new ReadersError('readers.none', 'nobody is named who may read it');
+    const leftOut: string[] = [];
+    const admitted = named.filter((reader) => {
+      const reason = this.#refusalOf(reader);
+      if (reason === undefined) this.#readmit(reader.name);
+      else {
+        this.leaveOut(reader.name, reason);
+        leftOut.push(reader.name);
+      }
+      return reason === undefined;
     });
-    this.#say(leftOut);
-    if (recipients.length === 0)
-      throw new ReadersError('readers.none', 'nobody is configured who may read it');
-    if (leftOut.size === 0) return readers;
-    const names = [...leftOut.keys()].join(', ');
-    if (whenRevoked === 'stop')
-      throw new ReadersError('readers.incomplete', `nothing is sealed without ${names}`);
-    if (readers.length === 0) throw new ReadersError('readers.none', `nobody is left without ${names}`);
-    return readers;
+    if (leftOut.length > 0) this.#requireRest(leftOut.join(', '), admitted.length);
+    return admitted.map(({ certificate }) => certificate);
   }
 
-  #refusalOf(recipient: VerifiedIdentity): string | undefined {
-    const { lists, clock, measures } = this.#options;
+  /** Counts and says that somebody is not sealed for. */
+  leaveOut(recipient: string, { code, message }: { readonly code: string; readonly message: string }): void {
+    const { measures, log } = this.#options;
+    measures.leftOut.inc({ reason: code });
+    const reason = `${code}: ${message}`;
+    if (this.#leftOut.get(recipient) !== reason) log.error({ recipient, reason }, 'recipient.left_out');
+    this.#leftOut.set(recipient, reason);
+  }
+
+  #refusalOf({ verified }: NamedReader): PkiError | undefined {
+    const { lists, clock } = this.#options;
+    if (verified === undefined) return undefined; // pinned: no list names it
     try {
-      lists.requireUnrevoked(recipient, clock());
+      lists.requireUnrevoked(verified, clock());
       return undefined;
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
-      measures.leftOut.inc({ reason: error.code });
-      return `${error.code}: ${error.message}`;
+      return error;
     }
   }
 
-  #say(leftOut: Map<string, string>): void {
-    const { log } = this.#options;
-    for (const [recipient, reason] of leftOut) {
-      if (this.#leftOut.get(recipient) !== reason) log.error({ recipient, reason }, 'recipient.left_out');
-    }
-    for (const recipient of this.#leftOut.keys()) {
-      if (!leftOut.has(recipient)) log.info({ recipient }, 'recipient.readmitted');
-    }
-    this.#leftOut = leftOut;
+  #requireRest(names: string, left: number): void {
+    if (this.#options.whenRevoked === 'stop')
+      throw new ReadersError('readers.incomplete', `nothing is sealed without ${names}`);
+    if (left === 0) throw new ReadersError('readers.none', `nobody is left without ${names}`);
+  }
+
+  #readmit(recipient: string): void {
+    if (this.#leftOut.delete(recipient)) this.#options.log.info({ recipient }, 'recipient.readmitted');
   }
 }

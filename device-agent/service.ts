@@ -4,6 +4,7 @@ import type { Opener } from '../cms/open.ts';
 import { createOpener } from '../cms/open.ts';
 import type { Originators } from '../cms/originator.ts';
 import { originatorsOf } from '../cms/originator.ts';
+import type { PolicyStatus } from '../domain/device-status.ts';
 import { isServiceName, isWithin } from '../domain/namespace.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { Snapshot } from '../domain/snapshot.ts';
@@ -16,9 +17,10 @@ import type { DeviceContext } from './device.ts';
 import { DeviceSealer } from './device-sealer.ts';
 import type { HeldIdentity } from './key-slots/held-identity.ts';
 import type { Place as KeysPlace } from './key-slots/place.ts';
-import type { Place, SealedEnvelope } from './outbox.ts';
+import type { Part } from './outbox.ts';
 import { Publisher } from './publisher.ts';
 import { Readers } from './readers.ts';
+import { Sharing } from './sharing.ts';
 import { loadCommandIssuers, loadRecipients } from './trust.ts';
 
 /**
@@ -34,7 +36,7 @@ export interface ServiceOptions {
   readonly role: DeviceRole;
   readonly context: DeviceContext;
   readonly onEnrolmentMessage: (payload: Buffer) => void;
-  readonly onDelivered: (sequence: number) => void;
+  readonly onDelivered: (stream: string, sequence: number) => void;
 }
 
 export class Service {
@@ -50,7 +52,7 @@ export class Service {
   constructor(options: ServiceOptions) {
     const { identity, others, context } = options;
     const { path, e2e } = identity;
-    const { config, outbox, lists, measures, clock } = context;
+    const { config, outbox, lists, policies, measures, clock } = context;
     const log = context.log.child({ device: path });
     this.path = path;
     this.#options = options;
@@ -63,8 +65,19 @@ export class Service {
       log,
     );
     const whenRevoked = config.whenRecipientRevoked;
-    const readers = new Readers({ recipients, lists, whenRevoked, measures, clock, log });
-    this.#sealer = new DeviceSealer(identity, readers, clock);
+    const sharing = new Sharing({
+      device: path,
+      own: certificate,
+      recipients,
+      roots: e2e.roots,
+      policies,
+      isPolicyRequired: config.policy.required,
+      readers: new Readers({ lists, whenRevoked, measures, clock, log }),
+      outbox,
+      measures,
+      clock,
+    });
+    this.#sealer = new DeviceSealer(identity, sharing, clock);
     const issuers = loadCommandIssuers(config.commandIssuers, e2e.roots, clock());
     const opener = openerOf([e2e, ...others], originatorsOf(issuers));
     const sealer = this.#sealer;
@@ -92,7 +105,7 @@ export class Service {
   open(): void {
     if (this.#publisher !== undefined) return;
     const { identity, others, role, context, onEnrolmentMessage, onDelivered } = this.#options;
-    const { config, outbox, lists, agentVersion, reconnect } = context;
+    const { config, outbox, lists, policies, agentVersion, reconnect } = context;
     const { tls, e2e } = identity;
     this.#publisher = new Publisher({
       device: this.path,
@@ -103,17 +116,36 @@ export class Service {
       outbox,
       agentVersion,
       ...(this.#onCommand === undefined ? {} : { onCommand: this.#onCommand }),
-      ...(role === 'list-reader' ? { onLists: (payload: Buffer) => lists.take(payload) } : {}),
-      ...(role === 'retiring' ? {} : { onEnrolmentMessage }),
+      ...(role === 'list-reader'
+        ? { onLists: (payload: Buffer) => void (lists.take(payload) && policies.retry()) }
+        : {}),
+      ...(role === 'retiring'
+        ? {}
+        : { onEnrolmentMessage, onPolicy: (payload: Buffer) => void policies.take(this.path, payload) }),
+      policyStatus: () => this.policyStatus(),
       onDelivered,
       log: this.#log,
       ...(reconnect === undefined ? {} : { reconnect }),
     });
   }
 
-  /** @throws as `DeviceSealer.sealSnapshot` */
-  seal(snapshot: Snapshot, place: Place): SealedEnvelope {
-    return this.#sealer.sealSnapshot(snapshot, place);
+  /** @throws as `DeviceSealer.partsOf` */
+  partsOf(snapshot: Snapshot): readonly Part[] {
+    return this.#sealer.partsOf(snapshot);
+  }
+
+  policyStatus(): PolicyStatus {
+    const { policies } = this.#options.context;
+    const refused = policies.faultOf(this.path);
+    return {
+      numbers: Object.fromEntries(policies.of(this.path).map(({ path, number }) => [path, number])),
+      ...(refused === undefined ? {} : { refused }),
+    };
+  }
+
+  /** Other policies hold, or one was refused. */
+  policyChanged(): void {
+    this.#publisher?.sayStatus();
   }
 
   /** There is something new in the outbox. */

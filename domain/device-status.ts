@@ -1,11 +1,28 @@
 /** What a device publishes retained at `M/A/E/status`; its last will is the same with `offline`. */
+import { z } from 'zod';
+
+/** Which policies a device obeys. */
+export interface PolicyStatus {
+  /** By the path of whose they are, the highest first; empty if there are none. */
+  readonly numbers: Readonly<Record<string, number>>;
+  /** Why the last one that came was not taken; absent if it was. */
+  readonly refused?: { readonly reason: string; readonly atMs: number };
+}
 
 export interface DeviceStatus {
   readonly state: 'online' | 'offline';
   readonly agentVersion: string;
+  /** Absent from agents that know no policies. */
+  readonly policy?: PolicyStatus;
 }
 
 const versionLengthMax = 40;
+const policyType = z.object({
+  numbers: z
+    .record(z.string().max(64), z.int().positive())
+    .refine((numbers) => Object.keys(numbers).length <= 3),
+  refused: z.object({ reason: z.string().max(64), atMs: z.int() }).exactOptional(),
+});
 
 export function encodeDeviceStatus(status: DeviceStatus): string {
   return JSON.stringify(status);
@@ -20,8 +37,10 @@ export function parseDeviceStatus(payload: Uint8Array): DeviceStatus | undefined
     return undefined;
   }
   if (typeof decoded !== 'object' || decoded === null) return undefined;
-  const { state, agentVersion } = Object.fromEntries(Object.entries(decoded));
+  const { state, agentVersion, policy } = Object.fromEntries(Object.entries(decoded));
   if (state !== 'online' && state !== 'offline') return undefined;
   if (typeof agentVersion !== 'string' || agentVersion.length > versionLengthMax) return undefined;
-  return { state, agentVersion };
+  if (policy === undefined) return { state, agentVersion };
+  const parsed = policyType.safeParse(policy);
+  return parsed.success ? { state, agentVersion, policy: parsed.data } : undefined;
 }

@@ -25,7 +25,7 @@ export interface PolicyQuestion {
 
 export interface EffectiveGroup {
   readonly name: string;
-  /** At least one. */
+  /** Beside the owners. At least one, but for the main group while no policy says who may read. */
   readonly recipients: readonly PolicyRecipient[];
   readonly limits: SharingLimits;
   /** The strictest of what each level says. */
@@ -70,11 +70,14 @@ export function effectivePolicy({ policies, configured, atMs }: PolicyQuestion):
   const limits = smallest(levels.map(({ policy }) => policy.limits));
   const isHalted = levels.some(({ standing }) => standing !== 'in_force');
   const spoken = levels.flatMap(({ policy }) => (policy.readers === undefined ? [] : [policy.readers]));
-  const [first, ...below] = spoken.length > 0 ? spoken : [configuredReaders(configured)];
-  const groups = Object.entries(first ?? {}).flatMap(([name, group]) => {
-    const others = below.map((readers) => (Object.hasOwn(readers, name) ? readers[name] : undefined));
-    return effectiveGroup(name, [group, ...others], limits);
-  });
+  const [first, ...below] = spoken;
+  const groups =
+    first === undefined
+      ? [configuredGroup(configured, limits)]
+      : Object.entries(first).flatMap(([name, group]) => {
+          const others = below.map((readers) => (Object.hasOwn(readers, name) ? readers[name] : undefined));
+          return effectiveGroup(name, [group, ...others], limits);
+        });
   const commands = levels.flatMap(({ policy }) => (policy.commands === undefined ? [] : [policy.commands]));
   return {
     groups: isHalted ? [] : groups.toSorted(mainFirst),
@@ -135,9 +138,9 @@ function nextChange(policies: readonly Policy[], atMs: number): number | undefin
   return times.length === 0 ? undefined : Math.min(...times);
 }
 
-function configuredReaders(configured: readonly string[]): Readonly<Record<string, ReaderGroup>> {
+function configuredGroup(configured: readonly string[], limits: SharingLimits): EffectiveGroup {
   const recipients = configured.map((name) => ({ name, trust: 'configured', certificates: [] }) as const);
-  return { [mainGroup]: { recipients, channels: { auto: ['*'], ask: [], deny: [] }, limits: {} } };
+  return { name: mainGroup, recipients, limits, classOf: () => 'auto' };
 }
 
 function effectiveGroup(
