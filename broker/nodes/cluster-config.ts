@@ -25,7 +25,9 @@ export const processesType = z
   .min(0)
   .max(64)
   .default(0)
-  .describe('processes that do handshakes and encryption for the one with the state; 0: it does all itself');
+  .describe(
+    'processes that do handshakes and encryption for the one with the state, on four cores or more; 0: it does all itself',
+  );
 
 const nameType = z
   .string()

@@ -1,5 +1,5 @@
 /** Where clients come in that another process has: their certificates count as much as in a handshake of one's own. */
-import { parsePeerChain } from '../../pki/peer-chain.ts';
+import { parseCertificate } from '../../pki/certificate.ts';
 import { PkiError } from '../../pki/errors.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Peer, PeerVerifier } from '../access/identity.ts';
@@ -14,29 +14,37 @@ export interface EntranceOptions {
   readonly verifier: PeerVerifier;
   readonly measures: Pick<Measures, 'refusals'>;
   readonly log: Log;
-  readonly clock: () => number;
   /** @returns false if this process cannot serve it now */
   readonly admit: (transport: Transport, peer: Peer) => boolean;
 }
 
 /** It may have made a mistake, so everything is verified here again. */
 function admitChannel(channel: Channel, chain: readonly Buffer[], options: EntranceOptions): void {
-  const { verifier, measures, log, clock, admit } = options;
-  let identity: string | undefined;
+  const { verifier, measures, log, admit } = options;
   const refuse = (reason: RefusalReason, detail?: string): void => {
     measures.refusals.inc({ reason });
-    log.warn({ identity, address: channel.remoteAddress, reason, detail }, 'connection.refused');
+    log.warn(
+      { identity: claimedName(chain), address: channel.remoteAddress, reason, detail },
+      'connection.refused',
+    );
     channel.destroy();
   };
   try {
-    const certificates = parsePeerChain(chain);
-    identity = certificates[0]?.commonName;
-    const peer = verifier.verifyChain(certificates, clock());
-    verifier.recheck(peer);
+    // A session that was resumed there has its whole chain here, like any other.
+    const peer = verifier.verifyPresented(chain, false);
     if (!admit(channel, peer)) refuse('unavailable');
   } catch (error) {
     if (!(error instanceof PkiError)) throw error;
     refuse(error.code, error.message);
+  }
+}
+
+/** For the log alone. */
+function claimedName([leaf]: readonly Buffer[]): string | undefined {
+  try {
+    return leaf && parseCertificate(leaf).commonName;
+  } catch {
+    return undefined; // it is not even a certificate; the verifier says so
   }
 }
 
