@@ -231,3 +231,69 @@ test('Outbox.claimCommand: an id is forgotten a week after its expiry', (context
   outbox.claimCommand(device, randomUUID(), 1e12, 1001 + weekMs);
   assert.equal(outbox.claimCommand(device, id, 1000, 1001 + weekMs), undefined);
 });
+
+const shared = (of: typeof device): string => `${of}/shared/insurer`;
+
+test('Outbox.putParts: each stream has its numbers and its chain; a restart goes on in each', async (context) => {
+  const settings = options(context);
+  const before = openOutbox(settings, [device, other]);
+  const both = [
+    { stream: device, seal },
+    { stream: shared(device), seal },
+  ];
+  assert.deepEqual(await before.putParts(device, [{ stream: device, seal }]), [1]);
+  assert.deepEqual(await before.putParts(device, both), [2, 1]);
+  before.close();
+  const outbox = open(context, settings);
+  assert.deepEqual(outbox.streamsOf(device), [device, shared(device)]);
+  assert.deepEqual(outbox.streamsOf(other), [other]);
+  assert.deepEqual(await outbox.putParts(device, both), [3, 2]);
+  const [, second] = outbox.pendingAfter(shared(device), 0, 10);
+  const [first] = outbox.pendingAfter(shared(device), 0, 10);
+  assert.ok(first !== undefined && second !== undefined);
+  assert.equal(JSON.parse(second.envelope.toString()).previous, digestOf(first.envelope).toString('hex'));
+  assert.equal(outbox.pending, 5);
+  outbox.delivered(shared(device), 1);
+  assert.equal(outbox.setAside(device), 4, 'a device goes with all of its streams');
+  assert.equal(outbox.pending, 0);
+});
+
+test('Outbox.putParts: all or nothing, whether one cannot be sealed or the disk refuses', async (context) => {
+  const outbox = open(context, options(context));
+  const parts = (last: Seal) => [
+    { stream: device, seal },
+    { stream: shared(device), seal: last },
+  ];
+  await assert.rejects(outbox.putParts(device, parts(brokenSeal)), TypeError);
+  assert.deepEqual(
+    await outbox.putParts(
+      device,
+      parts(() => undefined),
+    ),
+    [1],
+    'what is withheld uses no number',
+  );
+  assert.deepEqual(await outbox.putParts(device, parts(seal)), [2, 1]);
+  assert.deepEqual(outbox.counts(shared(device)), { sealed: 1, delivered: 0, dropped: 0, pending: 1 });
+});
+
+test('Outbox.putParts: how far a file was taken in, and what went out by a stream, is kept with it', async (context) => {
+  const settings = options(context);
+  const before = openOutbox(settings, [device]);
+  const usage = { snapshotMs: 1000, hour: 7, bytes: 300 };
+  const counted: Seal = (place) => {
+    const sealed = seal(place);
+    return sealed && { ...sealed, usage };
+  };
+  await before.putParts(device, [{ stream: shared(device), seal: counted }], { source: 'file', line: 4 });
+  await before.putParts(device, [], { source: 'file', line: 5 });
+  await before.putParts(device, [{ stream: shared(device), seal: () => undefined }], {
+    source: 'file',
+    line: 6,
+  });
+  before.close();
+  const outbox = open(context, settings);
+  assert.equal(outbox.takenUpTo(device, 'file'), 6);
+  assert.deepEqual(outbox.usageOf(device, shared(device)), usage);
+  assert.equal(outbox.usageOf(device, device), undefined);
+});

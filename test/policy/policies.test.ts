@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { after, before, test } from 'node:test';
+import { encode } from 'cborg';
 import { countersignContent, signContent } from '../../cms/signed-content.ts';
 import type { Policy } from '../../domain/policy.ts';
 import { encodePolicy } from '../../domain/policy.ts';
@@ -22,6 +25,7 @@ import { named, pathOf, policyWith } from '../domain/policies.ts';
 import { bundleOf } from '../pki/lists.ts';
 
 const device = pathOf('ms-acc-1/acc-1/dev-1');
+const writer = path.join(import.meta.dirname, 'policies-writer.ts');
 const sibling = pathOf('ms-acc-1/acc-1/dev-2');
 
 let folder = '';
@@ -235,4 +239,27 @@ test('signPolicy: signs in the name of the issuer alone', () => {
   const read = readSignedPolicy(signed(policy), { roots, atMs: Date.now() });
   assert.deepEqual(read.policy, policy);
   assert.equal(read.signer.commonName, 'ms-acc-1/acc-1');
+});
+
+test('Policies: killed at any moment while policies arrive, the one that held holds, and none is half there', async (context: TestContext) => {
+  const directory = temporaryFolder(context);
+  const input = path.join(directory, 'input');
+  const messages = Array.from({ length: 60 }, (_, index) => signed(policyFor('ms-acc-1', index + 1)));
+  const [root] = identity('ms-acc-1').roots;
+  writeFileSync(input, encode({ root: root?.der, messages }));
+  let heldBefore = 0;
+  for (const killAt of [1, 17, 41]) {
+    const child = spawn(process.execPath, [writer, directory, input], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = 0;
+    for await (const line of createInterface({ input: child.stdout })) {
+      said = Number(line);
+      if (said >= killAt) child.kill('SIGKILL');
+    }
+    const [held = 0] = numbersOf(openDesk(directory));
+    assert.ok(held >= said, `it said that number ${said} holds, and then it was ${held}`);
+    assert.ok(said >= heldBefore, `number ${said} after ${heldBefore}`);
+    heldBefore = held;
+  }
 });
