@@ -157,5 +157,6 @@ test('tacs export: Mosquitto takes a message exactly from whom ours takes it', a
     }),
     { numRuns: 8, endOnFailure: true },
   );
-  assert.ok(outcomes.taken > 5 && outcomes.refused > 5, JSON.stringify(outcomes));
+  // Some 10 of 50 are refused; that none is has a chance of one in many thousand.
+  assert.ok(outcomes.taken > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
 });
