@@ -5,45 +5,91 @@ import { valueJson, valueOf } from './payload.ts';
 /** One value of one channel. */
 export type ChannelPair = readonly [channelId: number, value: ChannelValue];
 
-/** @returns the payload of a row of `head`: `[[channel id, value], …]`, texts behind everything else */
+/** Values of channels whose ids follow one another, behind the first of these ids. */
+type Group = readonly [firstId: number, ...values: ChannelValue[]];
+
+/**
+ * @returns the payload of a row of `head`: `[[first id, value, …], …]`. A type's channels were made together, so there are
+ *   few groups. What has a quotation mark stands in groups behind everything else.
+ */
 export function encodePairs(pairs: readonly ChannelPair[]): Buffer {
   // By hand rather than by JSON.stringify, which loses the sign of -0 and takes twice as long.
   let numbers = '';
   let texts = '';
+  let numberBefore = NaN;
+  let textBefore = NaN;
   for (const [channelId, value] of pairs) {
-    const json = `,[${channelId},${valueJson(value)}]`;
-    if (json.includes('"')) texts += json;
-    else numbers += json;
+    const json = valueJson(value);
+    if (json.includes('"')) {
+      texts += channelId === textBefore + 1 ? `,${json}` : `],[${channelId},${json}`;
+      textBefore = channelId;
+    } else {
+      numbers += channelId === numberBefore + 1 ? `,${json}` : `],[${channelId},${json}`;
+      numberBefore = channelId;
+    }
   }
-  return Buffer.from(`[${(numbers + texts).slice(1)}]`);
+  return Buffer.from(pairs.length === 0 ? '[]' : `[${(numbers + texts).slice(2)}]]`);
 }
 
 /** The inverse, but for the order. */
 export function decodePairs(payload: Uint8Array): ChannelPair[] {
-  const json = textOf(payload);
-  const pairs = JSON.parse(json) as [number, ChannelValue][];
-  if (json.includes(',["')) for (const pair of pairs) pair[1] = valueOf(pair[1]) ?? 0;
-  return pairs;
+  return decodeGroups(payload).flatMap(([firstId, ...values]) =>
+    values.map((value, index): ChannelPair => [firstId + index, value]),
+  );
 }
 
+/** As `decodePairs`, without making the pairs. */
+export function eachValue(payload: Uint8Array, take: (channelId: number, value: ChannelValue) => void): void {
+  for (const group of decodeGroups(payload)) {
+    const [firstId] = group;
+    for (let index = 1; index < group.length; index++) take(firstId + index - 1, group[index] ?? 0);
+  }
+}
+
+function decodeGroups(payload: Uint8Array): Group[] {
+  const json = bytesOf(payload).toString('utf8');
+  const groups = JSON.parse(json) as [number, ...unknown[]][];
+  if (!json.includes(',["')) return groups as unknown as Group[];
+  return groups.map(([firstId, ...values]) => [firstId, ...values.map((value) => valueOf(value) ?? 0)]);
+}
+
+const bracketCode = 0x5b;
+const bracketEndCode = 0x5d;
+const commaCode = 0x2c;
+const quoteCode = 0x22;
+
 /**
- * One channel's number, found without parsing the rest: a twentieth of the time (2 µs of 45 for 340 values).
+ * One channel's number, found without parsing the rest: a tenth of the time.
  *
  * @returns undefined if the channel is not there or has no number; booleans are 1 and 0
  */
 export function findNumber(payload: Uint8Array, channelId: number): number | undefined {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  const key = `[${channelId},`;
-  const at = bytes.indexOf(key, 0, 'latin1');
-  if (at < 0) return undefined;
-  // Behind the first quotation mark it may be part of a text, and no number stands there.
-  const quote = bytes.indexOf(0x22);
-  if (quote >= 0 && quote < at) return undefined;
-  const json = bytes.toString('latin1', at + key.length, bytes.indexOf(0x5d, at));
-  if (json === 'true') return 1;
-  if (json === 'false') return 0;
-  const number = Number(json);
-  return Number.isFinite(number) ? number : undefined;
+  // Behind the first quotation mark is no number.
+  const quote = payload.indexOf(quoteCode);
+  const end = quote < 0 ? payload.length : quote;
+  let id = 0;
+  let isId = false;
+  let from = 0;
+  for (let at = 1; at < end; at++) {
+    const code = payload[at];
+    if (code === bracketCode) {
+      isId = true;
+      from = at + 1;
+    } else if (code === commaCode || code === bracketEndCode) {
+      if (isId) id = Number(textBetween(payload, from, at)) - 1;
+      else if (id === channelId) return numberOf(textBetween(payload, from, at));
+      isId = false;
+      id += 1;
+      from = at + 1;
+      // Between two groups: the comma, which ends no value.
+      if (code === bracketEndCode) at += 1;
+    }
+  }
+  return undefined;
+}
+
+function numberOf(json: string): number {
+  return json === 'true' || json === 'false' ? Number(json === 'true') : Number(json);
 }
 
 /** @returns a value as the number that statistics take, or undefined for a text and for what is not finite */
@@ -52,6 +98,10 @@ export function measurable(value: ChannelValue | null): number | undefined {
   return typeof value === 'boolean' ? Number(value) : undefined;
 }
 
-function textOf(payload: Uint8Array): string {
-  return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('utf8');
+function textBetween(payload: Uint8Array, from: number, to: number): string {
+  return bytesOf(payload).toString('latin1', from, to);
+}
+
+function bytesOf(payload: Uint8Array): Buffer {
+  return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
 }

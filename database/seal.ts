@@ -1,8 +1,7 @@
 /** Sealing: when a device has enough newest snapshots, their values move into one compressed chunk per channel. */
 import type { ChannelValue } from '../domain/snapshot.ts';
 import { chunkRow, insertRun } from './chunk.ts';
-import { decodePairs } from './head.ts';
-import type { ChannelPair } from './head.ts';
+import { eachValue } from './head.ts';
 import type { Statements } from './statements.ts';
 import type { DeviceState } from './device-state.ts';
 import { addToZone, decodeZone, encodeZone } from './zone.ts';
@@ -25,7 +24,7 @@ interface HeadRow {
 interface Sealed {
   readonly sequence: number;
   readonly timeMs: number;
-  readonly pairs: readonly ChannelPair[];
+  readonly payload: Uint8Array;
 }
 
 const selectForSealing = `select ordinal, sequence, time_ms, payload from head
@@ -72,7 +71,7 @@ async function writeZone(
   known?: { readonly t0: number; readonly t1: number },
 ): Promise<void> {
   const rows = await statements.all<HeadRow>(selectHeads, [device.id, afterOrdinal]);
-  for (const row of rows) addToZone(zone, decodePairs(row.payload));
+  for (const row of rows) addToZone(zone, row.payload);
   const times = [...rows.map((row) => row.time_ms), ...(known === undefined ? [] : [known.t0, known.t1])];
   await statements.upsertMany('open_zone', 'device_id', zoneColumns, [
     [device.id, Math.min(...times), Math.max(...times), encodeZone(zone)],
@@ -83,7 +82,7 @@ async function writeZone(
 /** @returns the rows in the order of time, cut where a long pause is: at most 1 / pauseShare runs */
 function runsOf(rows: readonly HeadRow[]): Sealed[][] {
   const sorted = rows
-    .map((row) => ({ sequence: row.sequence, timeMs: row.time_ms, pairs: decodePairs(row.payload) }))
+    .map((row) => ({ sequence: row.sequence, timeMs: row.time_ms, payload: row.payload }))
     .toSorted((a, b) => a.timeMs - b.timeMs || a.sequence - b.sequence);
   const [first] = sorted;
   const last = sorted.at(-1);
@@ -113,15 +112,15 @@ async function writeRun(statements: Statements, device: DeviceState, run: readon
 /** @returns channel id → its value in each snapshot of the run, null where it has none */
 function columnsOf(run: readonly Sealed[]): Map<number, (ChannelValue | null)[]> {
   const columns = new Map<number, (ChannelValue | null)[]>();
-  for (const [index, { pairs }] of run.entries()) {
-    for (const [channelId, value] of pairs) {
+  for (const [index, { payload }] of run.entries()) {
+    eachValue(payload, (channelId, value) => {
       let column = columns.get(channelId);
       if (column === undefined) {
         column = Array.from<ChannelValue | null>({ length: run.length }).fill(null);
         columns.set(channelId, column);
       }
       column[index] = value;
-    }
+    });
   }
   return columns;
 }

@@ -10,6 +10,7 @@ import {
   runsPerRewriteMax,
 } from './rewrite.ts';
 import type { RunGroup, RunKey } from './rewrite.ts';
+import { whenFree } from './sqlite-dialect.ts';
 import { inSnapshot, inTransaction } from './statements.ts';
 import type { Statements } from './statements.ts';
 
@@ -67,6 +68,11 @@ const longRun = snapshotsPerRun / 2;
 const pauseShare = 1 / 4;
 /** A transaction drops at most so many runs. */
 const runsPerDropMax = 4;
+/** https://www.sqlite.org/pragma.html#pragma_auto_vacuum */
+const incremental = 2;
+/** What is free is used again by what comes; more than this part of the file is given back. */
+const freeShareMax = 1 / 20;
+const pagesGivenBackMax = 1000;
 const dayMs = 86_400_000;
 
 export const upkeepSql = {
@@ -89,8 +95,9 @@ export function createUpkeep(database: Database, policies: UpkeepPolicies = keep
         return row;
       });
       if (candidate === undefined) {
-        after = 0;
-        return false;
+        const isMore = await giveBack(database);
+        if (!isMore) after = 0;
+        return isMore;
       }
       const policy = policies.byType[candidate.type ?? ''] ?? policies.otherwise;
       const work = await inSnapshot(database, (statements) =>
@@ -101,6 +108,20 @@ export function createUpkeep(database: Database, policies: UpkeepPolicies = keep
       return true;
     },
   };
+}
+
+/** @returns whether there are more free pages in SQLite's file than it needs */
+async function giveBack(database: Database): Promise<boolean> {
+  if (database.engine !== 'sqlite') return false;
+  return database.exclusively(async (raw) => {
+    const pragma = (name: string): number => Number(raw.prepare(`pragma ${name}`).get()?.[name] ?? 0);
+    if (pragma('auto_vacuum') !== incremental) return false; // made by an earlier version
+    const spare = pragma('freelist_count') - pragma('page_count') * freeShareMax;
+    if (spare <= 0) return false;
+    const pages = Math.min(pagesGivenBackMax, Math.ceil(spare));
+    await whenFree(() => raw.exec(`pragma incremental_vacuum(${pages})`));
+    return spare > pagesGivenBackMax;
+  });
 }
 
 async function perform(database: Database, work: Work): Promise<void> {

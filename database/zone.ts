@@ -1,6 +1,5 @@
 /** Count, minimum, maximum and sum of every channel over a device's newest snapshots, so that a chart need not open each. */
-import type { ChannelPair } from './head.ts';
-import { measurable } from './head.ts';
+import { eachValue, measurable } from './head.ts';
 
 export interface Statistics {
   n: number;
@@ -15,21 +14,21 @@ export type Zone = Map<number, Statistics>;
 const fields = 5;
 const bytesPerChannel = fields * 8;
 
-export function addToZone(zone: Zone, pairs: readonly ChannelPair[]): void {
-  for (const [channelId, value] of pairs) {
+/** @param payload - of a row of `head` */
+export function addToZone(zone: Zone, payload: Uint8Array): void {
+  eachValue(payload, (channelId, value) => {
     const number = measurable(value);
-    if (number === undefined) continue;
+    if (number === undefined) return;
     const known = zone.get(channelId);
-    if (known === undefined) zone.set(channelId, { n: 1, min: number, max: number, sum: number });
-    else addToStatistics(known, { n: 1, min: number, max: number, sum: number });
-  }
-}
-
-export function addToStatistics(into: Statistics, more: Statistics): void {
-  into.n += more.n;
-  into.sum += more.sum;
-  if (more.min < into.min) into.min = more.min;
-  if (more.max > into.max) into.max = more.max;
+    if (known === undefined) {
+      zone.set(channelId, { n: 1, min: number, max: number, sum: number });
+      return;
+    }
+    known.n += 1;
+    known.sum += number;
+    if (number < known.min) known.min = number;
+    if (number > known.max) known.max = number;
+  });
 }
 
 /** @returns five little-endian doubles per channel: its id, n, min, max, sum */

@@ -21,12 +21,11 @@ function compressedMark({ engine }: DdlWords): string {
 const sqliteView = `create view v_value as
   select d.path as device, c.name as channel, u.symbol as unit, x.sequence, x.time_ms, x.number_value, x.text_value
   from (
-    select h.device_id, json_extract(j.value, '$[0]') as channel_id, h.sequence, h.time_ms,
-      case when json_type(j.value, '$[1]') not in ('text', 'array') then json_extract(j.value, '$[1]') + 0.0 end as number_value,
-      case json_type(j.value, '$[1]')
-        when 'true' then 'true' when 'false' then 'false' when 'text' then json_extract(j.value, '$[1]')
-        when 'array' then json_extract(j.value, '$[1][0]') end as text_value
-    from head h, json_each(cast(h.payload as text)) j
+    select h.device_id, json_extract(j.value, '$[0]') + v.key - 1 as channel_id, h.sequence, h.time_ms,
+      case when v.type not in ('text', 'array') then v.value + 0.0 end as number_value,
+      case v.type when 'true' then 'true' when 'false' then 'false' when 'text' then v.value
+        when 'array' then json_extract(v.value, '$[0]') end as text_value
+    from head h, json_each(cast(h.payload as text)) j, json_each(j.value) v where v.key > 0
     union all
     select k.device_id, k.channel_id, s.value, t.t0 + o.value,
       case when v.type not in ('text', 'array') then v.value + 0.0 end,
@@ -50,9 +49,10 @@ const mysqlView = `create or replace view v_value as
     case when left(x.v, 1) = '"' then json_unquote(x.v) when left(x.v, 1) = '[' then json_unquote(json_extract(x.v, '$[0]'))
       when x.v in ('true', 'false') then x.v end as text_value
   from (
-    select h.device_id, j.channel_id, h.sequence, h.time_ms, j.v
+    select h.device_id, j.first_id + j.i - 2 as channel_id, h.sequence, h.time_ms, j.v
     from head h, json_table(convert(h.payload using utf8mb4), '$[*]'
-      columns (channel_id bigint path '$[0]', v json path '$[1]')) j
+      columns (first_id bigint path '$[0]', nested path '$[*]' columns (i for ordinality, v json path '$'))) j
+    where j.i > 1
     union all
     select k.device_id, k.channel_id, s.v, t.t0 + o.v, v.v
     from chunk k
