@@ -14,6 +14,7 @@ import { countRejected } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
 import type { Verdict } from './opener-messages.ts';
 import type { OpenedPart, OpenJob } from './opener.ts';
+import type { KnownLayout } from './packed-arrivals.ts';
 import type { QueuedMessage } from './queued-message.ts';
 import type { StoreAnswer, Stored, StoreRequest } from './store-messages.ts';
 
@@ -21,6 +22,8 @@ export interface IngestOptions {
   /** Hands an envelope to a thread; what becomes of it comes by `opened`. */
   readonly open: (message: QueuedMessage) => void;
   readonly store: (request: StoreRequest) => Promise<StoreAnswer>;
+  /** Told to the threads that open. */
+  readonly learn: (layouts: readonly KnownLayout[]) => void;
   readonly measures: BackendMeasures;
   readonly feed: Feed;
   readonly clock: Clock;
@@ -227,6 +230,7 @@ export class Ingest {
       measures.restored.inc();
       log.error({ batchesMissing, since: new Date(seenMs).toISOString() }, 'database.restored');
     }
+    if (rest.learnt.length > 0) this.#options.learn(rest.learnt);
     if (events.length > 0) feed.stored(events);
     for (const what of changed) feed.changed(what);
   }

@@ -1,5 +1,4 @@
 /** The backend program: takes sealed snapshots from the broker, opens and stores them, and serves the dashboard. */
-import { readChains } from '../database/certificates.ts';
 import { connectDatabase, withoutPassword } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { isUnavailable } from '../database/errors.ts';
@@ -28,14 +27,13 @@ import { CommandService } from './commands.ts';
 import { loadBackendConfig } from './config.ts';
 import type { BackendConfig } from './config.ts';
 import { Feed } from './feed.ts';
-import { Ingest } from './ingest.ts';
+import { Ledgers, ledgerSubscriptions } from './ledgers.ts';
 import { createMeasures } from './measures.ts';
 import type { BackendMeasures } from './measures.ts';
-import type { OpenerSettings } from './opener-messages.ts';
-import { OpenerPool } from './opener-pool.ts';
 import { readOriginator } from './originators.ts';
-import { StoreThread } from './store-thread.ts';
-import { commandSubscriptions, snapshotSubscriptions, Subscriber } from './subscriber.ts';
+import { createPipeline } from './pipeline.ts';
+import type { Pipeline } from './pipeline.ts';
+import { commandSubscriptions, snapshotSubscriptions } from './subscriber.ts';
 
 export interface BackendSurroundings {
   readonly log: Log;
@@ -69,18 +67,16 @@ const databaseRetry: BackoffLimits = { firstMs: 500, maxMs: 10_000 };
 const startAttemptsMax = 20;
 const expireMs = 5000;
 const purgeMs = 60_000;
+const ledgersMs = 1000;
 
 interface Parts {
   readonly config: BackendConfig;
   readonly database: Database;
   readonly roots: readonly Certificate[];
   readonly lists: RevocationLists;
-  readonly ingest: Ingest;
-  readonly pool: OpenerPool;
-  readonly store: StoreThread;
+  readonly pipeline: Pipeline;
   /** Held while as much as may be is not yet committed. */
   readonly links: Link[];
-  readonly subscriber: Subscriber;
   readonly measures: BackendMeasures;
   readonly feed: Feed;
   readonly clock: Clock;
@@ -125,18 +121,20 @@ export async function startBackend(
   const link = connect(parts, own.tls, snapshotSubscriptions);
   const commandLink = commanding && connect(parts, commanding.tls, commandSubscriptions);
   const commands = commanding && commandLink && startCommands(parts, commanding.e2e, commandLink, readers);
+  const ledgers = startLedgers(parts, own);
   const closers: (() => Promise<void>)[] = [];
   const purging = setInterval(() => {
-    parts.ingest
+    parts.pipeline.ingest
       .purge()
       .catch((error: unknown) => log.error({ error: String(error) }, 'evidence.not_purged'));
   }, purgeMs);
   const stop = async (): Promise<void> => {
     clearInterval(purging);
     commands?.stop();
-    await parts.ingest.stop(); // while the links are up, so that what is committed is acknowledged too
+    await ledgers.stop();
+    await parts.pipeline.drain(); // while the links are up, so that what is committed is acknowledged too
     await Promise.all([link.close(), commandLink?.close(), ...closers.map((close) => close())]);
-    await Promise.all([parts.pool.stop(), parts.store.close()]);
+    await parts.pipeline.close();
     await database.close();
   };
   try {
@@ -156,7 +154,7 @@ export async function startBackend(
       'backend.listening',
     );
     await commands?.service.resume();
-    await parts.subscriber.retryAll();
+    await parts.pipeline.subscriber.retryAll();
     return { port: api.port, observePort: observation?.port, state: () => stateOf(parts, link), stop };
   } catch (error) {
     await stop();
@@ -175,91 +173,29 @@ function assemble(
   given: Pick<Parts, 'database' | 'lists' | 'measures' | 'clock' | 'log'>,
   reconnect: BackoffLimits | undefined,
 ): Parts {
-  const { database, lists, measures, clock, log } = given;
   const { roots } = own.e2e;
   const feed = new Feed();
   const links: Link[] = [];
-  let certificatesLearnt = 0;
-  const trustGeneration = (): number => certificatesLearnt + lists.generation;
-  const store = new StoreThread({
-    settings: { url: config.database, directory: config.data, evidenceMs: config.ingest.evidence },
-    onDeath: (fault) => log.error({ fault }, 'store.died'),
-  });
-  const pool: OpenerPool = new OpenerPool({
-    threads: config.ingest.threads,
-    // What answers a command is sealed for whoever issued it, and for those who read everything.
-    settings: openerSettings(config, [own, ...(commanding ? [commanding] : [])]),
-    readChains: () => readChains(database),
-    listsPem: () => lists.toPem(),
-    trustGeneration,
-    onOpened: (openedParts, packed) => ingest.opened(openedParts, packed),
-    onStale: (passes, warnings) => lists.notePasses(passes, warnings),
-    onDeath: () => measures.openerDeaths.inc(),
-    clock,
-    log,
-  });
-  const subscriber: Subscriber = new Subscriber({
-    database,
-    publish: (path, payload) => pool.publish(path, payload, clock()),
-    onTrusted: () => (certificatesLearnt += 1),
-    onLists: () => pool.replaceLists(lists.toPem()),
-    lists,
-    ingest: () => ingest,
-    measures,
+  const { threads, queue, evidence } = config.ingest;
+  const pipeline = createPipeline({
+    ...given,
     feed,
-    clock,
-    log,
-  });
-  const ingest: Ingest = new Ingest({
-    open: (message) => pool.open(message),
-    store: (request) => store.call(request),
-    measures,
-    feed,
-    clock,
-    log,
-    trustGeneration,
-    onMissedTrust: (path) => {
-      subscriber
-        .retry(path)
-        .catch((error: unknown) => log.error({ path, error: String(error) }, 'retry.failed'));
-    },
-    onFull: (isFull) => links.forEach((link) => link.hold(isFull)),
-    queueMax: config.ingest.queue,
-  });
-  return {
-    config,
-    database,
     roots,
-    lists,
-    ingest,
-    pool,
-    store,
-    links,
-    subscriber,
-    measures,
-    feed,
-    clock,
-    log,
-    reconnect,
-  };
-}
-
-function openerSettings(config: BackendConfig, identities: readonly Identity[]): OpenerSettings {
-  const [own] = identities;
-  return {
-    recipients: identities.map(({ e2e: { keyAgreement } }) => ({
-      key: keyAgreement.key,
-      certificate: keyAgreement.certificate.der,
-    })),
-    roots: (own?.e2e.roots ?? []).map(({ der }) => der),
+    store: { url: config.database, directory: config.data, evidenceMs: evidence },
+    // What answers a command is sealed for whoever issued it, and for those who read everything.
+    recipients: [own, ...(commanding ? [commanding] : [])].map(({ e2e }) => e2e.keyAgreement),
     policy: { allowUnsigned: config.allowUnsigned, kdfFlavours: config.kdfFlavours },
     stalePolicy: stalePolicyOf(config.staleCrl),
-    keepsEvidence: config.ingest.evidence !== undefined,
-  };
+    threads,
+    queueMax: queue,
+    onFull: (isFull) => links.forEach((link) => link.hold(isFull)),
+  });
+  return { ...given, config, roots, pipeline, links, feed, reconnect };
 }
 
 function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly LinkSubscription[]): Link {
-  const { config, subscriber, measures, log, reconnect } = parts;
+  const { config, measures, log, reconnect } = parts;
+  const { subscriber } = parts.pipeline;
   const service = identity.commonName;
   const link = openLink({
     broker: config.broker,
@@ -306,7 +242,42 @@ function startCommands(
   return { service, stop: () => clearInterval(timer) };
 }
 
-function stateOf({ ingest, measures }: Parts, link: Link): BackendState {
+/** A connection of its own, so that what waits for an envelope does not hold up envelopes. */
+function startLedgers(
+  { config, database, roots, lists, clock, log, reconnect }: Parts,
+  own: Identity,
+): { stop: () => Promise<void> } {
+  const ledgers = new Ledgers({
+    database,
+    signer: own.e2e.signature,
+    roots,
+    lists,
+    publish: (topic, payload) => link.publish(topic, payload, { qos: 1 }),
+    clock,
+    log,
+  });
+  const link: Link = openLink({
+    broker: config.broker,
+    brokerName: config.brokerName,
+    identity: own.tls,
+    clientId: `ledgers-of-${own.commonName}`,
+    cleanSession: true, // what we miss is shown again
+    subscriptions: ledgerSubscriptions,
+    onMessage: (message, acknowledge) => ledgers.receive(message, acknowledge),
+    log: log.child({ service: own.commonName }),
+    ...(reconnect === undefined ? {} : { reconnect }),
+  });
+  const timer = setInterval(() => ledgers.retry(), ledgersMs);
+  return {
+    stop: async () => {
+      clearInterval(timer);
+      await ledgers.stop();
+      await link.close();
+    },
+  };
+}
+
+function stateOf({ pipeline: { ingest }, measures }: Parts, link: Link): BackendState {
   return {
     connected: link.connected,
     database: ingest.databaseFault === undefined ? 'available' : 'unavailable',
@@ -315,7 +286,7 @@ function stateOf({ ingest, measures }: Parts, link: Link): BackendState {
   };
 }
 
-function healthOf({ ingest }: Parts, link: Link): { healthy: boolean; reason?: string } {
+function healthOf({ pipeline: { ingest } }: Parts, link: Link): { healthy: boolean; reason?: string } {
   if (ingest.databaseFault !== undefined) return { healthy: false, reason: ingest.databaseFault };
   return link.connected ? { healthy: true } : { healthy: false, reason: 'not connected to the broker' };
 }

@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import type { OpenPolicy } from '../cms/open.ts';
 import type { CertificateKind } from '../database/schema.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
+import type { KnownLayout } from './packed-arrivals.ts';
 
 /**
  * What a thread is started with. Of the private keys it gets those for key agreement and no others: it signs nothing, and
@@ -34,10 +35,11 @@ export interface SealedPart {
   readonly end: number;
 }
 
-/** Taken in this order; all but `lists` are answered, one by one. */
+/** Taken in this order; all but `lists` and `layouts` are answered, one by one. */
 export type ToOpener =
   | { readonly kind: 'restore'; readonly chains: readonly KeptChain[]; readonly nowMs: number }
   | { readonly kind: 'lists'; readonly pem: string }
+  | { readonly kind: 'layouts'; readonly layouts: readonly KnownLayout[] }
   | { readonly kind: 'open'; readonly parts: readonly SealedPart[]; readonly octets: Uint8Array }
   | {
       readonly kind: 'certificates';
@@ -75,7 +77,7 @@ export type FromOpener =
   | {
       readonly kind: 'opened';
       readonly verdicts: readonly Verdict[];
-      /** As `packArrivals` has it: those that were opened, in their order. */
+      /** As `Packer` makes it: those that were opened, in their order. */
       readonly packed: Uint8Array | undefined;
       readonly stalePasses: number;
       readonly staleWarnings: readonly string[];

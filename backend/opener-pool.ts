@@ -7,6 +7,7 @@ import { unknownOriginator } from './decryptor.ts';
 import type { KeptChain, Trust } from './opener-messages.ts';
 import { Opener } from './opener.ts';
 import type { OpenedPart, OpenerOptions, OpenJob } from './opener.ts';
+import type { KnownLayout } from './packed-arrivals.ts';
 import type { QueuedMessage } from './queued-message.ts';
 
 export interface OpenerPoolOptions extends Omit<OpenerOptions, 'readChains'> {
@@ -49,6 +50,11 @@ export class OpenerPool {
 
   replaceLists(pem: string): void {
     for (const opener of this.#openers) opener.replaceLists(pem);
+  }
+
+  /** Tells what the database said about channels, so that the next snapshots of the kind need not be looked at. */
+  learn(layouts: readonly KnownLayout[]): void {
+    for (const opener of this.#openers) opener.learn(layouts);
   }
 
   async stop(): Promise<void> {

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import type { Log } from '../runtime/log.ts';
 import { backoffMs } from '../runtime/retry.ts';
 import type { FromOpener, KeptChain, OpenerSettings, ToOpener, Trust, Verdict } from './opener-messages.ts';
+import type { KnownLayout } from './packed-arrivals.ts';
 import type { QueuedMessage } from './queued-message.ts';
 
 /** An envelope, and how far its way has been. */
@@ -91,6 +92,10 @@ export class Opener {
   /** What was learnt counts for whatever is added from now on. */
   replaceLists(pem: string): void {
     if (this.#isReady) this.#post({ kind: 'lists', pem });
+  }
+
+  learn(layouts: readonly KnownLayout[]): void {
+    if (this.#isReady) this.#post({ kind: 'layouts', layouts });
   }
 
   async stop(): Promise<void> {

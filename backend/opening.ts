@@ -14,14 +14,15 @@ import type { StalePolicy } from '../pki/revocation.ts';
 import { createDecryptor } from './decryptor.ts';
 import type { Decryptor, Opened } from './decryptor.ts';
 import type { FromOpener, OpenerSettings, ToOpener, Trust, Verdict } from './opener-messages.ts';
-import { packArrivals } from './packed-arrivals.ts';
-import type { PackedArrival } from './packed-arrivals.ts';
+import { Packer } from './packed-arrivals.ts';
+import type { OpenedPair } from './packed-arrivals.ts';
 import { restoreOriginators } from './published-chains.ts';
 
 export class Opening {
   readonly #settings: OpenerSettings;
   readonly #directory: OriginatorDirectory;
   readonly #lists: ListsInUse;
+  readonly #packer = new Packer();
   readonly #decrypt: Decryptor;
   readonly #answer: (answer: FromOpener) => void;
 
@@ -48,6 +49,8 @@ export class Opening {
         return this.#answer({ kind: 'restored' });
       case 'lists':
         return this.#lists.replace(message.pem);
+      case 'layouts':
+        return this.#packer.learn(message.layouts);
       case 'open':
         return this.#open(message.parts, message.octets);
       case 'certificates':
@@ -57,7 +60,7 @@ export class Opening {
 
   #open(parts: Extract<ToOpener, { kind: 'open' }>['parts'], octets: Uint8Array): void {
     const verdicts: Verdict[] = [];
-    const arrivals: PackedArrival[] = [];
+    const arrivals: OpenedPair[] = [];
     let start = 0;
     for (const { topic, receivedMs, end } of parts) {
       const payload = Buffer.from(octets.buffer, octets.byteOffset + start, end - start);
@@ -71,7 +74,7 @@ export class Opening {
         : arrival;
       arrivals.push({ arrival: kept, result });
     }
-    const packed = arrivals.length === 0 ? undefined : packArrivals(arrivals);
+    const packed = arrivals.length === 0 ? undefined : this.#packer.pack(arrivals);
     this.#answer({ kind: 'opened', verdicts, packed, ...this.#lists.takePasses() });
   }
 

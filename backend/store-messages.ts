@@ -4,6 +4,7 @@ import type { DeadLetter } from '../database/dead-letters.ts';
 import type { DatabaseFault } from '../database/errors.ts';
 import type { StoreOutcome } from '../database/ingest.ts';
 import type { StoredEvent } from './feed.ts';
+import type { KnownLayout } from './packed-arrivals.ts';
 
 export interface StoreSettings {
   /** Of the database. */
@@ -28,6 +29,8 @@ export interface Stored {
   readonly changed: ReadonlySet<ChangeName>;
   /** Commands that were finished, by how. */
   readonly finished: readonly string[];
+  /** What is known now of layouts that were not. */
+  readonly learnt: readonly KnownLayout[];
   readonly seconds: number;
   /** Why rows were refused for good. */
   readonly faults: readonly string[];

@@ -8,13 +8,12 @@ import type { Database } from '../database/connect.ts';
 import { storeDeadLetters } from '../database/dead-letters.ts';
 import { DatabaseError, faultOf } from '../database/errors.ts';
 import { purgeEvidence, purgedMax } from '../database/evidence.ts';
-import { createIngest } from '../database/ingest.ts';
+import { createIngest, StaleEncoding } from '../database/ingest.ts';
 import type { Arrival, BatchResult, Ingest, StoreOutcome } from '../database/ingest.ts';
 import { writeFileAtomically } from '../runtime/files.ts';
-import type { OpenedArrival } from './decryptor.ts';
 import type { StoredEvent } from './feed.ts';
 import { unpackArrivals } from './packed-arrivals.ts';
-import type { PackedArrival } from './packed-arrivals.ts';
+import type { KnownLayout, Unpacked } from './packed-arrivals.ts';
 import type { Restored, StoreAnswer, Stored, StoreRequest, StoreSettings } from './store-messages.ts';
 
 interface Connection {
@@ -89,15 +88,14 @@ export class Storing {
 
   async #store(
     { database, ingest }: Connection,
-    packed: readonly PackedArrival[],
+    unpacked: readonly Unpacked[],
     nowMs: number,
   ): Promise<Stored> {
     const startMs = performance.now();
-    const arrivals = packed.map(({ arrival }) => toArrival(arrival));
-    const { result, faults } = await storeOrSplit(ingest, arrivals);
+    const { arrivals, result, faults } = await storeOrSplit(ingest, unpacked);
     const seconds = (performance.now() - startMs) / 1000;
     const finished: string[] = [];
-    for (const [index, { arrival, result: answer }] of packed.entries()) {
+    for (const [index, { arrival, result: answer }] of unpacked.entries()) {
       const outcome = result.outcomes[index]?.outcome;
       // Also for a repetition: the program may have been killed between the two commits.
       if (answer === undefined || (outcome !== 'stored' && outcome !== 'duplicate')) continue;
@@ -109,6 +107,7 @@ export class Storing {
       events: eventsOf(arrivals, result),
       changed: result.changed,
       finished,
+      learnt: learntFrom(unpacked, arrivals, result),
       seconds,
       faults,
       restored: this.#noteBatches(result.batches, nowMs),
@@ -128,22 +127,28 @@ export class Storing {
   }
 }
 
+interface StoredBatch {
+  readonly arrivals: readonly Arrival[];
+  readonly result: Omit<BatchResult, 'resolved'> & Partial<Pick<BatchResult, 'resolved'>>;
+  readonly faults: readonly string[];
+}
+
 /** A batch that the database refuses for good is stored one by one, so that one bad row does not stop the rest. */
-async function storeOrSplit(
-  ingest: Ingest,
-  arrivals: readonly Arrival[],
-): Promise<{ readonly result: BatchResult; readonly faults: readonly string[] }> {
+async function storeOrSplit(ingest: Ingest, unpacked: readonly Unpacked[]): Promise<StoredBatch> {
   try {
-    return { result: await ingest.storeBatch(arrivals), faults: [] };
+    return await storeAll(ingest, unpacked);
   } catch (error) {
     if (faultOf(error) !== undefined) throw error;
   }
+  const arrivals: Arrival[] = [];
   const outcomes: StoreOutcome[] = [];
   const stored = new Map<string, number>();
   const changed = new Set<ChangeName>();
   const faults: string[] = [];
   let batches = Infinity;
-  for (const arrival of arrivals) {
+  for (const one of unpacked) {
+    const arrival = one.whole();
+    arrivals.push(arrival);
     try {
       const result = await ingest.storeBatch([arrival]);
       outcomes.push(...result.outcomes);
@@ -156,27 +161,43 @@ async function storeOrSplit(
       outcomes.push({ outcome: 'refused', reason: 'store_failed' });
     }
   }
-  return { result: { outcomes, stored, changed, batches }, faults };
+  return { arrivals, result: { outcomes, stored, changed, batches }, faults };
 }
 
-function toArrival({ snapshot, ...arrival }: OpenedArrival): Arrival {
-  if (snapshot === undefined) return arrival;
-  const { timeMs, layout, values } = snapshot;
-  const readings = values.map((value, index) => {
-    const unit = layout.units[index];
-    return { channel: layout.channels[index] ?? '', ...(unit === undefined ? {} : { unit }), value };
-  });
-  return { ...arrival, snapshot: { timeMs, deviceType: layout.deviceType, readings } };
+async function storeAll(ingest: Ingest, unpacked: readonly Unpacked[]): Promise<StoredBatch> {
+  const arrivals = unpacked.map(({ arrival }) => arrival);
+  try {
+    return { arrivals, result: await ingest.storeBatch(arrivals), faults: [] };
+  } catch (error) {
+    if (!(error instanceof StaleEncoding)) throw error;
+  }
+  const whole = unpacked.map((one) => one.whole());
+  return { arrivals: whole, result: await ingest.storeBatch(whole), faults: [] };
+}
+
+function learntFrom(
+  unpacked: readonly Unpacked[],
+  arrivals: readonly Arrival[],
+  { resolved }: StoredBatch['result'],
+): readonly KnownLayout[] {
+  const learnt = new Map<string, KnownLayout>();
+  for (const [index, arrival] of arrivals.entries()) {
+    const resolution = resolved?.get(arrival);
+    const key = unpacked[index]?.layoutKey;
+    if (resolution !== undefined && key !== undefined) learnt.set(key, { ...resolution, key });
+  }
+  return [...learnt.values()];
 }
 
 /** @returns of each device that has news, its newest */
-function eventsOf(arrivals: readonly Arrival[], { stored }: BatchResult): readonly StoredEvent[] {
+function eventsOf(arrivals: readonly Arrival[], { stored }: StoredBatch['result']): readonly StoredEvent[] {
   const events = new Map<string, StoredEvent>();
-  for (const { device, sequence, snapshot } of arrivals) {
+  for (const { device, sequence, snapshot, encoded } of arrivals) {
     const count = stored.get(device);
     const before = events.get(device);
-    if (snapshot === undefined || count === undefined || (before?.sequence ?? 0) > sequence) continue;
-    events.set(device, { path: device, sequence, timeMs: snapshot.timeMs, stored: count });
+    const { timeMs } = snapshot ?? encoded ?? {};
+    if (timeMs === undefined || count === undefined || (before?.sequence ?? 0) > sequence) continue;
+    events.set(device, { path: device, sequence, timeMs, stored: count });
   }
   return [...events.values()];
 }

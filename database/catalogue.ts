@@ -31,6 +31,8 @@ export type CatalogueRefusal =
 
 export interface ResolvedSnapshot {
   readonly typeId: number;
+  /** Until another number stands for the type, a snapshot of the same channels, units and kinds is resolved the same. */
+  readonly epoch: number;
   readonly pairs: readonly ChannelPair[];
 }
 
@@ -43,6 +45,7 @@ interface KnownChannel {
 
 interface KnownType {
   readonly id: number;
+  epoch: number;
   readonly channels: Map<string, KnownChannel>;
 }
 
@@ -58,6 +61,9 @@ export class Catalogue {
   readonly #limits: CatalogueLimits;
   readonly #types = new Map<string, KnownType>();
   readonly #units = new Map<string, number>();
+  /** By id of the type. */
+  readonly #epochs = new Map<number, number>();
+  #epoch = 0;
 
   constructor(limits: CatalogueLimits = defaultCatalogueLimits) {
     this.#limits = limits;
@@ -66,7 +72,13 @@ export class Catalogue {
   /** After a rollback: what it remembers may not be there. */
   forget(): void {
     this.#types.clear();
+    this.#epochs.clear();
     this.#units.clear();
+  }
+
+  /** @returns the number that stands for what is known of a type; undefined if nothing is */
+  epochOf(typeId: number): number | undefined {
+    return this.#epochs.get(typeId);
   }
 
   /** Finds or makes every row that the snapshot's values refer to. */
@@ -85,16 +97,23 @@ export class Catalogue {
     if (refused !== undefined) return { refused };
     const type = found ?? (await addType(statements, name, nowMs));
     this.#types.set(name, type);
+    if (!this.#epochs.has(type.id)) this.#changeEpoch(type);
     const pairs: ChannelPair[] = [];
     for (const reading of snapshot.readings) {
       const channel =
         type.channels.get(reading.channel) ?? (await this.#addChannel(statements, type, reading, nowMs));
       if (channel.unit !== (reading.unit ?? '') || channel.kind !== kindOf(reading.value)) {
         await this.#changeChannel(statements, channel, reading, nowMs);
+        this.#changeEpoch(type);
       }
       pairs.push([channel.id, reading.value]);
     }
-    return { typeId: type.id, pairs };
+    return { typeId: type.id, epoch: type.epoch, pairs };
+  }
+
+  #changeEpoch(type: KnownType): void {
+    type.epoch = ++this.#epoch;
+    this.#epochs.set(type.id, type.epoch);
   }
 
   async #refusal(
@@ -206,14 +225,14 @@ async function count(statements: Statements, table: 'device_type'): Promise<numb
 async function findType(statements: Statements, name: string): Promise<KnownType | undefined> {
   const [row] = await statements.all<{ id: number }>('select id from device_type where name = ?', [name]);
   if (row === undefined) return undefined;
-  const type: KnownType = { id: row.id, channels: new Map() };
+  const type: KnownType = { id: row.id, epoch: 0, channels: new Map() };
   await loadChannels(statements, type);
   return type;
 }
 
 async function addType(statements: Statements, name: string, nowMs: number): Promise<KnownType> {
   const id = await statements.run('insert into device_type (name, created_ms) values (?, ?)', [name, nowMs]);
-  return { id, channels: new Map() };
+  return { id, epoch: 0, channels: new Map() };
 }
 
 async function loadChannels(statements: Statements, type: KnownType): Promise<void> {

@@ -1,7 +1,7 @@
 /** Storing snapshots: a whole batch in one transaction, each snapshot once. */
 import type { Snapshot } from '../domain/snapshot.ts';
 import { Catalogue } from './catalogue.ts';
-import type { CatalogueLimits, CatalogueRefusal, ResolvedSnapshot } from './catalogue.ts';
+import type { CatalogueLimits, CatalogueRefusal } from './catalogue.ts';
 import type { ChangeName } from './changes.ts';
 import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
@@ -11,6 +11,25 @@ import { advanceZone, sealHead, snapshotsPerSealing } from './seal.ts';
 import { keepGaps, raiseAlarm } from './sequence.ts';
 import { inTransaction } from './statements.ts';
 import type { SqlValue, Statements } from './statements.ts';
+
+/** What the channels of a snapshot are, for as long as `epoch` stands for their type. */
+export interface Resolution {
+  readonly typeId: number;
+  readonly epoch: number;
+  /** In the order of the readings. */
+  readonly channelIds: readonly number[];
+}
+
+/** A snapshot whose channels were resolved with one before it: `payload` is what `encodePairs` made of its values. */
+export interface EncodedSnapshot extends Omit<Resolution, 'channelIds'> {
+  readonly timeMs: number;
+  readonly payload: Uint8Array;
+}
+
+/** Thrown for a whole batch if the catalogue has changed since a snapshot in it was encoded: it must come as it is. */
+export class StaleEncoding extends Error {
+  override readonly name = 'StaleEncoding';
+}
 
 /** An envelope that was verified and opened. */
 export interface Arrival {
@@ -24,8 +43,10 @@ export interface Arrival {
   /** SHA-256 of the certificate that signed it. */
   readonly signer: Uint8Array;
   readonly receivedMs: number;
-  /** Absent for what is no snapshot, such as a command's result: it takes a sequence all the same. */
+  /** Absent, like `encoded`, for what is no snapshot, such as a command's result: it takes a sequence all the same. */
   readonly snapshot?: Snapshot;
+  /** In the place of `snapshot`. */
+  readonly encoded?: EncodedSnapshot;
   /** As it came, if it is to be kept as evidence. */
   readonly envelope?: Uint8Array;
 }
@@ -44,6 +65,8 @@ export interface BatchResult {
   /** Device path → how many snapshots it has now, for those that got one. */
   readonly stored: ReadonlyMap<string, number>;
   readonly changed: ReadonlySet<ChangeName>;
+  /** What is known now of the channels of those that came as `snapshot` and were stored. */
+  readonly resolved: ReadonlyMap<Arrival, Resolution>;
   /** Counts the batches that the database ever took; fewer than before if it was restored. */
   readonly batches: number;
 }
@@ -72,6 +95,7 @@ interface Batch {
   readonly others: SqlValue[][];
   readonly evidence: SqlValue[][];
   readonly heads: SqlValue[][];
+  readonly resolved: Map<Arrival, Resolution>;
   readonly touched: Set<DeviceState>;
   readonly stored: Set<DeviceState>;
   readonly changed: Set<ChangeName>;
@@ -122,6 +146,7 @@ async function store(
     others: [],
     evidence: [],
     heads: [],
+    resolved: new Map(),
     touched: new Set(),
     stored: new Set(),
     changed: new Set(),
@@ -158,6 +183,7 @@ async function store(
     outcomes,
     stored: new Map(Array.from(batch.stored, (device) => [device.path, device.stored])),
     changed: batch.changed,
+    resolved: batch.resolved,
     batches,
   };
 }
@@ -170,14 +196,16 @@ async function place(
 ): Promise<StoreOutcome> {
   const device = batch.devices.get(arrival.device);
   if (device === undefined) throw new Error(`device ${arrival.device} was not loaded`);
-  const { sequence, snapshot, receivedMs } = arrival;
+  const { sequence, snapshot, encoded, receivedMs } = arrival;
+  const { timeMs } = snapshot ?? encoded ?? {};
   if (!Number.isSafeInteger(sequence) || sequence < 1) return { outcome: 'refused', reason: 'bad_sequence' };
-  if (snapshot !== undefined && !isPlausible(snapshot.timeMs, receivedMs)) {
+  if (timeMs !== undefined && !isPlausible(timeMs, receivedMs)) {
     return { outcome: 'refused', reason: 'time_out_of_range' };
   }
   const digest =
     sequence > device.last_sequence ? undefined : await digestOf(statements, batch, device, sequence);
   if (digest !== undefined) return repeat(statements, batch, device, arrival, digest);
+  if (encoded !== undefined && catalogue.epochOf(encoded.typeId) !== encoded.epoch) throw new StaleEncoding();
   const resolved = snapshot && (await catalogue.resolve(statements, snapshot, receivedMs));
   if (resolved !== undefined && 'refused' in resolved)
     return { outcome: 'refused', reason: resolved.refused };
@@ -189,7 +217,16 @@ async function place(
     device.last_digest = arrival.digest;
   }
   if (snapshot !== undefined && resolved !== undefined) {
-    addSnapshot(batch, device, arrival, snapshot, resolved);
+    const { typeId, epoch, pairs } = resolved;
+    batch.resolved.set(arrival, { typeId, epoch, channelIds: pairs.map(([channelId]) => channelId) });
+    addSnapshot(batch, device, arrival, {
+      typeId,
+      epoch,
+      timeMs: snapshot.timeMs,
+      payload: encodePairs(pairs),
+    });
+  } else if (encoded !== undefined) {
+    addSnapshot(batch, device, arrival, encoded);
   } else {
     batch.others.push([device.id, sequence, receivedMs, arrival.digest]);
   }
@@ -207,13 +244,12 @@ function addSnapshot(
   batch: Batch,
   device: DeviceState,
   { sequence, receivedMs, digest, signer }: Arrival,
-  { timeMs }: Snapshot,
-  { typeId, pairs }: ResolvedSnapshot,
+  { timeMs, typeId, payload }: EncodedSnapshot,
 ): void {
   batch.snapshots.push([device.id, sequence, timeMs, receivedMs, digest, signer]);
   device.stored += 1;
   device.head_count += 1;
-  batch.heads.push([device.id, device.stored, sequence, timeMs, encodePairs(pairs)]);
+  batch.heads.push([device.id, device.stored, sequence, timeMs, payload]);
   device.received_ms = receivedMs;
   if (sequence > device.latest_sequence) {
     device.latest_sequence = sequence;

@@ -2,14 +2,12 @@
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { Feed } from '../../backend/feed.ts';
-import { Ingest } from '../../backend/ingest.ts';
+import type { Ingest } from '../../backend/ingest.ts';
 import { createMeasures } from '../../backend/measures.ts';
 import type { BackendMeasures } from '../../backend/measures.ts';
-import { OpenerPool } from '../../backend/opener-pool.ts';
-import type { StoreAnswer, StoreRequest } from '../../backend/store-messages.ts';
-import { StoreThread } from '../../backend/store-thread.ts';
-import { Subscriber } from '../../backend/subscriber.ts';
-import { readChains } from '../../database/certificates.ts';
+import { createPipeline } from '../../backend/pipeline.ts';
+import type { PipelineOptions } from '../../backend/pipeline.ts';
+import type { Subscriber } from '../../backend/subscriber.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { migrate } from '../../database/migrate.ts';
@@ -32,28 +30,20 @@ export interface Bench {
   readonly full: boolean[];
 }
 
-export interface BenchOptions {
-  readonly queueMax?: number;
+export interface BenchOptions extends Partial<
+  Pick<PipelineOptions, 'queueMax' | 'threads' | 'openerFile' | 'answerTimeoutMs' | 'aroundStore' | 'clock'>
+> {
   readonly stalePolicy?: StalePolicy;
-  readonly threads?: number;
   readonly evidenceMs?: number;
-  /** Of the threads that open. */
-  readonly openerFile?: string;
-  readonly answerTimeoutMs?: number;
   readonly url?: string;
-  /** Comes between the ingest and the thread that stores. */
-  readonly store?: (
-    call: (request: StoreRequest) => Promise<StoreAnswer>,
-    request: StoreRequest,
-  ) => Promise<StoreAnswer>;
 }
 
 export async function bench(context: TestContext, options: BenchOptions = {}): Promise<Bench> {
-  const { stalePolicy = { action: 'warn' }, threads = 1, evidenceMs } = options;
+  const { stalePolicy = { action: 'warn' }, threads = 1, evidenceMs, url: givenUrl, ...given } = options;
   const vendor = new Vendor(context);
   await vendor.issue(snapshotService);
   const own = vendor.identity(snapshotService);
-  const url = options.url ?? `sqlite:${path.join(vendor.folder, 'plombe.db')}`;
+  const url = givenUrl ?? `sqlite:${path.join(vendor.folder, 'plombe.db')}`;
   const database = await connectDatabase(url);
   context.after(() => database.close());
   await migrate(database);
@@ -63,63 +53,29 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
   const { log } = recorded;
   const directory = path.join(vendor.folder, 'backend');
   const lists = new RevocationLists({ directory, roots: own.roots, stalePolicy, metrics, log });
-  const clock = Date.now;
-  let learnt = 0;
-  const trustGeneration = (): number => learnt + lists.generation;
-  const thread = new StoreThread({
-    settings: { url, directory, evidenceMs },
-    onDeath: (fault) => log.error({ fault }, 'store.died'),
-  });
-  const call = (request: StoreRequest): Promise<StoreAnswer> => thread.call(request);
-  const pool: OpenerPool = new OpenerPool({
-    threads,
-    settings: {
-      recipients: [{ key: own.keyAgreement.key, certificate: own.keyAgreement.certificate.der }],
-      roots: own.roots.map(({ der }) => der),
-      policy: {},
-      stalePolicy,
-      keepsEvidence: evidenceMs !== undefined,
-    },
-    readChains: () => readChains(database),
-    listsPem: () => lists.toPem(),
-    trustGeneration,
-    onOpened: (parts, packed) => ingest.opened(parts, packed),
-    onStale: (passes, warnings) => lists.notePasses(passes, warnings),
-    onDeath: () => measures.openerDeaths.inc(),
-    clock,
-    log,
-    ...(options.openerFile === undefined ? {} : { file: options.openerFile }),
-    ...(options.answerTimeoutMs === undefined ? {} : { answerTimeoutMs: options.answerTimeoutMs }),
-  });
-  const subscriber: Subscriber = new Subscriber({
-    database,
-    publish: (device, payload) => pool.publish(device, payload, clock()),
-    onLists: () => pool.replaceLists(lists.toPem()),
-    onTrusted: () => (learnt += 1),
-    lists,
-    feed: new Feed(),
-    ingest: () => ingest,
-    measures,
-    clock,
-    log,
-  });
   const full: boolean[] = [];
-  const ingest = new Ingest({
-    open: (message) => pool.open(message),
-    store: (request) => (options.store === undefined ? call(request) : options.store(call, request)),
+  const pipeline = createPipeline({
+    database,
+    store: { url, directory, evidenceMs },
+    recipients: [own.keyAgreement],
+    roots: own.roots,
+    policy: {},
+    stalePolicy,
+    lists,
+    threads,
+    onFull: (isFull) => full.push(isFull),
     measures,
     feed: new Feed(),
-    clock,
+    clock: Date.now,
     log,
-    trustGeneration,
-    onMissedTrust: (device) => void subscriber.retry(device),
-    onFull: (isFull) => full.push(isFull),
-    ...(options.queueMax === undefined ? {} : { queueMax: options.queueMax }),
+    queueMax: 1000,
+    ...given,
   });
   context.after(async () => {
-    await ingest.stop();
-    await Promise.all([pool.stop(), thread.close()]);
+    await pipeline.drain();
+    await pipeline.close();
   });
+  const { ingest, subscriber } = pipeline;
   return { vendor, url, database, lists, ingest, subscriber, measures, recorded, full };
 }
 
