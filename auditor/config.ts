@@ -16,6 +16,7 @@ export interface AuditorConfig {
   readonly recipients: readonly string[];
   readonly certificatesWaitSeconds: number;
   readonly headEverySeconds: number;
+  readonly countersign: boolean;
   readonly staleCrl: StaleCrlConfig;
   readonly observe?: Endpoint | undefined;
   readonly log: { readonly level: LogLevel };
@@ -47,6 +48,10 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .max(86_400)
       .default(60)
       .describe('how often the ledger is signed for, if anything is new in it'),
+    countersign: z
+      .boolean()
+      .default(true)
+      .describe('show the vendor the heads of the ledger, so that both can prove the same history'),
     staleCrl: staleCrlType,
     observe: endpointType.optional().describe('host:port for /metrics, /healthz and /state'),
     log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),

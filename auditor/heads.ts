@@ -10,6 +10,8 @@ export interface HeadsOptions {
   readonly signer: ContentSigner;
   /** Between two of them. */
   readonly everyMs: number;
+  /** What follows, each time. */
+  readonly afterwards: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -22,7 +24,10 @@ export class Heads {
 
   constructor(options: HeadsOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.sign(), options.everyMs);
+    this.#timer = setInterval(() => {
+      this.sign();
+      options.afterwards();
+    }, options.everyMs);
     this.#timer.unref();
   }
 

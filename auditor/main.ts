@@ -4,6 +4,7 @@ import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
 import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
+import { ledgerCountersignedTopic } from '../domain/ledger-topics.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin, levelOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { DeviceTopic } from '../domain/topic.ts';
@@ -26,6 +27,7 @@ import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
 import type { AuditorConfig } from './config.ts';
 import { loadAuditorConfig } from './config.ts';
+import { Countersigning } from './countersigning.ts';
 import { Heads } from './heads.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
@@ -50,6 +52,9 @@ export interface AuditorState {
   readonly redelivered: number;
   /** Envelopes that wait for their device's certificates, or for revocation lists. */
   readonly waiting: number;
+  /** Leaves of the ledger, and how many of them the vendor has countersigned. */
+  readonly leaves: number;
+  readonly countersigned: number;
 }
 
 export interface RunningAuditor {
@@ -107,19 +112,33 @@ export async function startAuditor(
     metrics,
     log,
   });
+  const countersigning = new Countersigning({
+    scope,
+    record,
+    signer: e2e.signature,
+    roots: e2e.roots,
+    lists,
+    directory: config.data,
+    publish: (topic, payload) => links.main.publish(topic, payload, { qos: 1 }),
+    clock,
+    log,
+  });
   const heads = new Heads({
     record,
     signer: e2e.signature,
     everyMs: config.headEverySeconds * 1000,
+    afterwards: () => config.countersign && countersigning.ask(),
     clock,
     log,
   });
-  const links = openLinks(config, tls, scope, recorder, { log, reconnect });
+  const links: Links = openLinks(config, tls, { scope, recorder, countersigning }, { log, reconnect });
   const state = (): AuditorState => ({
     scope,
     connected: links.main.connected,
     devices: directory.size,
     ...recorder.state(),
+    leaves: record.head.size,
+    countersigned: countersigning.size,
   });
   const observation = await observe(config, metrics, links.main, state, () =>
     stopAll(links, recorder, heads, record),
@@ -138,6 +157,13 @@ export async function startAuditor(
   };
 }
 
+/** Who takes what comes. */
+interface Receivers {
+  readonly scope: NamespacePath;
+  readonly recorder: Recorder;
+  readonly countersigning: Countersigning;
+}
+
 interface Links {
   /** The durable session: everything that leaves, in order. */
   readonly main: Link;
@@ -151,16 +177,16 @@ interface Links {
 function openLinks(
   config: AuditorConfig,
   tls: TlsIdentity,
-  scope: NamespacePath,
-  recorder: Recorder,
+  receivers: Receivers,
   { log, reconnect }: { readonly log: Log; readonly reconnect: BackoffLimits | undefined },
 ): Links {
+  const { scope, recorder } = receivers;
   const common = {
     broker: config.broker,
     brokerName: config.brokerName,
     identity: tls,
     onMessage: (message: ReceivedMessage, acknowledge: () => void) =>
-      receive(message, acknowledge, scope, recorder, log),
+      receive(message, acknowledge, receivers, log),
     log,
     ...(reconnect === undefined ? {} : { reconnect }),
   };
@@ -177,7 +203,11 @@ function openLinks(
       ...common,
       clientId: `auditor-certificates-of-${scope}`,
       cleanSession: true,
-      subscriptions: [{ filter: e2eCrlTopic, qos: 1 }, ...subscriptionsOf(scope, ['certificates'])],
+      subscriptions: [
+        { filter: e2eCrlTopic, qos: 1 },
+        { filter: ledgerCountersignedTopic(scope), qos: 1 },
+        ...subscriptionsOf(scope, ['certificates']),
+      ],
     }),
   };
 }
@@ -241,12 +271,12 @@ function recallCertificates(
 function receive(
   message: ReceivedMessage,
   acknowledge: () => void,
-  scope: string,
-  recorder: Recorder,
+  { scope, recorder, countersigning }: Receivers,
   log: Log,
 ): void {
-  if (message.topic === e2eCrlTopic) {
-    recorder.takeLists(message.payload);
+  if (message.topic === e2eCrlTopic || message.topic === ledgerCountersignedTopic(scope)) {
+    if (message.topic === e2eCrlTopic) recorder.takeLists(message.payload);
+    else countersigning.take(message.payload);
     acknowledge();
     return;
   }

@@ -25,6 +25,8 @@ export interface Schema {
   user_session: UserSessionTable;
   change_mark: ChangeMarkTable;
   broker_state: BrokerStateTable;
+  evidence: EvidenceTable;
+  ledger_head: LedgerHeadTable;
   v_value: ValueView;
 }
 
@@ -249,6 +251,23 @@ interface UserSessionTable {
 interface ChangeMarkTable {
   what: string;
   times: number;
+}
+
+interface EvidenceTable {
+  id: Generated<number>;
+  device_id: number;
+  sequence: number;
+  received_ms: number;
+  envelope: Uint8Array;
+}
+
+interface LedgerHeadTable {
+  origin: string;
+  owner: string;
+  size: number;
+  subtrees: Uint8Array;
+  head: Uint8Array;
+  countersigned_ms: number;
 }
 
 interface BrokerStateTable {

@@ -31,8 +31,15 @@ export const defaultRoles: RoleTable = new Map<string, Role>([
   [
     'vendor-snapshot-service',
     {
-      publish: [],
-      subscribe: ['+/+/+/snapshots', '+/+/+/status', '+/+/+/certificates', '+/broker/status'],
+      publish: ['+/ledger/countersigned', '+/+/ledger/countersigned'],
+      subscribe: [
+        '+/+/+/snapshots',
+        '+/+/+/status',
+        '+/+/+/certificates',
+        '+/broker/status',
+        '+/ledger/head',
+        '+/+/ledger/head',
+      ],
     },
   ],
   [

@@ -49,9 +49,18 @@ export function cascadeFilters(
   const below = path === undefined ? undefined : devicesBelow(path);
   const own = (names: readonly string[]): string[] =>
     below === undefined ? [] : names.map((name) => `${below}/${name}`);
+  const ledgers = path === undefined ? [] : ownersBelow(path);
   const filters = {
-    up: (configured.up ?? own(upNames)).map(mappingOf),
-    down: (configured.down ?? [...own(downNames), ...everyoneReads]).map(mappingOf),
+    up: (configured.up ?? [...own(upNames), ...ledgers.map((owner) => `${owner}/ledger/head`)]).map(
+      mappingOf,
+    ),
+    down: (
+      configured.down ?? [
+        ...own(downNames),
+        ...ledgers.map((owner) => `${owner}/ledger/countersigned`),
+        ...everyoneReads,
+      ]
+    ).map(mappingOf),
     retainDown: configured.retainDown ?? [...own(['policy', 'enrolment/reply']), ...everyoneReads],
   };
   requireClear(filters);
@@ -98,4 +107,9 @@ function requireRights(
 function devicesBelow(path: NamespacePath): string {
   const missing = { 'master-account': '/+/+', account: '/+', device: '' }[levelOf(path)];
   return `${path}${missing}`;
+}
+
+/** @returns who may have an auditor: the path itself, and of a master account its accounts */
+function ownersBelow(path: NamespacePath): string[] {
+  return { 'master-account': [path, `${path}/+`], account: [path], device: [] }[levelOf(path)];
 }

@@ -70,6 +70,9 @@ vendor-snapshot-service +/+/+/+                            no
 vendor-snapshot-service +/+/+/commands                     no
 vendor-snapshot-service #                                  no
 vendor-snapshot-service vendor/crl/tls                     yes
+vendor-snapshot-service +/ledger/head                      yes
+vendor-snapshot-service +/+/ledger/head                    yes
+vendor-snapshot-service +/+/ledger/countersigned           no
 vendor-command-service  +/+/+/commands/result              yes
 vendor-command-service  +/+/+/snapshots                    no
 vendor-firmware-service +/+/+/firmware/progress            yes
@@ -102,6 +105,15 @@ MRO-Admin               vendor/crl/tls                     yes
 MRO-Admin               $SYS/broker/version                no
 ms-acc-1                $SYS/broker/version                no
 vendor-snapshot-service ms-acc-1/acc-1/dev-1/snapshots     no
+vendor-snapshot-service ms-acc-1/ledger/countersigned      yes
+vendor-snapshot-service ms-acc-1/acc-1/ledger/countersigned yes
+vendor-snapshot-service ms-acc-1/ledger/head               no
+vendor-command-service  ms-acc-1/ledger/countersigned      no
+ms-acc-1                ms-acc-1/ledger/head               yes
+ms-acc-1                ms-acc-1/$released/acc-1/dev-1/snapshots yes
+ms-acc-1/acc-1          ms-acc-1/$released/acc-1/dev-1/snapshots no
+ms-acc-1/acc-1/dev-1    ms-acc-1/$released/acc-1/dev-1/snapshots no
+ms-acc-1/acc-1/dev-1    ms-acc-1/acc-1/$released/dev-1/snapshots no
 vendor-command-service  ms-acc-1/acc-1/dev-1/commands      yes
 vendor-command-service  ms-acc-1/acc-1/dev-1/commands/x    no
 vendor-command-service  ms-acc-1/acc-1/commands            no
