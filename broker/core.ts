@@ -11,7 +11,7 @@ import type { ConnectionContext } from './connection/connection.ts';
 import type { Transport } from './connection/transport.ts';
 import { closeRevoked, watchCrls } from './access/crl-watch.ts';
 import { BrokerError } from './errors.ts';
-import type { Leadership } from './nodes/member.ts';
+import type { Leadership } from './nodes/led.ts';
 import { Hub } from './routing/hub.ts';
 import type { Peer, PeerVerifier } from './access/identity.ts';
 import type { Measures } from './measures.ts';

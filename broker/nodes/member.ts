@@ -6,13 +6,13 @@ import type { Log } from '../../runtime/log.ts';
 import { backoffMs } from '../../runtime/retry.ts';
 import { BrokerError } from '../errors.ts';
 import type { Transport } from '../connection/transport.ts';
-import type { Journal } from '../store/journal.ts';
-import type { Confirm } from '../store/turn.ts';
 import type { Channel } from './channel.ts';
 import type { ClusterConfig } from './cluster-config.ts';
 import type { ChannelPurpose } from './frames.ts';
 import { lockDirectory } from './directory-lock.ts';
+import type { Led } from './led.ts';
 import { keepLease } from './lease-upkeep.ts';
+import type { MemberState, Role } from './member-state.ts';
 import type { ActiveLink } from './peers.ts';
 import { relay } from './relay.ts';
 import { Replica } from './replica.ts';
@@ -21,23 +21,6 @@ import { SharedLog } from './shared-log.ts';
 import type { Campaign, Claim, Holder, Place } from './shared-log.ts';
 import { installSnapshot, receiveSnapshot, removeLeftovers } from './snapshot.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
-
-export interface Leadership {
-  readonly journal: Journal;
-  readonly confirm: Confirm;
-}
-
-/** The state and its clients, as far as a node decides on their life. */
-export interface Led {
-  /** Opens the state. @throws BrokerError if it cannot be opened */
-  lead(leadership: Leadership, onFailure: (error: BrokerError) => void): void;
-  /** Reads nothing from anybody until `false`. */
-  hold(isHeld: boolean): void;
-  /** Closes everybody after the last answer. */
-  retire(): Promise<void>;
-  /** Closes everybody at once: no answer would be true. */
-  abandon(reason: BrokerError): void;
-}
 
 export interface MemberOptions {
   readonly config: ClusterConfig;
@@ -50,23 +33,6 @@ export interface MemberOptions {
   /** This node is not active any more, or leaves: nobody gets anything from it. */
   readonly onLeft: () => void;
   readonly monotonicMs: () => number;
-}
-
-/** A node that joins has no copy of the state: it passes clients on as a front does, but cannot take over. */
-export type Role = 'joining' | 'front' | 'active';
-
-export interface MemberState {
-  readonly node: string;
-  readonly role: Role;
-  readonly epoch: number;
-  /** Of the last entry that this copy has, */
-  readonly position: number;
-  /** and how many it lacks, or how many Redis has not confirmed. */
-  readonly lag: number;
-  readonly activeNode: string | undefined;
-  readonly redisConnected: boolean;
-  readonly redisRoundTripMs: number;
-  readonly reason: string | undefined;
 }
 
 type Ending =

@@ -1,6 +1,6 @@
 /** The metrics of one node of several. */
 import type { Gauge, Metrics } from '../../runtime/observe.ts';
-import type { MemberState } from './member.ts';
+import type { MemberState } from './member-state.ts';
 
 export interface NodeMeasures {
   /** Takes over what a node says of itself. */
