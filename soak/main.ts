@@ -1,26 +1,29 @@
-/** `npm run soak -- kills|plug|connections|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
+/** `npm run soak -- kills|plug|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
 import { soakConnections } from './connections.ts';
 import { soakFuzz } from './fuzz.ts';
 import { soakKills } from './kills.ts';
 import type { Soak, SoakOptions } from './outcome.ts';
 import { soakPlug } from './plug.ts';
+import { soakRenewal } from './renewal.ts';
 
 const soaks: Readonly<Record<string, Soak>> = {
   kills: soakKills,
   plug: soakPlug,
   connections: soakConnections,
+  renewal: soakRenewal,
   fuzz: soakFuzz,
 };
 
-const usage = `usage: npm run soak -- kills|plug|connections|fuzz [options]
+const usage = `usage: npm run soak -- kills|plug|connections|renewal|fuzz [options]
 
   kills        a broker is killed again and again under traffic of QoS 1 and 2
   plug         device agents, two brokers, a bad wire between them, a backend: all of it killed at random
   connections  thousands of mutual-TLS connections with traffic
+  renewal      a device agent is killed before every step of a renewal and of a hand-over
   fuzz         hostile octets for the packet reader, and whether its memory grows
 
-  --minutes N      how long (10); not of kills
+  --minutes N      how long (10); not of kills and renewal
   --kills N        how many (100)
   --connections N  how many (5000)
   --rate N         messages a second of plug (500)

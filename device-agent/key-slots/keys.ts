@@ -11,6 +11,7 @@ import type { PendingRequest } from '../../enrolment/key-directory.ts';
 import { PkiError } from '../../pki/errors.ts';
 import { backoffMs } from '../../runtime/retry.ts';
 import { createWait } from '../collector/wait.ts';
+import { OutboxError } from '../outbox-store.ts';
 import { patiently } from './bearer.ts';
 import type { KeysContext, KeysOptions } from './bearer.ts';
 import { KeySlotsError } from './errors.ts';
@@ -247,6 +248,7 @@ function reasonOf(error: unknown): string | undefined {
     error instanceof EnrolmentError ||
     error instanceof EnrolmentMessageError ||
     error instanceof CmsError ||
+    error instanceof OutboxError ||
     error instanceof PkiError;
   if (isKnown) return error.code;
   // The disk is full, or is not ours to write: it may pass.

@@ -1,4 +1,4 @@
-/** A device and the registrar, each killed at every step that they take on the disk: the device ends with an identity. */
+/** A device and the registrar, each cut off before every step that they take on the disk: the device ends with an identity. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import { loadIdentity } from '../../pki/identity.ts';
 import { openVendor } from './fixture.ts';
 import type { Vendor } from './fixture.ts';
+import { PowerCut } from './power-cut.ts';
 
 const repository = path.resolve(import.meta.dirname, '../..');
 let vendor: Vendor;
@@ -20,7 +21,11 @@ function start(args: readonly string[], killAt: number | undefined): ChildProces
     killAt === undefined ? [] : ['--import', path.join(import.meta.dirname, 'killed-process.ts')];
   return spawn(process.execPath, [...preload, path.join(repository, 'cli/main.ts'), ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, KILL_AT: String(killAt) },
+    env: {
+      ...process.env,
+      KILL_AT: String(killAt),
+      NODE_COMPILE_CACHE: path.join(vendor.site.directory, 'compiled'),
+    },
   });
 }
 
@@ -30,24 +35,42 @@ async function ended(child: ChildProcess): Promise<string | null> {
   return child.signalCode;
 }
 
-test('plombe device enrol: killed before every step, and started again, it ends with the same keys certified', async () => {
+/** Three keys, the request, two roots, three certificates and chains: each a file that is synced and renamed. */
+const enrolmentStepsMin = 24;
+
+test('device enrol: without power before every step, and started again, it ends with the same keys certified', async () => {
   const { registrar } = await vendor.startRegistrar();
-  let wasKilled = true;
-  let kills = 0;
-  for (let killAt = 1; wasKilled; killAt++) {
-    const device = `ms-acc-1/acc-1/dev-${killAt}`;
+  let steps = 0;
+  for (let isOver = false; !isOver;) {
+    const at = steps + 1;
+    const device = `ms-acc-1/acc-1/dev-${at}`;
+    const directory = vendor.directory(device);
+    const token = await vendor.token(device);
+    const cut = new PowerCut(at);
+    const first = cut.within(() => vendor.enrol(token, directory));
+    isOver = (await Promise.race([cut.off, first])) !== 'off';
+    await first.catch(() => undefined);
+    if (!isOver) steps = at;
+    await vendor.enrol(token, directory);
+    assert.equal(loadIdentity(directory).commonName, device, `before step ${at}`);
+  }
+  assert(steps >= enrolmentStepsMin, `${steps} steps`);
+  await vendor.stop(registrar);
+});
+
+test('plombe device enrol: the same by SIGKILL, at a few of them', async () => {
+  const { registrar } = await vendor.startRegistrar();
+  for (const killAt of [8, 16, 24]) {
+    const device = `ms-acc-1/acc-1/dev-${1000 + killAt}`;
     const directory = vendor.directory(device);
     const token = vendor.file(`${killAt}.token`, await vendor.token(device));
     const args = ['device', 'enrol', '--token', token, '--out', directory, '--wait', '20'];
-    wasKilled = (await ended(start(args, killAt))) === 'SIGKILL';
-    if (wasKilled) kills += 1;
+    assert.equal(await ended(start(args, killAt)), 'SIGKILL');
     const again = start(args, undefined);
     assert.equal(await ended(again), null);
-    assert.equal(again.exitCode, 0, `after step ${killAt}`);
-    assert.equal(loadIdentity(directory).commonName, device, `after step ${killAt}`);
+    assert.equal(again.exitCode, 0, `before step ${killAt}`);
+    assert.equal(loadIdentity(directory).commonName, device, `before step ${killAt}`);
   }
-  // Three keys, the request, two roots, three certificates and chains: each a file that is synced and renamed.
-  assert(kills >= 24, `killed ${kills} times`);
   await vendor.stop(registrar);
 });
 
