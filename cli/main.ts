@@ -20,6 +20,7 @@ const subcommands: Readonly<Record<string, () => Promise<Command>>> = {
   registrar: async () => (await import('./programs.ts')).registrarCommand(),
   auditor: async () => (await import('./auditor.ts')).auditorCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand(),
+  policy: async () => (await import('./policy.ts')).policyCommand(),
   user: async () => (await import('./user.ts')).userCommand(),
   seal: async () => (await import('./seal.ts')).sealCommand(),
   open: async () => (await import('./open.ts')).openCommand(),

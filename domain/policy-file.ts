@@ -126,18 +126,14 @@ function requireWritten(
     error: (issue) => (issue.code === 'invalid_type' && issue.input === undefined ? 'is missing' : undefined),
   });
   if (result.success) return result.data;
-  throw new PolicyError(
-    result.error.issues.flatMap((issue) =>
-      issue.code === 'unrecognized_keys'
-        ? issue.keys.map((key) => at([...issue.path, key], 'no such setting'))
-        : [
-            at(
-              issue.path,
-              issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message,
-            ),
-          ],
-    ),
-  );
+  const faults = result.error.issues.flatMap((issue) => {
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => at([...issue.path, key], 'no such setting'));
+    }
+    const said = issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined;
+    return [at(issue.path, said ?? issue.message)];
+  });
+  throw new PolicyError(faults.toSorted((one, other) => (one.line ?? 0) - (other.line ?? 0)));
 }
 
 type ReadAt = (file: string, path: readonly PropertyKey[]) => readonly Uint8Array[];

@@ -100,8 +100,8 @@ limits:
       'line 2: number: Too small: expected number to be >=1',
       'line 4: readers.Vendor: a group is named with 1 to 20 of a-z, 0-9 and -',
       'line 8: readers.insurer.recipients[0]: a name, or name and certificate (of our tree), or name and pinned (of anybody)',
-      'line 13: readers.insurer.channels.deny[0]: a channel name, in which * stands for any characters',
       'line 11: readers.insurer.channels.sometimes: no such setting',
+      'line 13: readers.insurer.channels.deny[0]: a channel name, in which * stands for any characters',
       'line 15: limits.bytesPerHour: Invalid input: expected number, received string',
     ],
   );
