@@ -7,9 +7,8 @@ import type { Snapshot } from '../domain/snapshot.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { requireValid } from './key-slots/held-identity.ts';
 import type { HeldIdentity } from './key-slots/held-identity.ts';
-import type { Part, Place, SealedEnvelope } from './outbox.ts';
 import type { SharedSnapshot, Sharing } from './sharing.ts';
-import type { OutgoingTopic } from './stream.ts';
+import type { OutgoingTopic, Part, Place, SealedEnvelope } from './stream.ts';
 import { streamTopic } from './stream.ts';
 
 export class DeviceSealer {

@@ -4,7 +4,7 @@ import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
 import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
-import type { OutgoingTopic } from './stream.ts';
+import type { OutgoingTopic, StreamUsage } from './stream.ts';
 import { sharedPrefix } from './stream.ts';
 
 export type OutboxErrorCode =
@@ -21,16 +21,6 @@ export class OutboxError extends Error {
     super(message, options);
     this.code = code;
   }
-}
-
-/** What has gone out by a stream, so far as limits ask for it. */
-export interface StreamUsage {
-  /** That the last snapshot states. */
-  readonly snapshotMs: number;
-  /** Whole hours since 1970-01-01T00:00:00Z. */
-  readonly hour: number;
-  /** Of envelopes in that hour. */
-  readonly bytes: number;
 }
 
 /** What of a stream is on disk; of a device's main stream also what is of the device. */

@@ -2,15 +2,11 @@
 import assert from 'node:assert/strict';
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import type {
-  OutboxStore,
-  SourcePosition,
-  StoredCommand,
-  StoredEnvelope,
-  StreamUsage,
-} from './outbox-store.ts';
+import type { OutboxStore, SourcePosition, StoredCommand, StoredEnvelope } from './outbox-store.ts';
 import { openOutboxStore, OutboxError } from './outbox-store.ts';
-import type { OutgoingTopic } from './stream.ts';
+import type { StreamState } from './outbox-streams.ts';
+import { OutboxStreams } from './outbox-streams.ts';
+import type { OutgoingTopic, Part, Seal, StreamUsage } from './stream.ts';
 
 export interface OutboxOptions {
   readonly file: string;
@@ -18,30 +14,6 @@ export interface OutboxOptions {
   readonly envelopesMax: number;
   /** `refuse`: `put` fails. `drop-oldest`: the oldest envelope of all goes, and leaves a gap in its device's sequence. */
   readonly whenFull: 'refuse' | 'drop-oldest';
-}
-
-/** Where an envelope stands in its stream. */
-export interface Place {
-  readonly sequence: number;
-  /** Of the stream's envelope before; undefined for the first. */
-  readonly previousDigest: Buffer | undefined;
-}
-
-export interface SealedEnvelope {
-  readonly envelope: Uint8Array;
-  readonly digest: Uint8Array;
-  /** What has gone out by the stream with it. */
-  readonly usage?: StreamUsage;
-}
-
-/** @returns undefined if nothing is to go out after all */
-export type Seal = (place: Place) => SealedEnvelope | undefined;
-
-/** What is to go out by one stream. */
-export interface Part {
-  readonly stream: string;
-  /** Called before the method that takes it returns; if one throws, no sequence number is used. */
-  readonly seal: Seal;
 }
 
 /** Of one stream. */
@@ -61,20 +33,6 @@ const resultsMax = 1000;
 const commandsMax = 10_000;
 /** Ids are kept beyond the expiry, in case the device's clock is set back. */
 const commandMemoryMs = 7 * 24 * 3_600_000;
-
-interface StreamState {
-  readonly stream: string;
-  readonly device: NamespacePath;
-  readonly id: number;
-  nextSequence: number;
-  previousDigest: Buffer | undefined;
-  delivered: number;
-  dropped: number;
-  position: SourcePosition | undefined;
-  usage: StreamUsage | undefined;
-  /** Includes what waits for its commit. */
-  pending: number;
-}
 
 interface Put {
   readonly device: NamespacePath;
@@ -98,9 +56,7 @@ export function openOutbox(options: OutboxOptions, devices: readonly NamespacePa
 export class Outbox {
   readonly #store: OutboxStore;
   readonly #options: OutboxOptions;
-  /** The streams of each device, the main one first. */
-  readonly #devices = new Map<NamespacePath, StreamState[]>();
-  readonly #streams = new Map<string, StreamState>();
+  readonly #streams: OutboxStreams;
   #puts: Put[] = [];
   #deliveries: { stream: string; sequence: number }[] = [];
   #pending = 0;
@@ -117,6 +73,7 @@ export class Outbox {
   constructor(store: OutboxStore, options: OutboxOptions, devices: readonly NamespacePath[]) {
     this.#store = store;
     this.#options = options;
+    this.#streams = new OutboxStreams(store);
     this.#load(devices);
   }
 
@@ -137,9 +94,9 @@ export class Outbox {
    * @throws OutboxError `outbox.storage`
    */
   addDevice(device: NamespacePath, former: NamespacePath | undefined): void {
-    if (!this.#devices.has(device)) this.#load([device]);
-    const state = this.#state(device);
-    const known = former === undefined ? undefined : this.#streams.get(former);
+    if (!this.#streams.devices().includes(device)) this.#load([device]);
+    const state = this.#streams.of(device);
+    const known = former === undefined ? undefined : this.#streams.find(former);
     if (state.nextSequence > 1 || state.position !== undefined || known?.position === undefined) return;
     state.position = known.position;
     this.#store.transaction(() => this.#store.updateStream(state));
@@ -152,28 +109,23 @@ export class Outbox {
    */
   setAside(device: string): number {
     this.#flush();
-    const found = [...this.#devices].find(([path]) => path === device);
-    if (found === undefined) return 0;
-    const [path, streams] = found;
-    this.#devices.delete(path);
-    for (const { stream } of streams) this.#streams.delete(stream);
-    const left = pendingOf(streams);
+    const left = this.#streams.remove(device);
     this.#pending -= left;
     return left;
   }
 
   /** @returns every stream of a device that there ever was, the main one first */
   streamsOf(device: NamespacePath): readonly string[] {
-    return (this.#devices.get(device) ?? []).map(({ stream }) => stream);
+    return this.#streams.ofDevice(device).map(({ stream }) => stream);
   }
 
   /** @param stream - of its device, which is made if it is not there. @throws OutboxError `outbox.storage` */
   usageOf(device: NamespacePath, stream: string): StreamUsage | undefined {
-    return this.#stateOf(device, stream).usage;
+    return this.#streams.made(device, stream).usage;
   }
 
   counts(stream: string): OutboxCounts {
-    const { nextSequence, delivered, dropped, pending } = this.#state(stream);
+    const { nextSequence, delivered, dropped, pending } = this.#streams.of(stream);
     return { sealed: nextSequence - 1, delivered, dropped, pending };
   }
 
@@ -194,7 +146,7 @@ export class Outbox {
 
   /** The last line of a file that was taken in for a device; 0 if none of this content was. */
   takenUpTo(device: NamespacePath, source: string): number {
-    const { position } = this.#state(device);
+    const { position } = this.#streams.of(device);
     return position?.source === source ? position.line : 0;
   }
 
@@ -262,7 +214,7 @@ export class Outbox {
 
   /** @returns durable envelopes above `sequence`, oldest first */
   pendingAfter(stream: string, sequence: number, limit: number): StoredEnvelope[] {
-    return this.#store.envelopesAfter(this.#state(stream).id, sequence, limit);
+    return this.#store.envelopesAfter(this.#streams.of(stream).id, sequence, limit);
   }
 
   /** A broker has acknowledged the envelope. */
@@ -285,7 +237,7 @@ export class Outbox {
     expiresAtMs: number,
     nowMs: number,
   ): StoredCommand | undefined {
-    const { id } = this.#state(device);
+    const { id } = this.#streams.of(device);
     const known = this.#store.command(id, commandId);
     if (known !== undefined) return known;
     this.#store.transaction(() => this.#store.forgetCommands(nowMs - commandMemoryMs));
@@ -309,41 +261,9 @@ export class Outbox {
     this.#wakeWaiting();
   }
 
-  #load(devices: Iterable<NamespacePath>): void {
-    this.#store.transaction(() => {
-      for (const device of devices) {
-        const streams = [device, ...this.#store.sharedStreams(device)];
-        this.#devices.set(
-          device,
-          streams.map((stream) => this.#loadStream(device, stream)),
-        );
-      }
-    });
-    this.#pending = pendingOf(this.#streams.values());
-  }
-
-  #loadStream(device: NamespacePath, stream: string): StreamState {
-    const state = { stream, device, ...this.#store.stream(stream) };
-    this.#streams.set(stream, state);
-    return state;
-  }
-
-  #state(stream: string): StreamState {
-    const state = this.#streams.get(stream);
-    if (state === undefined) throw new RangeError(`${stream} is not a stream of this outbox`);
-    return state;
-  }
-
-  #stateOf(device: NamespacePath, stream: string): StreamState {
-    const known = this.#streams.get(stream);
-    if (known !== undefined) return known;
-    const streams = this.#devices.get(device);
-    if (streams === undefined) throw new RangeError(`${device} is not a device of this outbox`);
-    let made: StreamState | undefined;
-    this.#store.transaction(() => void (made = this.#loadStream(device, stream)));
-    const state = made ?? assert.fail('a transaction that is committed was run');
-    streams.push(state);
-    return state;
+  #load(devices: readonly NamespacePath[]): void {
+    this.#streams.load(devices);
+    this.#pending = this.#streams.pending();
   }
 
   #put(
@@ -356,7 +276,7 @@ export class Outbox {
       if (this.#closed) throw new OutboxError('outbox.closed', 'the outbox is closed');
       this.#reloadIfUnknown();
       const sealed = parts.flatMap(({ stream, seal }) => {
-        const state = this.#stateOf(device, stream);
+        const state = this.#streams.made(device, stream);
         const sequence = state.nextSequence;
         const made = seal({ sequence, previousDigest: state.previousDigest });
         return made === undefined ? [] : [{ state, sequence, ...made }];
@@ -397,7 +317,7 @@ export class Outbox {
       this.#fail(puts, error);
       return;
     }
-    const delivered = new Set(this.#deliveries.map(({ stream }) => this.#state(stream).device));
+    const delivered = new Set(this.#deliveries.map(({ stream }) => this.#streams.of(stream).device));
     this.#deliveries = [];
     for (const put of puts) put.resolve(put.envelopes.map(({ sequence }) => sequence));
     for (const device of new Set(puts.map((put) => put.device))) this.#committed(device);
@@ -408,18 +328,18 @@ export class Outbox {
   #write(puts: readonly Put[]): void {
     const changed = new Set<StreamState>();
     for (const { stream, sequence } of this.#deliveries) {
-      const state = this.#state(stream);
+      const state = this.#streams.of(stream);
       // What was dropped while it was on the wire is no longer there, and was counted.
       if (!this.#store.removeEnvelope(state.id, sequence)) continue;
       state.delivered += 1;
       this.#forget(state, changed);
     }
     for (const { device, topicName, envelopes, commandResult, position } of puts) {
-      const main = this.#state(device);
+      const main = this.#streams.of(device);
       main.position = position ?? main.position;
       changed.add(main);
       for (const { stream, sequence, envelope } of envelopes) {
-        const state = this.#state(stream);
+        const state = this.#streams.of(stream);
         changed.add(state);
         this.#store.addEnvelope(state.id, sequence, topicName, envelope);
         if (commandResult !== undefined) this.#store.finishCommand(state.id, commandResult, sequence);
@@ -432,7 +352,7 @@ export class Outbox {
   #dropOldest(changed: Set<StreamState>): void {
     const excess = this.#pending - this.#options.envelopesMax;
     if (excess <= 0) return;
-    const states = new Map(Array.from(this.#streams.values(), (state) => [state.id, state]));
+    const states = new Map(Array.from(this.#streams.all(), (state) => [state.id, state]));
     for (const streamId of this.#store.removeOldest(excess)) {
       const state = states.get(streamId);
       if (state === undefined) continue; // of a device that is no longer configured
@@ -463,7 +383,7 @@ export class Outbox {
   #reloadIfUnknown(): void {
     if (!this.#unknown) return;
     try {
-      this.#load([...this.#devices.keys()]);
+      this.#load(this.#streams.devices());
     } catch (cause) {
       throw new OutboxError('outbox.storage', `cannot read the outbox: ${String(cause)}`, { cause });
     }
@@ -475,8 +395,4 @@ export class Outbox {
     this.#waitingForRoom = [];
     for (const resolve of waiting) resolve();
   }
-}
-
-function pendingOf(streams: Iterable<StreamState>): number {
-  return Array.from(streams).reduce((sum, { pending }) => sum + pending, 0);
 }

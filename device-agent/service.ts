@@ -17,10 +17,10 @@ import type { DeviceContext } from './device.ts';
 import { DeviceSealer } from './device-sealer.ts';
 import type { HeldIdentity } from './key-slots/held-identity.ts';
 import type { Place as KeysPlace } from './key-slots/place.ts';
-import type { Part } from './outbox.ts';
 import { Publisher } from './publisher.ts';
 import { Readers } from './readers.ts';
 import { Sharing } from './sharing.ts';
+import type { Part } from './stream.ts';
 import { loadCommandIssuers, loadRecipients } from './trust.ts';
 
 /**

@@ -15,10 +15,10 @@ import type { Policies } from '../policy/policies.ts';
 import type { NamedReader } from '../policy/recipients.ts';
 import { readersOf } from '../policy/recipients.ts';
 import type { AgentMeasures } from './measures.ts';
-import type { StreamUsage } from './outbox-store.ts';
 import type { Outbox } from './outbox.ts';
 import type { Readers } from './readers.ts';
 import { ReadersError } from './readers.ts';
+import type { StreamUsage } from './stream.ts';
 import { streamOf } from './stream.ts';
 
 export interface SharingOptions {

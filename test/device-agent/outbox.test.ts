@@ -5,8 +5,9 @@ import { DatabaseSync } from 'node:sqlite';
 import type { TestContext } from 'node:test';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import type { OutboxOptions, Seal } from '../../device-agent/outbox.ts';
+import type { OutboxOptions } from '../../device-agent/outbox.ts';
 import { openOutbox } from '../../device-agent/outbox.ts';
+import type { Seal } from '../../device-agent/stream.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
 import { temporaryFolder } from './collector/files.ts';
 
