@@ -34,6 +34,8 @@ export interface IngestOptions {
   readonly onMissedTrust: (path: string) => void;
   /** Called when there are as many as there may be, and when there is room again. */
   readonly onFull: (isFull: boolean) => void;
+  /** Called when the database is another file than was opened: nothing more can be stored before a new start. */
+  readonly onReplaced: () => void;
   readonly queueMax?: number;
 }
 
@@ -223,6 +225,7 @@ export class Ingest {
       if (verdict.signingTimeMs !== undefined)
         measures.lagSeconds.observe(Math.max(0, nowMs - verdict.signingTimeMs) / 1000);
     }
+    if (rest.kindChanges > 0) measures.kindChanges.inc(rest.kindChanges);
     for (const state of finished) measures.commands.inc({ state });
     for (const error of rest.faults) log.error({ error }, 'envelope.store_failed');
     if (rest.restored !== undefined) {
@@ -247,6 +250,7 @@ export class Ingest {
       const { fault, detail } = answer;
       this.#databaseFault = `${fault}: ${detail}`;
       measures.storeFailures.inc({ reason: fault });
+      if (fault === 'replaced') this.#options.onReplaced();
       log.error({ reason: fault, error: detail, attempt }, 'database.unavailable');
       if (this.#stopping) return undefined;
       await this.#pause(backoffMs(attempt, retry));

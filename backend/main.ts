@@ -188,6 +188,10 @@ function assemble(
     stalePolicy: stalePolicyOf(config.staleCrl),
     threads,
     queueMax: queue,
+    onReplaced: () => {
+      given.log.error({ database: withoutPassword(config.database) }, 'database.replaced');
+      process.exit(1); // our own connection has the former file; nothing is acknowledged that is not in it
+    },
     onFull: (isFull) => links.forEach((link) => link.hold(isFull)),
   });
   return { ...given, config, roots, pipeline, links, feed, reconnect };

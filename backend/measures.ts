@@ -9,6 +9,7 @@ export interface BackendMeasures {
   readonly openerDeaths: Counter;
   readonly storeFailures: Counter<'reason'>;
   readonly restored: Counter;
+  readonly kindChanges: Counter;
   readonly queue: Gauge;
   readonly connected: Gauge<'service'>;
   readonly batchEnvelopes: Histogram;
@@ -50,6 +51,10 @@ export function createMeasures(metrics: Metrics): BackendMeasures {
     restored: metrics.counter(
       'plombe_backend_database_restored_total',
       'How often the database turned out to be older than it was: what it lacks had been acknowledged.',
+    ),
+    kindChanges: metrics.counter(
+      'plombe_backend_kind_changes_total',
+      'Values of another kind (number, boolean, text) than their channel had; they are stored, and the channel changes.',
     ),
     queue: metrics.gauge('plombe_backend_queue_envelopes', 'Received and not yet committed.'),
     connected: metrics.gauge('plombe_backend_connected', 'Whether the link to the broker is up.', [

@@ -33,6 +33,8 @@ export interface PipelineOptions {
   readonly queueMax: number;
   /** Called when nothing more is to be read from the broker, and when there is room again. */
   readonly onFull: (isFull: boolean) => void;
+  /** Called when the database is another file than was opened: only a new start helps. */
+  readonly onReplaced: () => void;
   readonly measures: BackendMeasures;
   readonly feed: Feed;
   readonly clock: Clock;
@@ -105,6 +107,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         .catch((error: unknown) => log.error({ path, error: String(error) }, 'retry.failed'));
     },
     onFull: options.onFull,
+    onReplaced: options.onReplaced,
     queueMax: options.queueMax,
   });
   return {

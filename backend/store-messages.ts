@@ -27,6 +27,8 @@ export interface Stored {
   readonly outcomes: readonly StoreOutcome[];
   readonly events: readonly StoredEvent[];
   readonly changed: ReadonlySet<ChangeName>;
+  /** Values of another kind than their channel had. */
+  readonly kindChanges: number;
   /** Commands that were finished, by how. */
   readonly finished: readonly string[];
   /** What is known now of layouts that were not. */

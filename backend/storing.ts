@@ -23,21 +23,29 @@ interface Connection {
   readonly inode: number | undefined;
 }
 
+/** How many batches a database had taken, and when. */
+interface Mark {
+  readonly batches: number;
+  readonly seenMs: number;
+}
+
 const markName = 'database-mark.json';
 /** How often it is noted how far the database is. */
-const markEveryMs = 5000;
+const noteEveryMs = 5000;
 
 export class Storing {
   readonly #settings: StoreSettings;
   readonly #markFile: string;
   #connection: Connection | undefined;
-  /** How far the database was when it was last noted. */
-  #mark: { readonly batches: number; readonly seenMs: number };
+  /** How far the database was. */
+  #seen: Mark;
+  #notedMs: number;
 
   constructor(settings: StoreSettings) {
     this.#settings = settings;
     this.#markFile = path.join(settings.directory, markName);
-    this.#mark = readMark(this.#markFile);
+    this.#seen = readMark(this.#markFile);
+    this.#notedMs = this.#seen.seenMs;
   }
 
   async answer(request: StoreRequest): Promise<StoreAnswer> {
@@ -58,6 +66,7 @@ export class Storing {
   async close(): Promise<void> {
     const connection = this.#connection;
     this.#connection = undefined;
+    this.#note();
     await connection?.database.close().catch(() => undefined); // it is gone
   }
 
@@ -76,14 +85,19 @@ export class Storing {
 
   async #connect(): Promise<Connection> {
     const { url } = this.#settings;
+    const inode = inodeOf(url);
+    // SQLite would make a new one.
+    if (inode === 0) throw new DatabaseError('database.unavailable', 'the file is not there');
     const database = await connectDatabase(url, { connectionsMax: 2 });
-    return { database, ingest: createIngest(database), inode: inodeOf(url) };
+    return { database, ingest: createIngest(database), inode };
   }
 
   #requireSameFile(): void {
     const connection = this.#connection;
-    if (connection?.inode === undefined || connection.inode === inodeOf(this.#settings.url)) return;
-    throw new DatabaseError('database.unavailable', 'the file is not the one that was opened');
+    const inode = inodeOf(this.#settings.url);
+    if (connection?.inode === undefined || connection.inode === inode) return;
+    if (inode === 0) throw new DatabaseError('database.unavailable', 'the file was moved away');
+    throw new DatabaseError('database.replaced', 'the file is not the one that was opened');
   }
 
   async #store(
@@ -106,6 +120,7 @@ export class Storing {
       outcomes: result.outcomes,
       events: eventsOf(arrivals, result),
       changed: result.changed,
+      kindChanges: result.kindChanges,
       finished,
       learnt: learntFrom(unpacked, arrivals, result),
       seconds,
@@ -114,16 +129,21 @@ export class Storing {
     };
   }
 
-  /** The mark may lag behind the database, and never runs ahead of it. */
   #noteBatches(batches: number, nowMs: number): Restored | undefined {
-    const before = this.#mark;
+    const before = this.#seen;
+    this.#seen = { batches, seenMs: nowMs };
     const isRestored = batches <= before.batches;
-    if (!isRestored && nowMs - before.seenMs < markEveryMs) return undefined;
-    this.#mark = { batches, seenMs: nowMs };
-    mkdirSync(this.#settings.directory, { recursive: true });
-    writeFileAtomically(this.#markFile, JSON.stringify(this.#mark));
+    if (isRestored || nowMs - this.#notedMs >= noteEveryMs) this.#note();
     if (!isRestored) return undefined;
     return { batchesMissing: before.batches - batches + 1, seenMs: before.seenMs };
+  }
+
+  /** The note may lag behind the database, and never runs ahead of it. */
+  #note(): void {
+    if (this.#seen.seenMs === 0) return;
+    this.#notedMs = this.#seen.seenMs;
+    mkdirSync(this.#settings.directory, { recursive: true });
+    writeFileAtomically(this.#markFile, JSON.stringify(this.#seen));
   }
 }
 
@@ -145,6 +165,7 @@ async function storeOrSplit(ingest: Ingest, unpacked: readonly Unpacked[]): Prom
   const stored = new Map<string, number>();
   const changed = new Set<ChangeName>();
   const faults: string[] = [];
+  let kindChanges = 0;
   let batches = Infinity;
   for (const one of unpacked) {
     const arrival = one.whole();
@@ -154,6 +175,7 @@ async function storeOrSplit(ingest: Ingest, unpacked: readonly Unpacked[]): Prom
       outcomes.push(...result.outcomes);
       for (const [device, count] of result.stored) stored.set(device, count);
       for (const what of result.changed) changed.add(what);
+      kindChanges += result.kindChanges;
       batches = result.batches;
     } catch (error) {
       if (faultOf(error) !== undefined) throw error;
@@ -161,7 +183,7 @@ async function storeOrSplit(ingest: Ingest, unpacked: readonly Unpacked[]): Prom
       outcomes.push({ outcome: 'refused', reason: 'store_failed' });
     }
   }
-  return { arrivals, result: { outcomes, stored, changed, batches }, faults };
+  return { arrivals, result: { outcomes, stored, changed, kindChanges, batches }, faults };
 }
 
 async function storeAll(ingest: Ingest, unpacked: readonly Unpacked[]): Promise<StoredBatch> {
@@ -207,7 +229,7 @@ function inodeOf(url: string): number | undefined {
   return file === ':memory:' ? undefined : (statSync(file, { throwIfNoEntry: false })?.ino ?? 0);
 }
 
-function readMark(file: string): { readonly batches: number; readonly seenMs: number } {
+function readMark(file: string): Mark {
   const none = { batches: 0, seenMs: 0 };
   let mark: unknown;
   try {

@@ -2,6 +2,7 @@
 const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   broker: () => import('./broker.ts'),
   'end-to-end': () => import('./end-to-end.ts'),
+  ingest: () => import('./ingest.ts'),
   pki: () => import('./pki.ts'),
   queries: () => import('./queries.ts'),
   seal: () => import('./seal.ts'),

@@ -64,6 +64,7 @@ export class Catalogue {
   /** By id of the type. */
   readonly #epochs = new Map<number, number>();
   #epoch = 0;
+  #kindChanges = 0;
 
   constructor(limits: CatalogueLimits = defaultCatalogueLimits) {
     this.#limits = limits;
@@ -74,6 +75,11 @@ export class Catalogue {
     this.#types.clear();
     this.#epochs.clear();
     this.#units.clear();
+  }
+
+  /** How many values had another kind than their channel had before. */
+  get kindChanges(): number {
+    return this.#kindChanges;
   }
 
   /** @returns the number that stands for what is known of a type; undefined if nothing is */
@@ -192,6 +198,7 @@ export class Catalogue {
       ['channel_id', 'changed_ms', 'field', 'old_value', 'new_value'],
       changes.map((change) => [channel.id, nowMs, ...change]),
     );
+    if (channel.kind !== kind) this.#kindChanges += 1;
     channel.unit = unit;
     channel.kind = kind;
     channel.changes += changes.length;

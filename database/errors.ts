@@ -3,8 +3,10 @@
 export type DatabaseErrorCode =
   | 'database.url' // not a URL that we understand
   | 'database.unavailable' // gone, locked, full or read-only: the same call may succeed later
+  | 'database.replaced' // the file is another one than was opened: only a new start helps
   | 'database.newer' // a later version of this program has already changed the tables
-  | 'database.conflict'; // a name or id that is already there
+  | 'database.damaged' // a backup that is not sound
+  | 'database.conflict'; // something that is already there, or in use
 
 export class DatabaseError extends Error {
   override readonly name = 'DatabaseError';
@@ -20,7 +22,8 @@ export type DatabaseFault =
   | 'locked'
   | 'full'
   | 'read_only'
-  | 'gone' // no server, no file, or another file than the one that was opened
+  | 'gone' // no server, or no file
+  | 'replaced' // by another file, which this program must not write into as if it were the same
   | 'failing' // input or output errors
   | 'damaged'; // somebody must restore it; what is acknowledged before is lost
 
@@ -35,6 +38,10 @@ const sqliteFaults: ReadonlyMap<number, DatabaseFault> = new Map([
   [14, 'gone'], // SQLITE_CANTOPEN
   [26, 'damaged'], // SQLITE_NOTADB
 ]);
+const ownFaults: Readonly<Partial<Record<DatabaseErrorCode, DatabaseFault>>> = {
+  'database.unavailable': 'gone',
+  'database.replaced': 'replaced',
+};
 const sqliteConflict: ReadonlySet<unknown> = new Set([
   1555, // SQLITE_CONSTRAINT_PRIMARYKEY
   2067, // SQLITE_CONSTRAINT_UNIQUE
@@ -53,6 +60,7 @@ const mysqlFaults: ReadonlyMap<string, DatabaseFault> = new Map([
   ['PROTOCOL_CONNECTION_LOST', 'gone'],
   ['ER_CON_COUNT_ERROR', 'gone'],
   ['ER_BAD_DB_ERROR', 'gone'],
+  ['ER_NO_SUCH_TABLE', 'damaged'],
   ['ER_SERVER_SHUTDOWN', 'gone'],
   ['ER_QUERY_INTERRUPTED', 'gone'],
   ['ER_CONNECTION_KILLED', 'gone'],
@@ -81,7 +89,11 @@ function mysqlCode(error: unknown): string {
 
 /** @returns why waiting and trying again is the answer, or undefined if it is not */
 export function faultOf(error: unknown): DatabaseFault | undefined {
-  if (error instanceof DatabaseError) return error.code === 'database.unavailable' ? 'gone' : undefined;
+  if (error instanceof DatabaseError) {
+    const fault = ownFaults[error.code];
+    // What could not be opened says why.
+    return fault === undefined ? undefined : (faultOf(error.cause) ?? fault);
+  }
   const code = sqliteCode(error);
   if (code !== undefined) return sqliteFaults.get(code);
   const fault = mysqlFaults.get(mysqlCode(error));

@@ -51,7 +51,8 @@ export interface Arrival {
   readonly envelope?: Uint8Array;
 }
 
-export type ArrivalRefusal = CatalogueRefusal | 'bad_sequence' | 'time_out_of_range' | 'store_failed'; // the last one: the database refused it for good
+export type ArrivalRefusal =
+  CatalogueRefusal | 'bad_sequence' | 'dropped_already' | 'time_out_of_range' | 'store_failed'; // the last one: the database refused it for good
 
 export type StoreOutcome =
   | { readonly outcome: 'stored' }
@@ -65,6 +66,8 @@ export interface BatchResult {
   /** Device path → how many snapshots it has now, for those that got one. */
   readonly stored: ReadonlyMap<string, number>;
   readonly changed: ReadonlySet<ChangeName>;
+  /** How many values had another kind than their channel had before: they are stored, and the channel changes. */
+  readonly kindChanges: number;
   /** What is known now of the channels of those that came as `snapshot` and were stored. */
   readonly resolved: ReadonlyMap<Arrival, Resolution>;
   /** Counts the batches that the database ever took; fewer than before if it was restored. */
@@ -138,6 +141,7 @@ async function store(
   arrivals: readonly Arrival[],
   batches: number,
 ): Promise<BatchResult> {
+  const kindChangesBefore = catalogue.kindChanges;
   const paths = [...new Set(arrivals.map(({ device }) => device))];
   const batch: Batch = {
     devices: await loadDevices(statements, paths, arrivals[0]?.receivedMs ?? 0),
@@ -184,6 +188,7 @@ async function store(
     stored: new Map(Array.from(batch.stored, (device) => [device.path, device.stored])),
     changed: batch.changed,
     resolved: batch.resolved,
+    kindChanges: catalogue.kindChanges - kindChangesBefore,
     batches,
   };
 }
@@ -205,6 +210,9 @@ async function place(
   const digest =
     sequence > device.last_sequence ? undefined : await digestOf(statements, batch, device, sequence);
   if (digest !== undefined) return repeat(statements, batch, device, arrival, digest);
+  // What retention dropped would otherwise be taken for late.
+  if (sequence <= device.last_sequence && (await wasDropped(statements, device, sequence)))
+    return { outcome: 'refused', reason: 'dropped_already' };
   if (encoded !== undefined && catalogue.epochOf(encoded.typeId) !== encoded.epoch) throw new StaleEncoding();
   const resolved = snapshot && (await catalogue.resolve(statements, snapshot, receivedMs));
   if (resolved !== undefined && 'refused' in resolved)
@@ -274,6 +282,14 @@ async function digestOf(
     [device.id, sequence, device.id, sequence],
   );
   return row?.digest;
+}
+
+async function wasDropped(statements: Statements, { id }: DeviceState, sequence: number): Promise<boolean> {
+  const rows = await statements.all('select device_id from dropped where device_id = ? and sequence >= ?', [
+    id,
+    sequence,
+  ]);
+  return rows.length > 0;
 }
 
 async function repeat(

@@ -21,6 +21,8 @@ const statuses: Readonly<Record<ApiErrorCode | CommandServiceErrorCode | Databas
   'command.unsealable': 409,
   'database.conflict': 409,
   'database.unavailable': 503,
+  'database.replaced': 503,
+  'database.damaged': 500,
   'database.newer': 500,
   'database.url': 500,
 };

@@ -63,6 +63,7 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
     stalePolicy,
     lists,
     threads,
+    onReplaced: () => log.error({}, 'database.replaced'),
     onFull: (isFull) => full.push(isFull),
     measures,
     feed: new Feed(),

@@ -1,0 +1,275 @@
+/**
+ * What ingest carries, on SQLite and on a MariaDB of the bench's own: storage alone beside the literature's layout (a row per
+ * value, two foreign-key indexes), sealed envelopes of 340 values to committed rows with verification and opening, and the
+ * memory over a million snapshots.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { connectDatabase } from '../database/connect.ts';
+import { createIngest } from '../database/ingest.ts';
+import type { Arrival } from '../database/ingest.ts';
+import { migrate } from '../database/migrate.ts';
+import { startMariadb } from '../scripts/mariadb.ts';
+import { issueFleet } from './fleet-site.ts';
+import type { IngestFigures } from './ingest-process.ts';
+import { openLayoutA } from './layout-a.ts';
+import { channelsOfMachine, machinePath, machines, telemetry } from './telemetry.ts';
+
+type Engine = 'sqlite' | 'mysql';
+
+interface Effort {
+  readonly engines: readonly Engine[];
+  /** Of 340 values. */
+  readonly snapshots: number;
+  /** Of storage alone. */
+  readonly storedAlone: number;
+  /** Of 34 values. */
+  readonly forMemory: number;
+}
+
+const names: Readonly<Record<Engine, string>> = { sqlite: 'SQLite', mysql: 'MariaDB' };
+const rateGoals: Readonly<Record<Engine, number>> = { sqlite: 3000, mysql: 1500 };
+const ratioGoals: Readonly<Record<Engine, number>> = { sqlite: 5, mysql: 6 };
+const batchSize = 256;
+const channelsForMemory = 34;
+const memorySamples = 10;
+/** Of the samples behind the first quarter, the greatest beside the least. */
+const memoryGrowthMax = 1.25;
+const usage = `usage: npm run bench -- ingest [options]
+
+  --snapshots N            envelopes of 340 values (30000)
+  --memory N               envelopes of 34 values over which memory is watched (1000000); 0 leaves it out
+  --engine sqlite|mariadb  only one of the two
+  --quick                  3,000 envelopes, and 20,000 for the memory: a minute, to try the bench out`;
+
+/** @param args - see `usage` */
+export async function run(args: readonly string[]): Promise<void> {
+  const effort = effortOf(args);
+  if (effort === undefined) {
+    console.error(usage);
+    process.exitCode = 2;
+    return;
+  }
+  const loads = loadavg().map((load) => load.toFixed(1));
+  console.log(
+    `Node ${process.versions.node}, ${cpus().length} cores, load average before: ${loads.join(' ')}`,
+  );
+  const folder = mkdtempSync(path.join(tmpdir(), 'plombe-bench-ingest-'));
+  try {
+    const site = path.join(folder, 'site');
+    await issueFleet(
+      site,
+      Array.from({ length: machines }, (_, index) => machinePath(index)),
+    );
+    for (const engine of effort.engines) {
+      console.log(`\n${names[engine]}`);
+      await onFreshDatabase(engine, folder, (url) => storageAlone(engine, url, effort));
+      await onFreshDatabase(engine, folder, (url) => sealedToCommitted(engine, url, site, effort));
+    }
+    if (effort.forMemory > 0)
+      await onFreshDatabase('sqlite', folder, (url) => memoryOver(url, site, effort.forMemory));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function effortOf(args: readonly string[]): Effort | undefined {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      snapshots: { type: 'string', default: '30000' },
+      memory: { type: 'string', default: '1000000' },
+      engine: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+    },
+  });
+  const snapshots = values.quick ? 3000 : Number(values.snapshots);
+  const forMemory = values.quick ? 20_000 : Number(values.memory);
+  const engines = (['sqlite', 'mysql'] as const).filter(
+    (engine) => values.engine === undefined || values.engine === names[engine].toLowerCase(),
+  );
+  if (!(snapshots >= machines && forMemory >= 0) || engines.length === 0) return undefined;
+  const whole = (count: number): number => Math.ceil(count / machines) * machines;
+  const storedAlone = whole(Math.min(snapshots, 10_000));
+  return { engines, snapshots: whole(snapshots), storedAlone, forMemory: whole(forMemory) };
+}
+
+async function onFreshDatabase(
+  engine: Engine,
+  folder: string,
+  work: (url: string) => Promise<void>,
+): Promise<void> {
+  if (engine === 'sqlite') {
+    const place = mkdtempSync(path.join(folder, 'sqlite-'));
+    await work(`sqlite:${path.join(place, 'plombe.db')}`);
+    return rmSync(place, { recursive: true, force: true });
+  }
+  const server = await startMariadb();
+  try {
+    return await work(server.url);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function storageAlone(engine: Engine, url: string, { storedAlone }: Effort): Promise<void> {
+  const database = await connectDatabase(url);
+  try {
+    await migrate(database);
+    const ingest = createIngest(database);
+    const ours = await rateOf(storedAlone, (batch) => ingest.storeBatch(batch));
+    const layout = await openLayoutA(database);
+    const theirs = await rateOf(storedAlone, (batch) => layout.store(batch));
+    const values = (rate: number): string => `${whole(rate * channelsOfMachine)} values/s`;
+    console.log(line('storage alone', values(ours), ''));
+    const ratio = ours / theirs;
+    console.log(line('  layout A, the same', values(theirs), ''));
+    console.log(
+      line('  ratio', `${ratio.toFixed(1)} ×`, goal(ratio >= ratioGoals[engine], `${ratioGoals[engine]} ×`)),
+    );
+  } finally {
+    await database.close();
+  }
+}
+
+/** @returns snapshots a second */
+async function rateOf(
+  snapshots: number,
+  store: (batch: readonly Arrival[]) => Promise<unknown>,
+): Promise<number> {
+  let spentMs = 0;
+  for (const batch of inBatches(telemetry(snapshots / machines))) {
+    const startMs = performance.now();
+    await store(batch);
+    spentMs += performance.now() - startMs;
+  }
+  return (snapshots * 1000) / spentMs;
+}
+
+function* inBatches(arrivals: Iterable<Arrival>): Generator<Arrival[]> {
+  let batch: Arrival[] = [];
+  for (const arrival of arrivals) {
+    batch.push(arrival);
+    if (batch.length < batchSize) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+async function sealedToCommitted(engine: Engine, url: string, site: string, effort: Effort): Promise<void> {
+  const { snapshots } = effort;
+  const figures = await ingestFrom({
+    site,
+    url,
+    snapshots,
+    channels: channelsOfMachine,
+    samples: 1,
+    preload: true,
+  });
+  const rate = snapshots / figures.seconds;
+  const cpuMs = (1000 * figures.cpuSeconds) / snapshots;
+  console.log(
+    line(
+      'sealed envelopes to committed rows',
+      `${whole(rate)} snapshots/s`,
+      goal(rate >= rateGoals[engine], whole(rateGoals[engine])),
+    ),
+  );
+  console.log(
+    line(
+      '  CPU time of the backend',
+      `${cpuMs.toFixed(2)} ms each`,
+      `two cores of its own could do ${whole(2000 / cpuMs)}${engine === 'mysql' ? ', the server aside' : ''}`,
+    ),
+  );
+  const delay = `p99 ${figures.delayP99Ms.toFixed(0)} ms, at most ${figures.delayMaxMs.toFixed(0)} ms`;
+  console.log(line('  main thread away', delay, 'beside what else runs on the machine'));
+}
+
+async function memoryOver(url: string, site: string, snapshots: number): Promise<void> {
+  const { memory } = await ingestFrom({
+    site,
+    url,
+    snapshots,
+    channels: channelsForMemory,
+    samples: memorySamples,
+    preload: false,
+  });
+  console.log(`\nmemory over ${whole(snapshots)} snapshots of ${channelsForMemory} values, SQLite`);
+  console.log('  stored       resident   heap of the main thread');
+  for (const { stored, residentBytes, heapBytes } of memory) {
+    console.log(
+      `  ${whole(stored).padStart(9)}  ${megabytes(residentBytes).padStart(9)}  ${megabytes(heapBytes).padStart(9)}`,
+    );
+  }
+  const settled = memory.slice(Math.floor(memory.length / 4)).map(({ residentBytes }) => residentBytes);
+  const growth = (settled.at(-1) ?? 0) / (settled[0] ?? 1);
+  console.log(line('  last beside first', `${growth.toFixed(2)} ×`, goal(growth <= memoryGrowthMax, 'flat')));
+}
+
+interface Asked {
+  readonly site: string;
+  readonly url: string;
+  readonly snapshots: number;
+  readonly channels: number;
+  readonly samples: number;
+  readonly preload: boolean;
+}
+
+/** One process seals, the other opens and stores; with `preload` the second begins when the first is done. */
+async function ingestFrom({
+  site,
+  url,
+  snapshots,
+  channels,
+  samples,
+  preload,
+}: Asked): Promise<IngestFigures> {
+  const script = (name: string): string => path.join(import.meta.dirname, name);
+  const sealing = spawn(
+    process.execPath,
+    [script('ingest-seal-process.ts'), site, String(snapshots), String(channels)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const storing = spawn(
+    process.execPath,
+    [
+      script('ingest-process.ts'),
+      `--site=${site}`,
+      `--url=${url}`,
+      `--expected=${snapshots}`,
+      `--samples=${samples}`,
+      ...(preload ? ['--preload'] : []),
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
+  sealing.stdout.pipe(storing.stdin);
+  let text = '';
+  storing.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  const [status] = (await once(storing, 'close')) as [number | null];
+  if (status !== 0) throw new Error(`the process that stores ended with ${status}`);
+  const figures = JSON.parse(text) as IngestFigures;
+  if (figures.stored !== snapshots) throw new Error(`stored ${figures.stored} of ${snapshots}`);
+  return figures;
+}
+
+function line(name: string, figure: string, remark: string): string {
+  return `  ${name.padEnd(36)} ${figure.padStart(30)}  ${remark}`.trimEnd();
+}
+
+function goal(isReached: boolean, text: string): string {
+  return `goal ${text}: ${isReached ? 'reached' : 'missed'}`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString('en');
+}

@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import type { TestContext } from 'node:test';
+import { Storing } from '../../backend/storing.ts';
+import type { StoreAnswer } from '../../backend/store-messages.ts';
+import { connectDatabase } from '../../database/connect.ts';
+import type { Database } from '../../database/connect.ts';
+import { readDeadLetters } from '../../database/dead-letters.ts';
+import type { DatabaseFault } from '../../database/errors.ts';
+import { readOpenGaps } from '../../database/gaps.ts';
+import { countSnapshots } from '../../database/totals.ts';
+import { freshUrl } from '../database/engines.ts';
+import { bench, introduce, publish, receive } from './ingest-bench.ts';
+import type { Bench, BenchOptions } from './ingest-bench.ts';
+import type { Device } from './vendor.ts';
+
+const name = 'ms-acc-1/acc-1/dev-1';
+const openerFile = path.join(import.meta.dirname, 'dying-opener-worker.ts');
+
+async function benchWithDevice(
+  context: TestContext,
+  options: BenchOptions = {},
+): Promise<{ readonly on: Bench; readonly device: Device }> {
+  const on = await bench(context, options);
+  const device = await on.vendor.device(name);
+  await introduce(on, device);
+  return { on, device };
+}
+
+const fileOf = (on: Bench): string => on.url.slice('sqlite:'.length);
+
+const reasonsOf = async (database: Database): Promise<string[]> =>
+  (await readDeadLetters(database, '')).map(({ reason }) => reason);
+
+test('OpenerPool: a thread that dies is started again, and nothing is lost or out of order', async (context) => {
+  const { on, device } = await benchWithDevice(context, { openerFile });
+  const accident = Buffer.from(`DIE ONCE ${on.vendor.folder}/died`);
+  const twenty = (first: number): Promise<void>[] =>
+    Array.from({ length: 20 }, (_, index) => publish(on, device.snapshot(first + index)));
+  await Promise.all([...twenty(1), receive(on, `${name}/snapshots`, accident), ...twenty(21)]);
+  assert.deepEqual(await reasonsOf(on.database), ['cms.malformed'], 'after the accident it is what it is');
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 40, duplicated: 0 });
+  assert.equal(on.recorded.records.filter(({ event }) => event === 'opener.died').length, 1);
+  // Had one overtaken another, there would be a gap, if a closed one.
+  assert.deepEqual(await on.database.kysely.selectFrom('gap').selectAll().execute(), []);
+});
+
+test('OpenerPool: an envelope that kills thread after thread is a dead letter, and the rest is stored', async (context) => {
+  const { on, device } = await benchWithDevice(context, { openerFile });
+  await Promise.all([
+    ...Array.from({ length: 10 }, (_, index) => publish(on, device.snapshot(index + 1))),
+    receive(on, `${name}/snapshots`, Buffer.from('DIE')),
+    ...Array.from({ length: 10 }, (_, index) => publish(on, device.snapshot(index + 11))),
+  ]);
+  assert.deepEqual(await reasonsOf(on.database), ['opener_died']);
+  assert.equal(on.measures.tally.rejected['opener_died'], 1);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 20, duplicated: 0 });
+});
+
+test('OpenerPool: a thread that hangs is ended like one that died', async (context) => {
+  const { on, device } = await benchWithDevice(context, { openerFile, answerTimeoutMs: 1000 });
+  await Promise.all([receive(on, `${name}/snapshots`, Buffer.from('HANG')), publish(on, device.snapshot(1))]);
+  assert.deepEqual(await reasonsOf(on.database), ['opener_died']);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+});
+
+test('OpenerPool: who made what came by the topic of another is named, whichever thread knows them', async (context) => {
+  const on = await bench(context, { threads: 3 });
+  const devices = await Promise.all(
+    [1, 2, 3, 4].map((number) => on.vendor.device(`ms-acc-1/acc-1/dev-${number}`)),
+  );
+  for (const device of devices) await introduce(on, device);
+  for (const [index, device] of devices.entries()) {
+    const topic = `${devices[(index + 1) % devices.length]?.path}/snapshots`;
+    await publish(on, device.snapshot(1, undefined, { topic }));
+  }
+  assert.deepEqual(
+    await reasonsOf(on.database),
+    devices.map(() => 'foreign_originator'),
+  );
+});
+
+const faults: readonly DatabaseFault[] = ['locked', 'full', 'read_only', 'gone', 'failing', 'damaged'];
+for (const fault of faults) {
+  test(`Ingest: while the database is ${fault} nothing is acknowledged, it is counted, and nothing is missing afterwards`, async (context) => {
+    let isThere = false;
+    const refusal: StoreAnswer = { kind: 'unavailable', fault, detail: 'of a test' };
+    const { on, device } = await benchWithDevice(context, {
+      queueMax: 10,
+      aroundStore: (call, request) => (isThere ? call(request) : Promise.resolve(refusal)),
+    });
+    let acknowledged = 0;
+    const all = Array.from({ length: 30 }, (_, index) =>
+      publish(on, device.snapshot(index + 1)).then(() => (acknowledged += 1)),
+    );
+    await on.recorded.until(
+      (records) => records.filter(({ event }) => event === 'database.unavailable').length >= 3,
+    );
+    assert.equal(acknowledged, 0);
+    assert.match(on.ingest.databaseFault ?? '', new RegExp(fault));
+    assert.deepEqual(on.full, [true], 'the broker keeps the rest');
+    const { values } = await on.measures.storeFailures.get();
+    assert.deepEqual(
+      values.map(({ labels }) => labels.reason),
+      [fault],
+    );
+    isThere = true;
+    await Promise.all(all);
+    assert.equal(on.ingest.databaseFault, undefined);
+    assert.deepEqual(on.full, [true, false]);
+    assert.deepEqual(await countSnapshots(on.database, ''), { stored: 30, duplicated: 0 });
+  });
+}
+
+test('Ingest: waits for whoever has the lock of the database', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  const other = await connectDatabase(on.url);
+  context.after(() => other.close());
+  const held = Promise.withResolvers<void>();
+  const holding = other.transaction(() => held.promise);
+  let isAcknowledged = false;
+  const published = publish(on, device.snapshot(1)).then(() => (isAcknowledged = true));
+  await publish(on, { topic: 'ms-acc-1/broker/status', envelope: Buffer.alloc(0) });
+  assert.equal(isAcknowledged, false);
+  held.resolve();
+  await Promise.all([holding, published]);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+});
+
+test('Storing: what goes into a file that was moved away is not acknowledged, and comes again', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  await publish(on, device.snapshot(1));
+  const away = `${fileOf(on)}.away`;
+  renameSync(fileOf(on), away);
+  let isAcknowledged = false;
+  const published = publish(on, device.snapshot(2)).then(() => (isAcknowledged = true));
+  await on.recorded.until(
+    (records) => records.filter(({ event }) => event === 'database.unavailable').length >= 2,
+  );
+  assert.equal(isAcknowledged, false);
+  renameSync(away, fileOf(on));
+  await published;
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
+});
+
+test('Storing: another file in the place of the database is not written into', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  await publish(on, device.snapshot(1));
+  const copy = `${fileOf(on)}.copy`;
+  copyFileSync(fileOf(on), copy);
+  renameSync(copy, fileOf(on));
+  void publish(on, device.snapshot(2));
+  await on.recorded.until((records) => records.some(({ event }) => event === 'database.replaced'));
+  assert.match(on.ingest.databaseFault ?? '', /replaced/);
+});
+
+test('Storing: a damaged file is that, and nothing of the batch is taken for stored', async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  writeFileSync(file, randomBytes(8192));
+  const storing = new Storing({ url, directory: path.dirname(file), evidenceMs: undefined });
+  const answer = await storing.answer({ kind: 'letters', letters: [] });
+  assert.equal(answer.kind === 'unavailable' ? answer.fault : answer.kind, 'damaged');
+});
+
+test('Ingest: a database that was restored to yesterday is noticed, and what it lacks is a gap', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  await publish(on, device.snapshot(1));
+  const { database } = on;
+  const yesterday = await database.kysely.selectFrom('device').selectAll().executeTakeFirstOrThrow();
+  const batches = await database.kysely.selectFrom('ingest_turn').selectAll().executeTakeFirstOrThrow();
+  for (const sequence of [2, 3, 4]) await publish(on, device.snapshot(sequence));
+  // What a restore leaves: the rows of then, and nothing of what came since.
+  for (const table of ['snapshot', 'head'] as const)
+    await database.kysely.deleteFrom(table).where('sequence', '>', 1).execute();
+  await database.kysely.updateTable('device').set(yesterday).where('id', '=', yesterday.id).execute();
+  await database.kysely.updateTable('ingest_turn').set(batches).where('id', '=', 1).execute();
+  await publish(on, device.snapshot(5));
+  const noticed = on.recorded.records.find(({ event }) => event === 'database.restored');
+  assert.equal(noticed?.['batchesMissing'], 3);
+  assert.deepEqual(
+    (await readOpenGaps(database, '', name)).map(({ fromSequence, toSequence }) => [
+      fromSequence,
+      toSequence,
+    ]),
+    [[2, 4]],
+  );
+  assert.deepEqual(await countSnapshots(database, ''), { stored: 2, duplicated: 0 });
+});
+
+test('Storing: a new start notices a database that was restored meanwhile', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  for (const sequence of [1, 2, 3]) await publish(on, device.snapshot(sequence));
+  await on.database.kysely.updateTable('ingest_turn').set({ batches: 1 }).where('id', '=', 1).execute();
+  const directory = path.join(on.vendor.folder, 'backend');
+  const again = new Storing({ url: on.url, directory, evidenceMs: undefined });
+  context.after(() => again.close());
+  const answer = await again.answer({ kind: 'store', packed: [], nowMs: Date.now() });
+  // The note of the first batch is there; later ones follow every few seconds.
+  assert.deepEqual(answer.kind === 'stored' ? answer.restored : answer, undefined);
+  await again.close();
+  await on.database.kysely.updateTable('ingest_turn').set({ batches: 1 }).where('id', '=', 1).execute();
+  const third = new Storing({ url: on.url, directory, evidenceMs: undefined });
+  context.after(() => third.close());
+  const noticed = await third.answer({ kind: 'store', packed: [], nowMs: Date.now() });
+  assert.deepEqual(noticed.kind === 'stored' ? noticed.restored?.batchesMissing : noticed, 1);
+});
+
+test('Ingest: a thread that stores and dies is started again, and what it had is stored', async (context) => {
+  let isFirst = true;
+  const { on, device } = await benchWithDevice(context, {
+    aroundStore: async (call, request) => {
+      const answer = await call(request);
+      if (!isFirst) return answer;
+      isFirst = false;
+      // It was committed, and nobody heard of it.
+      return { kind: 'unavailable', fault: 'failing', detail: 'the thread that stores ended' };
+    },
+  });
+  await publish(on, device.snapshot(1));
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+  assert.deepEqual([on.measures.tally.stored, on.measures.tally.redelivered], [0, 1]);
+});
