@@ -1,0 +1,22 @@
+/** Lines of the bench of the PKI: what, the figure, and whether it reaches its goal. */
+
+export function perSecond(rate: number): string {
+  return `${Math.round(rate)}/s`;
+}
+
+export function milliseconds(rate: number): string {
+  return `${(1000 / rate).toFixed(2)} ms`;
+}
+
+export function medianOf(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+export function print(
+  what: string,
+  figure: string,
+  goal?: { readonly text: string; readonly isReached: boolean },
+): void {
+  const verdict = goal === undefined ? '' : `   goal ${goal.text}: ${goal.isReached ? 'reached' : 'MISSED'}`;
+  console.log(`${what.padEnd(66)} ${figure.padStart(12)}${verdict}`);
+}
