@@ -8,7 +8,7 @@ export interface LeaseUpkeepOptions {
   readonly log: Log;
   readonly sharedLog: Pick<SharedLog, 'renew' | 'trim'>;
   readonly replicator: Pick<Replicator, 'place' | 'confirmed' | 'compare'>;
-  readonly snapshots: Pick<SnapshotDesk, 'isAwaited'>;
+  readonly snapshots: Pick<SnapshotDesk, 'awaitedPosition'>;
   readonly leaseMs: number;
   /** Another node has the lease by now. */
   readonly onFenced: () => void;
@@ -40,8 +40,7 @@ async function renew({ log, sharedLog, replicator, onFenced }: LeaseUpkeepOption
 async function trim({ log, sharedLog, replicator, snapshots }: LeaseUpkeepOptions): Promise<void> {
   try {
     // Who gets a snapshot follows from there: what is written meanwhile must not be gone when it is in place.
-    const entriesMax = snapshots.isAwaited ? Number.MAX_SAFE_INTEGER : undefined;
-    const { trimmed, first } = await sharedLog.trim(replicator.place, entriesMax);
+    const { trimmed, first } = await sharedLog.trim(replicator.place, snapshots.awaitedPosition);
     if (trimmed > 0) log.debug({ trimmed, first }, 'log.trimmed');
   } catch (error) {
     log.debug({ reason: textOf(error) }, 'log.trim_failed');

@@ -116,8 +116,8 @@ export class Member {
 
   /** Sends this node's copy to one that cannot follow the log. */
   async serveSnapshot(channel: Channel): Promise<void> {
-    if (this.#role === 'active') await this.#snapshots.serve(channel);
-    else channel.destroy();
+    if (this.#replicator === undefined || this.#role !== 'active') channel.destroy();
+    else await this.#snapshots.serve(channel, this.#replicator.confirmed);
   }
 
   /** Leaves; an active node first answers what it was asked, so that another takes over without a loss of time. */

@@ -115,12 +115,13 @@ redis.call('HSET', meta, 'position', ARGV[3], 'tail_epoch', ARGV[4], 'base', id(
 return {'ok'}`;
 
 /**
- * ARGV: lineage, epoch, entries at most, bytes at most, milliseconds after which a silent member has no claim.
+ * ARGV: lineage, epoch, entries at most, bytes at most, milliseconds after which a silent member has no claim, and the
+ * first entry that somebody without a claim needs, or '' for nobody.
  * Keeps each member's last entry, for that is how it knows that its copy belongs to this log.
  */
 export const trimScript = `${head}
 if lineage ~= ARGV[1] or epoch ~= number(ARGV[2]) then return {0, 0} end
-local needed = position
+local needed = math.min(position, tonumber(ARGV[6]) or position)
 local all = redis.call('HGETALL', members)
 for index = 1, #all, 2 do
   local at, seen = string.match(all[index + 1], '^(%d+) (%d+)')

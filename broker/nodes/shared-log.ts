@@ -234,14 +234,25 @@ export class SharedLog {
     return kind === 'fenced' ? kind : 'ok';
   }
 
-  /** @returns how many entries the log has no more, and the first one that it has */
+  /**
+   * @param snapshotPosition - of the oldest snapshot whose receiver has not said yet where it is
+   * @returns how many entries the log has no more, and the first one that it has
+   */
   async trim(
     { lineage, epoch }: Place,
-    entriesMax = this.#config.log.entriesMax,
+    snapshotPosition?: number,
   ): Promise<{ trimmed: number; first: number }> {
-    const { bytesMax, claimMinutes } = this.#config.log;
+    const { entriesMax, bytesMax, claimMinutes } = this.#config.log;
+    const isAwaited = snapshotPosition !== undefined;
     const [trimmed, first] = listOf(
-      await this.#run(trimScript, [lineage, epoch, entriesMax, bytesMax, claimMinutes * 60_000]),
+      await this.#run(trimScript, [
+        lineage,
+        epoch,
+        isAwaited ? Number.MAX_SAFE_INTEGER : entriesMax,
+        bytesMax,
+        claimMinutes * 60_000,
+        isAwaited ? snapshotPosition : '',
+      ]),
     );
     return { trimmed: Number(trimmed), first: Number(first) };
   }

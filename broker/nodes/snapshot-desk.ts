@@ -16,6 +16,7 @@ export class SnapshotDesk {
   readonly #options: SnapshotDeskOptions;
   readonly #leaseMs: number;
   #isBusy = false;
+  #position = 0;
   #awaitedUntilMs = 0;
 
   constructor(options: SnapshotDeskOptions, leaseMs: number) {
@@ -23,19 +24,24 @@ export class SnapshotDesk {
     this.#leaseMs = leaseMs;
   }
 
-  /** Whether somebody has one, or is about to, who follows the log from there. */
-  get isAwaited(): boolean {
-    return this.#isBusy || this.#options.monotonicMs() < this.#awaitedUntilMs;
+  /** From where somebody follows the log who has the last snapshot, or is about to; undefined for nobody. */
+  get awaitedPosition(): number | undefined {
+    return this.#isBusy || this.#options.monotonicMs() < this.#awaitedUntilMs ? this.#position : undefined;
   }
 
-  /** Sends it and closes the channel; who comes meanwhile comes again. */
-  async serve(channel: Channel): Promise<void> {
+  /**
+   * Sends it and closes the channel; who comes meanwhile comes again.
+   *
+   * @param position - that the state has at least
+   */
+  async serve(channel: Channel, position: number): Promise<void> {
     const { directory, log, monotonicMs } = this.#options;
     if (this.#isBusy) {
       channel.destroy();
       return;
     }
     this.#isBusy = true;
+    this.#position = position;
     try {
       const bytes = await sendSnapshot(directory, channel);
       log.info({ bytes }, 'snapshot.sent');

@@ -185,6 +185,17 @@ test('SharedLog.trim: keeps what a member has not got yet, and its last entry', 
   });
 });
 
+test('SharedLog.trim: keeps what follows a snapshot whose receiver has not said yet where it is', async () => {
+  const { a, place } = await foundedBy('snapshot');
+  await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
+  await a.renew({ ...place, position: 10 });
+  assert.deepEqual(await a.trim(place, 7), { trimmed: 6, first: 7 });
+  const receiver = await openLog('snapshot', 'new');
+  const at = { ...start, position: 7, epoch: 1 };
+  assert.partialDeepStrictEqual(await receiver.campaign(at, 'none'), { kind: 'held', isKnown: true });
+  assert.deepEqual(await a.trim(place), { trimmed: 0, first: 7 }, 'from then on it has a claim');
+});
+
 test('SharedLog.trim: a member that stays away loses its claim, and so does one that would cost too much', async () => {
   const { a, place } = await foundedBy('claims');
   await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
