@@ -5,8 +5,10 @@ import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { TestContext } from 'node:test';
 import test from 'node:test';
-import { createSealer } from '../../cms/seal.ts';
 import type { OpenedEnvelope } from '../../cms/open.ts';
+import { createOpener } from '../../cms/open.ts';
+import { originatorsOf } from '../../cms/originator.ts';
+import { createSealer } from '../../cms/seal.ts';
 import { decodeCommandResult, encodeCommand } from '../../domain/command.ts';
 import { parseDeviceStatus } from '../../domain/device-status.ts';
 import type { Policy, PolicyRecipient } from '../../domain/policy.ts';
@@ -14,6 +16,8 @@ import { decodeSenmlCbor } from '../../domain/senml.ts';
 import { policyTopic, sharedTopic } from '../../domain/topic.ts';
 import type { RunningAgent } from '../../device-agent/main.ts';
 import type { Link } from '../../mqtt/link.ts';
+import { createAuthority } from '../../pki/authority/authority.ts';
+import { loadE2eIdentity } from '../../pki/identity.ts';
 import { signPolicy } from '../../policy/signed-policy.ts';
 import { named, pathOf, policyWith } from '../domain/policies.ts';
 import { devicePath, masterAccount, openMessage, RecordedLog, Site } from './site.ts';
@@ -149,6 +153,40 @@ test('agent: each group of readers gets what its policy grants, and no key to mo
   assert.equal(desk.agent.state().devices[0]?.shared['insurer']?.sealed, 2, 'nothing after it was withdrawn');
 });
 
+test('agent: whom the owner pinned can read, wherever the certificate is from; a name that nobody has is left out', async (context) => {
+  const desk = await openDesk(context);
+  const elsewhere = createAuthority({ directory: path.join(desk.site.folder, 'elsewhere') });
+  const outputDirectory = path.join(desk.site.folder, 'stranger');
+  await elsewhere.issue({ path: 'ms-acc-9', outputDirectory });
+  const stranger = loadE2eIdentity(outputDirectory);
+  await publish(
+    desk,
+    policyWith(masterAccount, {
+      insurer: {
+        recipients: [
+          { name: 'A stranger', trust: 'pinned', certificates: [stranger.keyAgreement.certificate.der] },
+          ...named('vendor-unknown-service'),
+        ],
+        channels: rules(['hours']),
+        limits: {},
+      },
+    }),
+  );
+  desk.stdin.write(line(values));
+  const message = await desk.received.next(shared);
+  const { signature, keyAgreement } = desk.site.identity(device);
+  const opener = createOpener({
+    recipient: stranger.keyAgreement,
+    originators: originatorsOf([
+      { commonName: device, signature: signature.certificate, keyAgreement: keyAgreement.certificate },
+    ]),
+  });
+  const opened = openMessage(opener, message);
+  assert.equal(opened.recipients.length, 2, 'the stranger and the owner');
+  const left = await desk.recorded.event('recipient.left_out');
+  assert.equal(left['recipient'], 'vendor-unknown-service');
+});
+
 test('agent: what a group may read nothing of is not sealed for it at all, and uses no number', async (context) => {
   const desk = await openDesk(context);
   await publish(
@@ -239,6 +277,31 @@ test('agent: limits hold for each group alone, and leave no gap', async (context
     [state?.sealed, state?.shared['insurer']?.sealed, state?.shared['small']?.sealed],
     [5, 3, 0],
   );
+});
+
+test('agent: what goes out in an hour is bounded, also over a restart', async (context) => {
+  let nowMs = 1000 * Math.ceil(Date.now() / 3_600_000) * 3600;
+  const desk = await openDesk(context);
+  await publish(
+    desk,
+    policyWith(masterAccount, {
+      vendor: { recipients: named(service), channels: rules(['*']), limits: {} },
+      insurer: { recipients: [insurerOf(desk)], channels: rules(['hours']), limits: { bytesPerHour: 2500 } },
+    }),
+  );
+  const counts: unknown[] = [];
+  for (const laterMs of [0, 1000, 3_600_000]) {
+    await desk.site.stopAgents();
+    nowMs += laterMs;
+    const stdin = new PassThrough();
+    const agent = await desk.site.startAgent(desk.settings, desk.recorded.log, { stdin, clock: () => nowMs });
+    for (let written = 0; written < 4; written++) {
+      stdin.write(line({ hours: written }));
+      await next(desk, '/dev-1/snapshots');
+    }
+    counts.push(agent.state().devices[0]?.shared['insurer']?.sealed);
+  }
+  assert.deepEqual(counts, [2, 2, 4], 'two envelopes of some 900 bytes in each hour');
 });
 
 test('agent: a command that the owner does not allow is refused with the reason', async (context) => {
