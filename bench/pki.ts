@@ -160,10 +160,10 @@ async function revocation(
   effort: Effort,
 ): Promise<void> {
   const { roots } = authority;
-  const verified = { chain, root: roots.tls };
+  const atMs = Date.now();
+  const verified = verifyPath({ chain, roots: [roots.tls], atMs, purpose: 'tls-client' });
   const small = indexOf(authority, 0);
   const large = indexOf(authority, entriesMany);
-  const atMs = Date.now();
   const look = (index: RevocationIndex) => (): void => {
     for (let count = 0; count < 1000; count++) requireUnrevoked(verified, index, atMs);
   };

@@ -1,5 +1,5 @@
 /** An X.509 certificate, parsed once and strictly (RFC 5280 §4). */
-import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
+import { createPublicKey, hash, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import {
   DerFault,
@@ -89,15 +89,51 @@ const certificatesPerFileMax = 100_000;
  * @throws PkiError `pki.malformed_certificate`
  */
 export function parseCertificate(der: Uint8Array): Certificate {
-  if (der.length > certificateBytesMax) {
-    throw new PkiError(
-      'pki.malformed_certificate',
-      `cannot read a certificate of ${der.length} bytes; at most ${certificateBytesMax}`,
-    );
-  }
-  const own = Buffer.from(der);
+  const own = boundedCopy(der);
+  return orMalformed(() => {
+    const { facts, keyInfo } = readCertificate(own);
+    const sha256 = digestOf(own);
+    return Object.freeze({ ...facts, sha256, publicKey: readPublicKey(keyInfo), x509: readSame(own) });
+  });
+}
+
+/**
+ * Parses the leaf that a TLS peer presented. OpenSSL has read it and used its key in the handshake, so neither is made
+ * again before somebody asks. Of a client nobody does, and the two would cost more than all else that is read of it.
+ *
+ * @param der - as `parseCertificate`
+ * @throws PkiError `pki.malformed_certificate`; so do `publicKey` and `x509` where `parseCertificate` would have
+ */
+export function parsePresentedLeaf(der: Uint8Array): Certificate {
+  const own = boundedCopy(der);
+  return orMalformed(() => {
+    const { facts, keyInfo } = readCertificate(own);
+    return Object.freeze({
+      ...facts,
+      get sha256() {
+        return digestOf(own);
+      },
+      get publicKey() {
+        return orMalformed(() => readPublicKey(keyInfo));
+      },
+      get x509() {
+        return orMalformed(() => readSame(own));
+      },
+    });
+  });
+}
+
+function boundedCopy(der: Uint8Array): Buffer {
+  if (der.length <= certificateBytesMax) return Buffer.from(der);
+  throw new PkiError(
+    'pki.malformed_certificate',
+    `cannot read a certificate of ${der.length} bytes; at most ${certificateBytesMax}`,
+  );
+}
+
+function orMalformed<T>(read: () => T): T {
   try {
-    return readCertificate(own);
+    return read();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : 'unknown';
     throw new PkiError('pki.malformed_certificate', `cannot read a certificate: ${reason}`, { cause });
@@ -120,11 +156,17 @@ export function certificatesFromPem(pem: string | Uint8Array): Certificate[] {
   return blocks.map(parseCertificate);
 }
 
-export function certificatesToPem(certificates: readonly Certificate[]): string {
+export function certificatesToPem(certificates: readonly Pick<Certificate, 'der'>[]): string {
   return certificates.map((certificate) => pemOf('CERTIFICATE', certificate.der)).join('');
 }
 
-function readCertificate(der: Buffer): Certificate {
+/** What our own reader finds; OpenSSL's part is made of it, and of `keyInfo`, a `SubjectPublicKeyInfo`. */
+interface Read {
+  readonly facts: Omit<Certificate, 'sha256' | 'publicKey' | 'x509'>;
+  readonly keyInfo: Buffer;
+}
+
+function readCertificate(der: Buffer): Read {
   const outer = readOnly(der, derTag.sequence, 'certificate').inside();
   const toBeSigned = outer.take(derTag.sequence, 'to-be-signed');
   const tbs = toBeSigned.inside();
@@ -152,11 +194,10 @@ function readCertificate(der: Buffer): Certificate {
   const extensions = tbs.takeOptional(derTag.context3);
   tbs.end('to-be-signed');
 
-  return Object.freeze({
+  const facts = {
     ...(extensions === undefined ? noExtensions : readExtensions(extensions.content)),
     ...readSubjectPublicKeyInfo(keyInfo.content),
     der,
-    sha256: createHash('sha256').update(der).digest(),
     commonName: readCommonName(subjectDer),
     issuerDer,
     subjectDer,
@@ -165,11 +206,18 @@ function readCertificate(der: Buffer): Certificate {
     signatureAlgorithm: algorithmOid(algorithm.content),
     signature,
     toBeSigned: toBeSigned.der,
-    publicKey: createPublicKey({ key: keyInfo.der, format: 'der', type: 'spki' }),
     notBeforeMs,
     notAfterMs,
-    x509: readSame(der),
-  });
+  };
+  return { facts, keyInfo: keyInfo.der };
+}
+
+function digestOf(der: Buffer): Buffer {
+  return hash('sha256', der, 'buffer');
+}
+
+function readPublicKey(keyInfo: Buffer): KeyObject {
+  return createPublicKey({ key: keyInfo, format: 'der', type: 'spki' });
 }
 
 /**

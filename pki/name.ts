@@ -5,6 +5,8 @@ import type { DerElement } from './der.ts';
 const commonNameOid = '2.5.4.3';
 const printable = /^[A-Za-z0-9 '()+,\-./:=?]*$/; // X.680 §41.4
 const attributesMax = 32;
+/** One for all: to make one takes longer than all the rest of a name. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * The common name of a Name, if it has exactly one, alone in its RDN, as UTF8String or PrintableString.
@@ -42,7 +44,7 @@ function readDirectoryString(value: DerElement): string | undefined {
   }
   if (value.tag !== derTag.utf8String) return undefined;
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(value.content);
+    return utf8.decode(value.content);
   } catch {
     return undefined; // not UTF-8, so not a name
   }

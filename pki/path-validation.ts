@@ -154,8 +154,7 @@ function requireUnderstood(certificate: Certificate): void {
 }
 
 /** A name for a message, never longer than a common name may be, and without control characters. */
-export function label(certificate: Certificate): string {
-  const name = certificate.commonName;
+export function label({ commonName: name }: Pick<Certificate, 'commonName'>): string {
   if (name === undefined) return 'a certificate without one common name';
   return `certificate ${JSON.stringify(name.slice(0, 64))}`;
 }

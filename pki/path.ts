@@ -37,14 +37,15 @@ export interface PathQuestion {
   readonly stalePolicy?: StalePolicy;
 }
 
-/** What is looked up again when a list comes later. */
+/** What is looked up again when a list comes later, and no more of the leaf: those are many, and CAs are few. */
 export interface VerifiedPath {
   /** Leaf first, without the root. */
-  readonly chain: readonly Certificate[];
+  readonly chain: readonly [Pick<Certificate, 'der' | 'serialNumber' | 'commonName'>, ...Certificate[]];
   readonly root: Certificate;
 }
 
 export interface VerifiedIdentity extends VerifiedPath {
+  readonly chain: readonly [Certificate, ...Certificate[]];
   readonly commonName: string;
   /** By the name. A broker is a service or has its master account's name; what tells it is the server certificate. */
   readonly kind: IdentityKind;
@@ -102,7 +103,7 @@ export function verifyPath(question: PathQuestion): VerifiedIdentity {
     path: commonName.split('/'),
     certificate: path.leaf,
     scope: isExpired || isForEnrolment ? ('enrolment' as const) : ('full' as const),
-    chain: path.all.slice(0, -1),
+    chain: [path.leaf, ...path.authorities.slice(0, -1)] as const,
     root: path.root,
     warnings: [],
   };
@@ -123,9 +124,9 @@ export function requireUnrevoked(
   atMs: number,
   stalePolicy: StalePolicy = refuseWhenOverdue,
 ): readonly string[] {
-  const steps = identity.chain.map((certificate, index) => {
-    return { certificate, issuer: identity.chain[index + 1] ?? identity.root };
-  });
+  const [leaf, ...authorities] = identity.chain;
+  const issuers = [...authorities, identity.root];
+  const steps = issuers.map((issuer, index) => ({ certificate: issuers[index - 1] ?? leaf, issuer }));
   // What is known to be revoked comes before what is not known: a CA that is gone issues no list any more.
   for (const { certificate, issuer } of steps) {
     const found = revocation.lookUp(issuer, certificate.serialNumber);
@@ -191,8 +192,11 @@ function requirePurpose(leaf: Certificate, purpose: Purpose): void {
         isBootstrap(leaf) === enrolmentPurposes.has(purpose) &&
         (extended !== enrolmentPurpose || leaf.extendedKeyUsage.length === 1);
   if (isUsageRight && isExtendedRight) {
-    const isKem = leaf.publicKey.asymmetricKeyType === kemKeyType;
-    if (usage === 'keyEncipherment' ? isKem : leaf.curve !== undefined) return;
+    const isKeyRight =
+      usage === 'keyEncipherment'
+        ? leaf.publicKey.asymmetricKeyType === kemKeyType
+        : leaf.curve !== undefined;
+    if (isKeyRight) return;
     throw new PkiError(
       'pki.unsupported_algorithm',
       `${label(leaf)} has a key that is not of ours for ${purpose}`,

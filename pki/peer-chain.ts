@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Certificate } from './certificate.ts';
-import { parseCertificate } from './certificate.ts';
+import { parseCertificate, parsePresentedLeaf } from './certificate.ts';
 import { PkiError } from './errors.ts';
 import { chainLengthMax } from '../domain/limits.ts';
 
@@ -11,7 +11,8 @@ import { chainLengthMax } from '../domain/limits.ts';
 const authorities = new Map<string, Certificate>();
 const authoritiesMax = 1_000;
 
-function parseAuthority(der: Buffer): Certificate {
+/** @returns the same object for the same octets, as long as it is kept @throws PkiError of a malformed one */
+export function parseAuthority(der: Buffer): Certificate {
   const key = hash('sha256', der, 'base64');
   let authority = authorities.get(key);
   if (authority === undefined) {
@@ -30,11 +31,18 @@ function parseAuthority(der: Buffer): Certificate {
  * @throws PkiError `pki.untrusted` if there is none, `pki.path_length` if too many, or of a malformed one
  */
 export function parsePeerChain(ders: readonly Buffer[]): Certificate[] {
-  if (ders.length === 0) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
+  const [leaf, ...authorities] = requireChain(ders);
+  return [parsePresentedLeaf(leaf), ...authorities.map(parseAuthority)];
+}
+
+/** @throws PkiError `pki.untrusted` if there is none, `pki.path_length` if too many */
+export function requireChain(ders: readonly Buffer[]): readonly [Buffer, ...Buffer[]] {
+  const [leaf, ...authorities] = ders;
+  if (leaf === undefined) throw new PkiError('pki.untrusted', 'the peer sent no certificate');
   if (ders.length > chainLengthMax) {
     throw new PkiError('pki.path_length', `the peer sent more than ${chainLengthMax} certificates`);
   }
-  return ders.map((der, index) => (index === 0 ? parseCertificate(der) : parseAuthority(der)));
+  return [leaf, ...authorities];
 }
 
 /** @returns the parsed certificates, leaf first @throws PkiError as `parsePeerChain` */

@@ -4,10 +4,11 @@ import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../domain/clock.ts';
 import { enrolmentTopic } from '../../domain/topic.ts';
+import { parsePresentedLeaf } from '../../pki/certificate.ts';
 import type { Certificate } from '../../pki/certificate.ts';
-import type { VerifiedIdentity } from '../../pki/path.ts';
+import type { VerifiedPath } from '../../pki/path.ts';
 import { isBootstrap, requireUnrevoked, verifyPath } from '../../pki/path.ts';
-import { parsePeerChain, peerChain, presentedCertificates } from '../../pki/peer-chain.ts';
+import { parseAuthority, peerChain, presentedCertificates, requireChain } from '../../pki/peer-chain.ts';
 import type { RevocationIndex, StalePolicy } from '../../pki/revocation.ts';
 
 export interface PeerVerifierOptions {
@@ -25,18 +26,18 @@ export interface Peer {
   /** The common name of its certificate; of one that may only be enrolled, the topic where it asks for that. */
   readonly identity: string;
   readonly validUntilMs: number;
-  readonly verified: VerifiedIdentity;
+  readonly verified: VerifiedPath;
 }
 
 /** A chain that was verified, and what of that does not change. */
 interface KnownChain {
-  /** Digests of the certificates that were presented; all of them must be the same again. */
-  readonly digests: string;
+  /** What came with the leaf; all of it must be the same again. The same octets are the same object. */
+  readonly presented: readonly Certificate[];
   readonly validFromMs: number;
   readonly peer: Peer;
 }
 
-/** Leaves whose chain is known; a few KiB each. */
+/** Leaves whose chain is known; 1 KiB to 2 KiB each, most of it the certificate itself. */
 const knownChainsMax = 20_000;
 
 /**
@@ -65,15 +66,16 @@ export class PeerVerifier {
    */
   verifyPresented(ders: readonly Buffer[], isResumed: boolean): Peer {
     const nowMs = this.#options.clock();
-    const [leafDigest = '', ...others] = ders.map((der) => hash('sha256', der, 'base64'));
-    const digests = [leafDigest, ...others].join(' ');
+    const [leaf, ...others] = requireChain(ders);
+    const leafDigest = hash('sha256', leaf, 'base64');
+    const presented = others.map(parseAuthority);
     const known = this.#knownChain(leafDigest, nowMs);
-    if (known !== undefined && (known.digests === digests || (isResumed && ders.length === 1))) {
+    if (known !== undefined && ((isResumed && others.length === 0) || areSame(known.presented, presented))) {
       this.recheck(known.peer);
       return known.peer;
     }
-    const { peer, validFromMs } = this.#verify(parsePeerChain(ders), nowMs);
-    this.#remember(leafDigest, { digests, validFromMs, peer });
+    const { peer, validFromMs } = this.#verify([parsePresentedLeaf(leaf), ...presented], nowMs);
+    this.#remember(leafDigest, { presented, validFromMs, peer });
     this.recheck(peer);
     return peer;
   }
@@ -94,13 +96,14 @@ export class PeerVerifier {
     if (revocation.size > 0) requireUnrevoked(verified, revocation, clock(), stalePolicy);
   }
 
-  #verify(chain: readonly Certificate[], atMs: number): Omit<KnownChain, 'digests'> {
+  #verify(chain: readonly Certificate[], atMs: number): Omit<KnownChain, 'presented'> {
     const { roots, expiredGraceMs } = this.#options;
     const [leaf] = chain;
     const purpose = leaf !== undefined && isBootstrap(leaf) ? 'enrolment-client' : 'tls-client';
     const verified = verifyPath({ chain, roots, atMs, purpose, expiredGraceMs });
-    const { commonName, scope, certificate } = verified;
-    const all = [...verified.chain, verified.root];
+    const { commonName, scope, certificate, root } = verified;
+    const [, ...authorities] = verified.chain;
+    const all = [certificate, ...authorities, root];
     const isExpired = atMs > certificate.notAfterMs;
     return {
       validFromMs: Math.max(...all.map(({ notBeforeMs }) => notBeforeMs)),
@@ -109,7 +112,7 @@ export class PeerVerifier {
         validUntilMs: Math.min(
           ...all.map(({ notAfterMs }, index) => notAfterMs + (index === 0 && isExpired ? expiredGraceMs : 0)),
         ),
-        verified,
+        verified: { chain: [keptOf(certificate), ...authorities], root },
       },
     };
   }
@@ -132,6 +135,15 @@ export class PeerVerifier {
     const [longestUnused] = this.#known.keys();
     if (longestUnused !== undefined) this.#known.delete(longestUnused);
   }
+}
+
+function areSame(one: readonly Certificate[], other: readonly Certificate[]): boolean {
+  return one.length === other.length && one.every((certificate, index) => certificate === other[index]);
+}
+
+/** Each field of a certificate is a view of its octets, and each view takes as much memory as a short name. */
+function keptOf({ der, serialNumber, commonName }: Certificate): VerifiedPath['chain'][0] {
+  return { der, serialNumber, commonName };
 }
 
 /**

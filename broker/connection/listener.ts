@@ -39,6 +39,13 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** One that has not ended yet. */
+interface Handshake {
+  readonly socket: Socket;
+  /** It has succeeded, or will not any more. */
+  readonly end: () => void;
+}
+
 /** For TLS 1.2 the one suite of DESIGN §6; the rest is TLS 1.3. */
 const ciphers = [
   'TLS_AES_256_GCM_SHA384',
@@ -81,7 +88,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     socket.destroy();
   });
   // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
-  const handshaking = new Map<string, Socket>();
+  const handshaking = new Map<string, Handshake>();
   // In place of Node's own listener, so that no TLS socket is made for one that is refused.
   const begin = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
@@ -97,18 +104,19 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     }
     begin.forEach((listener) => listener.call(server, socket));
     const key = peerKey(socket);
-    handshaking.set(key, socket);
     // Node's own handshake time-out begins anew with each byte.
-    const timer = setTimeout(() => {
-      if (handshaking.has(key)) socket.destroy();
-    }, limits.handshakeSeconds * 1000);
-    socket.once('close', () => {
+    const timer = setTimeout(() => socket.destroy(), limits.handshakeSeconds * 1000);
+    // Nothing of it is left behind: a connection lasts for days, and many are made at once.
+    const end = (): void => {
       clearTimeout(timer);
+      socket.off('close', end);
       handshaking.delete(key);
-    });
+    };
+    socket.once('close', end);
+    handshaking.set(key, { socket, end });
   });
   server.on('secureConnection', (socket) => {
-    handshaking.delete(peerKey(socket));
+    handshaking.get(peerKey(socket))?.end();
     admit(socket, options);
   });
   await listen(server, options);
@@ -122,14 +130,14 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of handshaking.values()) socket.destroy();
+        for (const { socket } of handshaking.values()) socket.destroy();
       }),
   };
 }
 
 function contextOf(identity: TlsIdentity): SecureContextOptions {
   return {
-    key: identity.privateKeyPem,
+    ...tlsKeyOptions(identity),
     cert: identity.chainPem,
     ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
     minVersion: 'TLSv1.2',

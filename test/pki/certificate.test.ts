@@ -6,7 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { certificatesFromPem, certificatesToPem, parseCertificate } from '../../pki/certificate.ts';
+import {
+  certificatesFromPem,
+  certificatesToPem,
+  parseCertificate,
+  parsePresentedLeaf,
+} from '../../pki/certificate.ts';
+import type { Certificate } from '../../pki/certificate.ts';
 import { rogueCertificate } from './rogue-authority.ts';
 import { privateKeyToPem, readPrivateKey } from '../../pki/private-key.ts';
 
@@ -151,6 +157,53 @@ test('parseCertificate: a certificate with the PEM of another one inside is malf
     extensions: [{ oid: '1.2.3.4', isCritical: false, value }],
   };
   assert.throws(() => rogueCertificate(outer), {
+    code: 'pki.malformed_certificate',
+    message: /another certificate/,
+  });
+});
+
+test('parsePresentedLeaf: every flipped bit is refused as by parseCertificate, now or when OpenSSL is asked, or read the same', () => {
+  const [certificate] = certificatesFromPem(pem);
+  assert.ok(certificate);
+  const everything = ({ publicKey, x509, ...facts }: Certificate): unknown => {
+    return { ...facts, publicKey: publicKey.export({ format: 'der', type: 'spki' }), x509: x509.raw };
+  };
+  const outcome = (parse: (der: Buffer) => Certificate, der: Buffer): unknown => {
+    try {
+      return everything(parse(der));
+    } catch (error) {
+      return (error as { code?: unknown }).code;
+    }
+  };
+  assert.deepEqual(outcome(parsePresentedLeaf, certificate.der), everything(certificate));
+  const { der: original } = certificate;
+  for (let bit = 0; bit < original.length * 8; bit++) {
+    const der = Buffer.from(original);
+    der.writeUInt8(der.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+    assert.deepEqual(outcome(parsePresentedLeaf, der), outcome(parseCertificate, der), `bit ${bit}`);
+  }
+});
+
+test('parsePresentedLeaf: a point that is not on the curve and the PEM of another certificate show when asked for', () => {
+  const root = rogueCertificate({ commonName: 'root', ca: {} });
+  const { der, publicPoint } = root.certificate;
+  assert.ok(publicPoint);
+  const off = Buffer.from(der);
+  off.fill(0xff, off.indexOf(publicPoint) + 1, off.indexOf(publicPoint) + publicPoint.length);
+  const leaf = parsePresentedLeaf(off);
+  assert.equal(leaf.commonName, 'root');
+  assert.throws(() => leaf.publicKey, { code: 'pki.malformed_certificate' });
+  const extension = {
+    oid: '1.2.3.4',
+    isCritical: false,
+    value: Buffer.alloc(root.certificate.der.length * 2),
+  };
+  const roomy = rogueCertificate({ commonName: 'a', issuer: root, extensions: [extension] }).certificate.der;
+  const inner = Buffer.from(`\n${certificatesToPem([root.certificate])}`);
+  const nested = Buffer.from(roomy);
+  inner.copy(nested, nested.indexOf(Buffer.alloc(inner.length)));
+  assert.equal(parsePresentedLeaf(nested).commonName, 'a');
+  assert.throws(() => parsePresentedLeaf(nested).x509, {
     code: 'pki.malformed_certificate',
     message: /another certificate/,
   });

@@ -117,7 +117,8 @@ function validate({
     const issuer = found.authorities.find(({ subjectDer }) => crl?.issuerDer.equals(subjectDer));
     if (crl !== undefined && issuer !== undefined) addIfGood(revocation, crl, issuer);
   }
-  requireUnrevoked({ chain: found.all.slice(0, -1), root: found.root }, revocation, atMs);
+  const issuers = found.authorities.slice(0, -1);
+  requireUnrevoked({ chain: [found.leaf, ...issuers], root: found.root }, revocation, atMs);
 }
 
 /** A list that is not accepted is as good as none, and without one a certificate is refused. */

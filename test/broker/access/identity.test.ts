@@ -219,3 +219,40 @@ test('PeerVerifier: a peer is valid as long as every certificate above it', () =
   );
   assert.equal(peer.validUntilMs, Math.floor(soon / 1000) * 1000);
 });
+
+test('PeerVerifier: a leaf of another CA of the same name is nobody, with whatever CAs it comes', () => {
+  // OpenSSL may have found a way for it that path discipline forbids: whose signature it bears, we verify ourselves.
+  const impostor = rogueCertificate({
+    commonName: 'ms-acc-1/acc-1',
+    issuer: foreignMaster,
+    ca: { pathLength: 0 },
+  });
+  const victim = leaf('ms-acc-1/acc-1/dev-9', impostor);
+  const verifier = verifierAt(() => startMs, [root.certificate]);
+  for (const chain of [
+    [victim, account, master],
+    [victim, account, impostor, master],
+    [victim, impostor, master],
+  ]) {
+    assert.notEqual(
+      codeOf(() => verifier.verifyPresented(chain.map(der), false)),
+      'accepted',
+    );
+  }
+  assert.equal(
+    codeOf(() => verifier.verifyPresented([victim, account, master].map(der), false)),
+    'pki.untrusted',
+  );
+});
+
+test('PeerVerifier: of a leaf nothing is kept but its octets, its serial number and its name', () => {
+  const verifier = verifierAt(() => startMs, [root.certificate]);
+  const { verified } = verifier.verifyPresented([device, account, master].map(der), false);
+  const [kept, ...authorities] = verified.chain;
+  const { commonName, serialNumber } = device.certificate;
+  assert.deepEqual({ ...kept }, { der: der(device), commonName, serialNumber });
+  assert.deepEqual(
+    authorities.map(({ commonName: name }) => name),
+    ['ms-acc-1/acc-1', 'ms-acc-1'],
+  );
+});
