@@ -13,6 +13,9 @@ export interface AuditorConfig {
   readonly identity: string;
   readonly passphraseFile?: string | undefined;
   readonly data: string;
+  readonly mode: 'observe' | 'enforce';
+  readonly ask: { readonly deadlineHours: number; readonly atDeadline: 'release' | 'deny' };
+  readonly withoutPolicy: 'release' | 'hold';
   readonly recipients: readonly string[];
   readonly certificatesWaitSeconds: number;
   readonly headEverySeconds: number;
@@ -32,6 +35,28 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
     identity: types.existingPath.describe('directory with the TLS, SIG and ENC keys of the (master) account'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
     data: types.path.describe('directory of the ledger, what is kept beside it, and the revocation lists'),
+    mode: z
+      .enum(['observe', 'enforce'])
+      .default('observe')
+      .describe(
+        'enforce: nothing leaves before it is released; the cascade of the broker has to say `forward: released`',
+      ),
+    ask: z
+      .strictObject({
+        deadlineHours: z
+          .number()
+          .positive()
+          .max(8784)
+          .default(72)
+          .describe('how long a person has to decide what the policy asks about'),
+        atDeadline: z.enum(['release', 'deny']).default('deny').describe('what happens if nobody does'),
+      })
+      .prefault({})
+      .describe('what is held until a person decides'),
+    withoutPolicy: z
+      .enum(['release', 'hold'])
+      .default('release')
+      .describe('what becomes of envelopes of a device that no policy speaks of'),
     recipients: z
       .array(types.existingPath)
       .min(1)

@@ -12,13 +12,10 @@ import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts
 import type { PassageLeaf, PassageRecipient } from '../ledger/leaf.ts';
 import { streamOf } from '../ledger/stream.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { VerifiedIdentity } from '../pki/path.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import type { KnownRecipient } from './policy-check.ts';
 import { channelsOf } from './record.ts';
 import type { Entry } from './record.ts';
-
-/** Somebody who may read what leaves. */
-export type KnownRecipient = Pick<VerifiedIdentity, 'commonName' | 'certificate' | 'chain' | 'root'>;
 
 export interface Examination {
   readonly opener: Opener;
@@ -130,7 +127,7 @@ function named(
       identifier.kind === 'keyIdentifier'
         ? identifier.keyIdentifier.toString('hex')
         : `serial number ${identifier.serialNumber.toString('hex').slice(0, serialNumberLengthMax)}`,
-    name: known.find(({ certificate }) => identifies(identifier, certificate))?.commonName,
+    name: known.find(({ certificate }) => identifies(identifier, certificate))?.name,
   }));
 }
 
@@ -151,8 +148,8 @@ function revokedRecipientFault(
   const addressed = recipients.filter(({ certificate }) =>
     identifiers.some((identifier) => identifies(identifier, certificate)),
   );
-  for (const recipient of addressed) {
-    const found = pkiFault(() => lists.requireUnrevoked(recipient, receivedMs));
+  for (const { verified } of addressed) {
+    const found = verified && pkiFault(() => lists.requireUnrevoked(verified, receivedMs));
     if (found?.reason === 'pki.revoked') return fault('audit.revoked_recipient', found.detail);
     if (found !== undefined) return found;
   }

@@ -3,20 +3,14 @@ import { createOpener } from '../cms/open.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
-import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
-import { ledgerCountersignedTopic } from '../domain/ledger-topics.ts';
+import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import { isWithin, levelOf, parseNamespacePath } from '../domain/namespace.ts';
-import type { DeviceTopic } from '../domain/topic.ts';
-import { parseDeviceTopic } from '../domain/topic.ts';
-import type { ReceivedMessage } from '../mqtt/inbox.ts';
-import type { LinkSubscription } from '../mqtt/client-packets.ts';
+import { levelOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { Link } from '../mqtt/link.ts';
-import { openLink } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { TlsIdentity } from '../pki/identity.ts';
 import { loadIdentity } from '../pki/identity.ts';
-import { e2eCrlTopic, RevocationLists } from '../pki/revocation-lists.ts';
+import { RevocationLists } from '../pki/revocation-lists.ts';
+import { Policies } from '../policy/policies.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { loadTrustedIdentity } from '../pki/trusted-file.ts';
 import type { Log } from '../runtime/log.ts';
@@ -28,7 +22,14 @@ import { runUntilSignal } from '../runtime/shutdown.ts';
 import type { AuditorConfig } from './config.ts';
 import { loadAuditorConfig } from './config.ts';
 import { Countersigning } from './countersigning.ts';
+import { Gate } from './gate.ts';
+import type { GateOptions } from './gate.ts';
 import { Heads } from './heads.ts';
+import type { HeldStore } from './held-store.ts';
+import { openHeldStore } from './held-store.ts';
+import type { Links } from './links.ts';
+import { openLinks } from './links.ts';
+import { PolicyCheck } from './policy-check.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
 import { Recorder } from './recorder.ts';
@@ -55,15 +56,17 @@ export interface AuditorState {
   /** Leaves of the ledger, and how many of them the vendor has countersigned. */
   readonly leaves: number;
   readonly countersigned: number;
+  /** Envelopes that wait for a person. */
+  readonly held: number;
 }
 
 export interface RunningAuditor {
   readonly observePort: number | undefined;
+  /** Where people decide; undefined for an auditor that only looks on. */
+  readonly gate: Gate | undefined;
   state(): AuditorState;
   stop(): Promise<void>;
 }
-
-const audited = ['snapshots', 'commands/result', 'certificates'] as const;
 
 /** Runs the auditor until SIGINT or SIGTERM. */
 export async function runAuditor(configFile: string): Promise<never> {
@@ -77,18 +80,17 @@ export async function runAuditor(configFile: string): Promise<never> {
   return runUntilSignal('auditor', log, () => startAuditor(config, { log }));
 }
 
-/** @throws PkiError, RecordError */
+/** @throws PkiError, RecordError, LedgerError, PolicyRefusal */
 export async function startAuditor(
   config: AuditorConfig,
   dependencies: AuditorDependencies,
 ): Promise<RunningAuditor> {
   const { log, clock = systemClock, metrics = createMetrics(), reconnect } = dependencies;
-  const { passphraseFile } = config;
+  const { passphraseFile, withoutPolicy } = config;
   const { commonName, tls, e2e } = loadIdentity(config.identity, { nowMs: clock(), passphraseFile });
   const scope = requireScope(config.identity, commonName);
-  const recipients = config.recipients.map((file) =>
-    loadTrustedIdentity(file, { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' }),
-  );
+  const trust = { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' } as const;
+  const recipients = config.recipients.map((file) => loadTrustedIdentity(file, trust));
   const directory = new OriginatorDirectory(e2e.roots);
   const lists = new RevocationLists({
     directory: config.data,
@@ -101,11 +103,16 @@ export async function startAuditor(
   recallCertificates(record, directory, clock(), log);
   const opener = createOpener({ recipient: e2e.keyAgreement, originators: directory });
   const waitMs = config.certificatesWaitSeconds * 1000;
+  const publish = (topic: string, payload: Uint8Array): Promise<void> =>
+    links.main.publish(topic, payload, { qos: 1 });
+  const policies = new Policies({ directory: config.data, roots: e2e.roots, lists, clock, metrics, log });
+  const gate = enforcing(config, { scope, record, signer: e2e.signature, publish, clock, log });
   const recorder = new Recorder({
     record,
     directory,
     opener,
-    recipients,
+    check: new PolicyCheck({ policies, recipients, roots: e2e.roots, withoutPolicy, clock }),
+    gate: gate?.gate,
     lists,
     waitMs,
     clock,
@@ -119,7 +126,7 @@ export async function startAuditor(
     roots: e2e.roots,
     lists,
     directory: config.data,
-    publish: (topic, payload) => links.main.publish(topic, payload, { qos: 1 }),
+    publish,
     clock,
     log,
   });
@@ -131,7 +138,12 @@ export async function startAuditor(
     clock,
     log,
   });
-  const links: Links = openLinks(config, tls, { scope, recorder, countersigning }, { log, reconnect });
+  const links: Links = openLinks(
+    config,
+    tls,
+    { scope, recorder, countersigning, policies },
+    { log, reconnect },
+  );
   const state = (): AuditorState => ({
     scope,
     connected: links.main.connected,
@@ -139,84 +151,56 @@ export async function startAuditor(
     ...recorder.state(),
     leaves: record.head.size,
     countersigned: countersigning.size,
+    held: gate?.gate.size ?? 0,
   });
   const observation = await observe(config, metrics, links.main, state, () =>
-    stopAll(links, recorder, heads, record),
+    stopAll(links, recorder, heads, record, gate),
   );
+  gate?.gate.start();
   log.info({ scope, observePort: observation?.port, ...record.counts() }, 'auditor.started');
   return {
     observePort: observation?.port,
+    gate: gate?.gate,
     state,
     stop: async () => {
       recorder.stop();
       const last = recorder.state();
-      await stopAll(links, recorder, heads, record);
+      await stopAll(links, recorder, heads, record, gate);
       await observation?.close();
       log.info(last, 'auditor.stopped');
     },
   };
 }
 
-/** Who takes what comes. */
-interface Receivers {
-  readonly scope: NamespacePath;
-  readonly recorder: Recorder;
-  readonly countersigning: Countersigning;
-}
-
-interface Links {
-  /** The durable session: everything that leaves, in order. */
-  readonly main: Link;
-  /**
-   * A clean session for the retained certificates and revocation lists alone. On the main one they would come after a
-   * backlog of envelopes that wait for them.
-   */
-  readonly certificates: Link;
-}
-
-function openLinks(
-  config: AuditorConfig,
-  tls: TlsIdentity,
-  receivers: Receivers,
-  { log, reconnect }: { readonly log: Log; readonly reconnect: BackoffLimits | undefined },
-): Links {
-  const { scope, recorder } = receivers;
-  const common = {
-    broker: config.broker,
-    brokerName: config.brokerName,
-    identity: tls,
-    onMessage: (message: ReceivedMessage, acknowledge: () => void) =>
-      receive(message, acknowledge, receivers, log),
-    log,
-    ...(reconnect === undefined ? {} : { reconnect }),
-  };
-  return {
-    main: openLink({
-      ...common,
-      clientId: `auditor-of-${scope}`,
-      cleanSession: false, // what leaves while we are away waits for us
-      subscriptions: subscriptionsOf(scope, audited),
-      onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
-      onDisconnect: () => recorder.forgetUnrecorded(),
-    }),
-    certificates: openLink({
-      ...common,
-      clientId: `auditor-certificates-of-${scope}`,
-      cleanSession: true,
-      subscriptions: [
-        { filter: e2eCrlTopic, qos: 1 },
-        { filter: ledgerCountersignedTopic(scope), qos: 1 },
-        ...subscriptionsOf(scope, ['certificates']),
-      ],
-    }),
-  };
-}
-
-async function stopAll(links: Links, recorder: Recorder, heads: Heads, record: EgressRecord): Promise<void> {
+async function stopAll(
+  links: Links,
+  recorder: Recorder,
+  heads: Heads,
+  record: EgressRecord,
+  enforcing: Enforcing | undefined,
+): Promise<void> {
   recorder.stop(); // acknowledges what it still records, so the links go afterwards
+  enforcing?.gate.stop();
   heads.stop();
   await Promise.all([links.main.close(), links.certificates.close()]);
   record.close();
+  enforcing?.held.close();
+}
+
+interface Enforcing {
+  readonly gate: Gate;
+  readonly held: HeldStore;
+}
+
+/** @returns undefined for an auditor that only looks on */
+function enforcing(
+  { mode, data, ask }: AuditorConfig,
+  options: Omit<GateOptions, 'held' | 'askMs' | 'atDeadline'>,
+): Enforcing | undefined {
+  if (mode === 'observe') return undefined;
+  const held = openHeldStore(data);
+  const atDeadline = ask.atDeadline === 'release' ? 'released' : 'denied';
+  return { held, gate: new Gate({ ...options, held, askMs: ask.deadlineHours * 3_600_000, atDeadline }) };
 }
 
 async function observe(
@@ -247,11 +231,6 @@ function requireScope(directory: string, commonName: string): NamespacePath {
   return scope;
 }
 
-function subscriptionsOf(scope: NamespacePath, names: readonly DeviceTopic[]): LinkSubscription[] {
-  const below = levelOf(scope) === 'master-account' ? '+/+' : '+';
-  return names.map((name) => ({ filter: `${scope}/${below}/${name}`, qos: 1 }));
-}
-
 function recallCertificates(
   record: EgressRecord,
   directory: OriginatorDirectory,
@@ -266,37 +245,4 @@ function recallCertificates(
       log.debug({ device, reason: String(error) }, 'certificates.forgotten');
     }
   }
-}
-
-function receive(
-  message: ReceivedMessage,
-  acknowledge: () => void,
-  { scope, recorder, countersigning }: Receivers,
-  log: Log,
-): void {
-  if (message.topic === e2eCrlTopic || message.topic === ledgerCountersignedTopic(scope)) {
-    if (message.topic === e2eCrlTopic) recorder.takeLists(message.payload);
-    else countersigning.take(message.payload);
-    acknowledge();
-    return;
-  }
-  const topic = parseDeviceTopic(message.topic);
-  if (topic === undefined || !isWithin(topic.device, scope)) {
-    log.warn({ topic: message.topic }, 'message.ignored'); // no topic that we asked for
-    acknowledge();
-    return;
-  }
-  const { device, name } = topic;
-  if (name === 'snapshots' || name === 'commands/result') {
-    const content = name === 'snapshots' ? 'snapshot' : 'result';
-    recorder.take({ device, content, topic: message.topic, envelope: message.payload }, acknowledge);
-    return;
-  }
-  try {
-    recorder.takeCertificates(device, message.payload);
-  } catch (error) {
-    if (!(error instanceof PkiError || error instanceof DeviceCertificatesError)) throw error;
-    recorder.refuseCertificates(device, error.code, error.message);
-  }
-  acknowledge();
 }

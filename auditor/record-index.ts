@@ -77,7 +77,9 @@ export class RecordIndex {
         `INSERT OR REPLACE INTO checkpoint (id, size, subtrees, position) VALUES (1, ?, ?, ?)`,
       ),
       checkpoint: prepare(`SELECT size, subtrees, position FROM checkpoint`),
-      digestsOf: prepare(`SELECT digest FROM leaf WHERE stream = ? AND sequence = ? ORDER BY number`),
+      digestsOf: prepare(
+        `SELECT digest FROM leaf WHERE stream = ? AND sequence = ? AND coalesce(reason, '') NOT LIKE 'cms.%' ORDER BY number`,
+      ),
       byDigest: prepare(`SELECT stream, outcome, reason FROM leaf WHERE digest = ? ORDER BY number DESC`),
       position: prepare(`SELECT position FROM leaf WHERE number = ?`),
       totals: prepare(`SELECT entries, alarms, bytes FROM totals`),
@@ -112,7 +114,10 @@ export class RecordIndex {
     }
   }
 
-  /** @returns the digests of a stream's envelopes with that sequence number; more than one is an alarm */
+  /**
+   * @returns the digests of a stream's envelopes with that sequence number; more than one is an alarm. Those that could not be
+   *   opened do not count: anybody may have made them.
+   */
   digestsOf(stream: string, sequence: number): Buffer[] {
     return this.#statements.digestsOf.all(stream, sequence).map((row) => bytesOf(row['digest']));
   }

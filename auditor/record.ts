@@ -118,6 +118,13 @@ export class EgressRecord {
     });
   }
 
+  /** What the ledger says of an envelope last, of copies with the same fault or none; undefined: nothing. */
+  outcomeOf(passage: PassageLeaf): PassageLeaf['outcome'] | undefined {
+    return this.index
+      .known(streamOf(passage), passage.digest)
+      .find(({ reason }) => reason === passage.alarm?.reason)?.outcome;
+  }
+
   /** Appends what was decided of an envelope that was held. @throws RecordError */
   appendDecision(passage: PassageLeaf): number {
     return translated(() => {

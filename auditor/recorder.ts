@@ -3,13 +3,15 @@ import type { Opener } from '../cms/open.ts';
 import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
-import type { VerifiedIdentity } from '../pki/path.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
-import { streamOf } from '../ledger/stream.ts';
+import type { Outcome } from '../ledger/leaf.ts';
+import { isOpened, streamOf } from '../ledger/stream.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Counter, Metrics } from '../runtime/observe.ts';
 import type { Outgoing } from './examine.ts';
 import { examine } from './examine.ts';
+import type { Gate } from './gate.ts';
+import type { Decision, PolicyCheck, Verdict } from './policy-check.ts';
 import type { Entry, EgressRecord, Recorded } from './record.ts';
 import { RecordError } from './record.ts';
 
@@ -17,7 +19,9 @@ export interface RecorderOptions {
   readonly record: EgressRecord;
   readonly directory: OriginatorDirectory;
   readonly opener: Opener;
-  readonly recipients: readonly VerifiedIdentity[];
+  readonly check: PolicyCheck;
+  /** Undefined: it only looks on. */
+  readonly gate: Gate | undefined;
   readonly lists: RevocationLists;
   /** How long an envelope waits for the certificates of its device. */
   readonly waitMs: number;
@@ -36,6 +40,16 @@ const waitingMax = 10_000;
 const waitCheckMs = 250;
 /** What may pass by itself: certificates that have not come yet, lists that are not there or too old. */
 const passing: ReadonlySet<string> = new Set(['cms.untrusted_originator', 'pki.stale_crl']);
+
+const outcomes = { release: 'released', hold: 'held', deny: 'denied' } as const satisfies Record<
+  Decision,
+  Outcome
+>;
+
+const noRoom: Verdict = {
+  decision: 'deny',
+  alarm: { reason: 'policy.too_many_held', detail: 'as many wait for a person as may' },
+};
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -142,24 +156,32 @@ export class Recorder {
 
   /** What is in the same commit counts as recorded before it. */
   #examine({ outgoing }: Taken, ready: readonly { entry: Entry }[]): Entry {
-    const { opener, recipients, lists, record } = this.#options;
-    return examine(outgoing, {
+    const { opener, check, gate, lists, record } = this.#options;
+    const grant = check.grantFor(outgoing.device, outgoing.topic);
+    const entry = examine(outgoing, {
       opener,
-      recipients,
+      recipients: grant.recipients,
       lists,
       digestsOf: (stream, sequence) => [
         ...record.index.digestsOf(stream, sequence),
         ...ready.flatMap(({ entry: { passage } }) =>
-          passage.sequence === sequence && streamOf(passage) === stream ? [passage.digest] : [],
+          passage.sequence === sequence && streamOf(passage) === stream && isOpened(passage)
+            ? [passage.digest]
+            : [],
         ),
       ],
     });
+    const judged = check.judge(entry, grant);
+    const { decision, alarm } = judged.decision === 'hold' && gate?.hasRoom === false ? noRoom : judged;
+    const outcome = gate === undefined ? 'passed' : outcomes[decision];
+    return { ...entry, passage: { ...entry.passage, outcome, alarm, policy: grant.number } };
   }
 
   #append(ready: readonly { taken: Taken; entry: Entry }[]): void {
     const { record, log } = this.#options;
     let recorded: Recorded[];
     try {
+      this.#hold(ready);
       recorded = record.append(ready.map(({ entry }) => entry));
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
@@ -169,13 +191,40 @@ export class Recorder {
       return;
     }
     for (const [index, { taken, entry }] of ready.entries()) {
-      taken.acknowledge();
-      if (recorded[index]?.number !== undefined) this.#count(entry);
+      const { number, outcome } = recorded[index] ?? { outcome: 'denied' };
+      if (number !== undefined) this.#count(entry);
       else {
         this.#redelivered += 1;
         this.#redeliveries.inc();
       }
+      if (outcome === 'released') this.#release(taken);
+      else taken.acknowledge();
     }
+  }
+
+  /** It is on the disk before the ledger says so; one that is there already, or was decided, stays as it is. */
+  #hold(ready: readonly { readonly taken: Taken; readonly entry: Entry }[]): void {
+    const { gate, record } = this.#options;
+    for (const { taken, entry } of ready) {
+      const { passage } = entry;
+      if (gate === undefined || passage.outcome !== 'held') continue;
+      const known = record.outcomeOf(passage);
+      if (known === undefined || known === 'held') gate.hold(taken.outgoing.envelope, passage);
+    }
+  }
+
+  /** Acknowledged once the broker has it where the cascade takes it from; until then it comes again. */
+  #release(taken: Taken): void {
+    const { gate, log } = this.#options;
+    const { topic, envelope } = taken.outgoing;
+    // Something that was released while this auditor enforced passes by itself now.
+    if (gate === undefined) return taken.acknowledge();
+    gate.release(topic, envelope).then(taken.acknowledge, (error: unknown) => {
+      if (this.#stopped) return; // not acknowledged, so it comes again
+      log.error({ topic, error: String(error) }, 'release.failed');
+      this.#waiting.push(taken);
+    });
+    return undefined;
   }
 
   #count({ passage: { topic, sequence, alarm } }: Entry): void {

@@ -13,3 +13,8 @@ export function streamOf({ topic, direction }: Pick<PassageLeaf, 'topic' | 'dire
 export function deviceOf(topic: string): string {
   return topic.split('/', 3).join('/');
 }
+
+/** Whether the envelope was opened, so that what the entry says of it was verified: its fault, if any, is none of `cms/`. */
+export function isOpened({ alarm }: Pick<PassageLeaf, 'alarm'>): boolean {
+  return alarm === undefined || !alarm.reason.startsWith('cms.');
+}

@@ -12,7 +12,7 @@ import { requireHeader } from './ledger-file.ts';
 import type { TreeState } from './merkle-proof.ts';
 import { Frontier, hashLeaf } from './merkle.ts';
 import { fileHeader, readRecords } from './records.ts';
-import { streamOf } from './stream.ts';
+import { isOpened, streamOf } from './stream.ts';
 import type { SignedHead } from './tree-head.ts';
 import { originOf, readHead } from './tree-head.ts';
 
@@ -264,11 +264,6 @@ class Reading {
   #fault(reason: LedgerFault['reason'], detail: string, position: number): LedgerFault {
     return { reason, leaf: this.#frontier.size, detail: `${detail} (octet ${position} of the file)` };
   }
-}
-
-/** Whether what an entry says of the envelope was verified: no reason from `cms/`, or one from after the signature. */
-function isOpened({ alarm }: PassageLeaf): boolean {
-  return alarm === undefined || !alarm.reason.startsWith('cms.');
 }
 
 function namesOf({ signatures }: SignedHead): string {

@@ -13,6 +13,7 @@ export interface CascadeConfig {
   readonly brokerName: string | string[];
   readonly identity?: string | undefined;
   readonly passphraseFile?: string | undefined;
+  readonly forward: 'all' | 'released';
   readonly up?: CarriedTopics[] | undefined;
   readonly down?: CarriedTopics[] | undefined;
   readonly retainDown?: string[] | undefined;
@@ -31,6 +32,7 @@ export interface UpQueueConfig {
   readonly messagesMax?: number | undefined;
   readonly bytesMax?: number | undefined;
   readonly ageHoursMax?: number | undefined;
+  readonly hangUpsMax: number;
   readonly whenFull?: 'refuse' | 'drop-oldest' | undefined;
 }
 
@@ -51,6 +53,10 @@ export function cascadeType(types: ConfigTypes): z.ZodOptional<z.ZodType<Cascade
       brokerName: brokerNameType.describe("common name that the upstream broker's certificate carries"),
       identity: types.existingPath.optional().describe("key directory; the broker's own unless given"),
       passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
+      forward: z
+        .enum(['all', 'released'])
+        .default('all')
+        .describe("released: of what is sealed, only what this owner's auditor has released goes up"),
       up: z
         .array(carriedType)
         .optional()
@@ -87,12 +93,24 @@ export function cascadeType(types: ConfigTypes): z.ZodOptional<z.ZodType<Cascade
             .positive()
             .optional()
             .describe('what waited longer is dropped; it waits as long as it takes unless given'),
+          hangUpsMax: z
+            .int()
+            .min(2)
+            .default(10)
+            .describe(
+              'times in a row, over a minute at least, that the upstream hangs up on one message that went alone, before ' +
+                'it is set aside',
+            ),
           whenFull: z
             .enum(['refuse', 'drop-oldest'])
             .optional()
             .describe("refuse the publisher, or drop the oldest; the broker's queueFull unless given"),
         })
         .prefault({}),
+    })
+    .refine(({ forward, up }) => forward === 'all' || up === undefined, {
+      error: '`forward: released` says what goes up; `up` would say it again',
+      path: ['up'],
     })
     .optional();
 }

@@ -1,6 +1,7 @@
 /** What a cascade carries, checked against the rights of its certificate. */
 import type { NamespacePath } from '../../domain/namespace.ts';
 import { levelOf, parseNamespacePath } from '../../domain/namespace.ts';
+import { releasedTopic } from '../../domain/release-topics.ts';
 import type { RoleTable } from '../access/roles.ts';
 import { everyoneReads } from '../access/roles.ts';
 import { areCovered, rightsOf } from '../access/tacs.ts';
@@ -17,20 +18,16 @@ export interface CascadeFilters {
 }
 
 interface ConfiguredFilters {
+  /** `released`: of what is sealed, only what the owner's auditor has released. */
+  readonly forward?: 'all' | 'released' | undefined;
   readonly up?: readonly CarriedTopics[] | undefined;
   readonly down?: readonly CarriedTopics[] | undefined;
   readonly retainDown?: readonly string[] | undefined;
 }
 
-const upNames = [
-  'snapshots',
-  'status',
-  'certificates',
-  'commands/result',
-  'firmware/progress',
-  'enrolment',
-  'enrolment/approval',
-];
+/** What devices seal, and an auditor can release. */
+const sealedNames = ['snapshots', 'shared/+/snapshots', 'commands/result'];
+const upNames = ['status', 'certificates', 'firmware/progress', 'enrolment', 'enrolment/approval'];
 const downNames = ['commands', 'firmware', 'policy', 'enrolment/reply'];
 
 /**
@@ -49,11 +46,16 @@ export function cascadeFilters(
   const below = path === undefined ? undefined : devicesBelow(path);
   const own = (names: readonly string[]): string[] =>
     below === undefined ? [] : names.map((name) => `${below}/${name}`);
+  const sealed = own(sealedNames).map((remote) =>
+    path !== undefined && configured.forward === 'released'
+      ? { local: releasedTopic(path, remote), remote }
+      : remote,
+  );
   const ledgers = path === undefined ? [] : ownersBelow(path);
   const filters = {
-    up: (configured.up ?? [...own(upNames), ...ledgers.map((owner) => `${owner}/ledger/head`)]).map(
-      mappingOf,
-    ),
+    up: (
+      configured.up ?? [...sealed, ...own(upNames), ...ledgers.map((owner) => `${owner}/ledger/head`)]
+    ).map(mappingOf),
     down: (
       configured.down ?? [
         ...own(downNames),

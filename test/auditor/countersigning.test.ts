@@ -132,7 +132,10 @@ test('Countersigning: the vendor countersigns once it has everything that was re
   await bench.settled();
   assert.equal(countersigning.size, 4); // the third is the customer's affair alone
   const held = readHead(readFileSync(path.join(data, 'countersigned.head')));
-  assert.deepEqual(held.signatures.map(({ chain }) => chain[0].commonName ?? '').toSorted(byText), [owner, vendor]);
+  assert.deepEqual(held.signatures.map(({ chain }) => chain[0].commonName ?? '').toSorted(byText), [
+    owner,
+    vendor,
+  ]);
   fill(record, 4);
   await bench.store(4);
   countersigning.ask();

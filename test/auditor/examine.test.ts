@@ -36,7 +36,7 @@ test('examine: a recipient of a kind that nobody here knows is foreign', (contex
       {
         opener: used,
         recipients: [
-          { commonName: 'ms-acc-1', certificate, chain: [certificate], root: authority.certificate },
+          { name: 'ms-acc-1', certificate, verified: { chain: [certificate], root: authority.certificate } },
         ],
         lists: freshLists(context, [authority.certificate]).lists,
         digestsOf: () => [],

@@ -134,3 +134,24 @@ test('Pace: without a cap nothing waits', () => {
   pace.spend(1e12);
   assert.equal(pace.waitMs(), 0);
 });
+
+test('cascadeFilters: with `forward: released`, what is sealed goes up from where the auditor put it, and from nowhere else', () => {
+  for (const [identity, device] of [
+    ['ms-acc-1', 'acc-1/dev-1'],
+    ['ms-acc-1/acc-1', 'dev-1'],
+  ] as const) {
+    const { up } = cascadeFilters(identity, { forward: 'released' }, defaultRoles);
+    const topics = new TopicMap(up);
+    for (const name of ['snapshots', 'shared/insurer/snapshots', 'commands/result']) {
+      assert.ok(!topics.hasLocal(`${identity}/${device}/${name}`), name);
+      assert.ok(topics.hasLocal(`${identity}/$released/${device}/${name}`), name);
+      assert.equal(
+        topics.toRemote(`${identity}/$released/${device}/${name}`),
+        `${identity}/${device}/${name}`,
+      );
+    }
+    for (const name of ['status', 'certificates', 'enrolment']) {
+      assert.equal(topics.toRemote(`${identity}/${device}/${name}`), `${identity}/${device}/${name}`);
+    }
+  }
+});

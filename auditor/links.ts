@@ -1,0 +1,134 @@
+/** The auditor's connections to its broker, and who takes what comes over them. */
+import { DeviceCertificatesError } from '../domain/device-certificates.ts';
+import { ledgerCountersignedTopic } from '../domain/ledger-topics.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { isWithin, levelOf, ownersOf, parseNamespacePath } from '../domain/namespace.ts';
+import { parseDeviceTopic, parseSharedTopic, policyTopic } from '../domain/topic.ts';
+import type { LinkSubscription } from '../mqtt/client-packets.ts';
+import type { ReceivedMessage } from '../mqtt/inbox.ts';
+import type { Link } from '../mqtt/link.ts';
+import { openLink } from '../mqtt/link.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { TlsIdentity } from '../pki/identity.ts';
+import { e2eCrlTopic } from '../pki/revocation-lists.ts';
+import type { Policies } from '../policy/policies.ts';
+import type { Log } from '../runtime/log.ts';
+import type { BackoffLimits } from '../runtime/retry.ts';
+import type { AuditorConfig } from './config.ts';
+import type { Countersigning } from './countersigning.ts';
+import type { Recorder } from './recorder.ts';
+
+/** Of a device: what is recorded, and the certificates, for a broker whose session they wait in. */
+const audited = ['snapshots', 'shared/+/snapshots', 'commands/result', 'certificates'] as const;
+
+/** Who takes what comes. */
+export interface Receivers {
+  readonly scope: NamespacePath;
+  readonly recorder: Recorder;
+  readonly countersigning: Countersigning;
+  readonly policies: Policies;
+}
+
+export interface Links {
+  /** The durable session: everything that leaves, in order. */
+  readonly main: Link;
+  /**
+   * A clean session for the retained certificates and revocation lists alone. On the main one they would come after a
+   * backlog of envelopes that wait for them.
+   */
+  readonly certificates: Link;
+}
+
+export function openLinks(
+  config: AuditorConfig,
+  tls: TlsIdentity,
+  receivers: Receivers,
+  { log, reconnect }: { readonly log: Log; readonly reconnect: BackoffLimits | undefined },
+): Links {
+  const { scope, recorder } = receivers;
+  const common = {
+    broker: config.broker,
+    brokerName: config.brokerName,
+    identity: tls,
+    onMessage: (message: ReceivedMessage, acknowledge: () => void) =>
+      receive(message, acknowledge, receivers, log),
+    log,
+    ...(reconnect === undefined ? {} : { reconnect }),
+  };
+  return {
+    main: openLink({
+      ...common,
+      clientId: `auditor-of-${scope}`,
+      cleanSession: false, // what leaves while we are away waits for us
+      subscriptions: subscriptionsOf(scope, audited),
+      onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
+      onDisconnect: () => recorder.forgetUnrecorded(),
+    }),
+    certificates: openLink({
+      ...common,
+      clientId: `auditor-certificates-of-${scope}`,
+      cleanSession: true,
+      subscriptions: [
+        { filter: e2eCrlTopic, qos: 1 },
+        { filter: ledgerCountersignedTopic(scope), qos: 1 },
+        ...policySubscriptions(scope),
+        ...subscriptionsOf(scope, ['certificates']),
+      ],
+    }),
+  };
+}
+
+function subscriptionsOf(scope: NamespacePath, names: readonly string[]): LinkSubscription[] {
+  const below = levelOf(scope) === 'master-account' ? '+/+' : '+';
+  return names.map((name) => ({ filter: `${scope}/${below}/${name}`, qos: 1 }));
+}
+
+/** Of whoever is above, whose policies count too, and of everybody below. */
+function policySubscriptions(scope: NamespacePath): LinkSubscription[] {
+  const below = levelOf(scope) === 'master-account' ? ['+', '+/+'] : ['+'];
+  const filters = [
+    ...[...ownersOf(scope), scope].map(policyTopic),
+    ...below.map((path) => `${scope}/${path}/policy`),
+  ];
+  return filters.map((filter) => ({ filter, qos: 1 }));
+}
+
+const policyEnd = '/policy';
+
+function receive(
+  message: ReceivedMessage,
+  acknowledge: () => void,
+  { scope, recorder, countersigning, policies }: Receivers,
+  log: Log,
+): void {
+  const { topic, payload } = message;
+  const place = parseDeviceTopic(topic);
+  const shared = parseSharedTopic(topic);
+  const device = shared?.device ?? place?.device;
+  if (topic === e2eCrlTopic) {
+    recorder.takeLists(payload);
+    policies.retry();
+  } else if (topic === ledgerCountersignedTopic(scope)) {
+    countersigning.take(payload);
+  } else if (topic.endsWith(policyEnd)) {
+    const path = parseNamespacePath(topic.slice(0, -policyEnd.length));
+    if (path !== undefined) policies.take(path, payload);
+  } else if (device === undefined || !isWithin(device, scope)) {
+    log.warn({ topic }, 'message.ignored'); // no topic that we asked for
+  } else if (place?.name === 'certificates') {
+    takeCertificates(device, payload, recorder);
+  } else {
+    const content = place?.name === 'commands/result' ? 'result' : 'snapshot';
+    return recorder.take({ device, content, topic, envelope: payload }, acknowledge);
+  }
+  return acknowledge();
+}
+
+function takeCertificates(device: NamespacePath, payload: Buffer, recorder: Recorder): void {
+  try {
+    recorder.takeCertificates(device, payload);
+  } catch (error) {
+    if (!(error instanceof PkiError || error instanceof DeviceCertificatesError)) throw error;
+    recorder.refuseCertificates(device, error.code, error.message);
+  }
+}

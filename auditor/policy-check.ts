@@ -1,0 +1,128 @@
+/** What the policies of a device's owners say of one envelope: whether its readers and its channels are granted. */
+import type { Clock } from '../domain/clock.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { isWithin } from '../domain/namespace.ts';
+import { mainGroup } from '../domain/policy.ts';
+import type { EffectiveGroup, EffectivePolicy } from '../domain/policy-effect.ts';
+import { classOf } from '../domain/policy-effect.ts';
+import { parseSharedTopic } from '../domain/topic.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import { PkiError } from '../pki/errors.ts';
+import type { VerifiedIdentity, VerifiedPath } from '../pki/path.ts';
+import { PolicyRefusal } from '../policy/errors.ts';
+import type { Policies } from '../policy/policies.ts';
+import { readersOf } from '../policy/recipients.ts';
+import type { Entry } from './record.ts';
+
+/** Somebody who may read what leaves. */
+export interface KnownRecipient {
+  readonly name: string;
+  readonly certificate: Certificate;
+  /** What revocation lists are asked about; undefined: the owner's policy alone vouches for it. */
+  readonly verified: VerifiedPath | undefined;
+}
+
+export interface Grant {
+  /** Who may read what comes by a topic: the owner's own, and those of the topic's group. */
+  readonly recipients: readonly KnownRecipient[];
+  /** Undefined: nobody but the owner's own. */
+  readonly group: EffectiveGroup | undefined;
+  readonly effect: EffectivePolicy;
+  /** Of the policy that is nearest to the device; undefined if there is none. */
+  readonly number: number | undefined;
+}
+
+export type Decision = 'release' | 'hold' | 'deny';
+
+export interface Verdict {
+  readonly decision: Decision;
+  readonly alarm: { readonly reason: string; readonly detail: string } | undefined;
+}
+
+export interface PolicyCheckOptions {
+  readonly policies: Policies;
+  /** Of the configuration. */
+  readonly recipients: readonly VerifiedIdentity[];
+  readonly roots: readonly Certificate[];
+  /** What becomes of the envelopes of a device that no policy speaks of. */
+  readonly withoutPolicy: 'release' | 'hold';
+  readonly clock: Clock;
+}
+
+export class PolicyCheck {
+  readonly #options: PolicyCheckOptions;
+  /** By topic. */
+  #grants = new Map<string, Grant>();
+  #generation = -1;
+
+  constructor(options: PolicyCheckOptions) {
+    this.#options = options;
+  }
+
+  grantFor(device: NamespacePath, topic: string): Grant {
+    const { policies, recipients, roots, clock } = this.#options;
+    const own = recipients.filter(({ commonName }) => isWithin(device, commonName));
+    const others = recipients.filter((recipient) => !own.includes(recipient));
+    const effect = policies.effectiveFor(
+      device,
+      others.map(({ commonName }) => commonName),
+    );
+    const known = this.#known(topic);
+    if (known?.effect === effect) return known;
+    const name = parseSharedTopic(topic)?.group ?? mainGroup;
+    const group = effect.groups.find((one) => one.name === name);
+    const readers = (group?.recipients ?? []).flatMap((recipient) => {
+      try {
+        return readersOf(recipient, { configured: others, roots, atMs: clock() });
+      } catch (error) {
+        if (!(error instanceof PolicyRefusal || error instanceof PkiError)) throw error;
+        return []; // whoever is addressed by that name is a stranger then
+      }
+    });
+    const grant = {
+      recipients: [...own.map(knownOf), ...readers],
+      group,
+      effect,
+      number: effect.levels.at(-1)?.number,
+    };
+    this.#grants.set(topic, grant);
+    return grant;
+  }
+
+  /** Of an envelope that is right in itself. */
+  judge({ passage, channelNames }: Entry, { effect, group }: Grant): Verdict {
+    if (passage.alarm !== undefined) return { decision: 'deny', alarm: passage.alarm };
+    const bytesMax = group?.limits.envelopeBytes ?? Infinity;
+    if (passage.bytes > bytesMax) {
+      return denied('policy.envelope_bytes', `${passage.bytes} bytes; the policy grants ${bytesMax}`);
+    }
+    if (effect.levels.length === 0) return { decision: this.#options.withoutPolicy, alarm: undefined };
+    if (channelNames === undefined) return { decision: 'release', alarm: undefined }; // a result tells no channel
+    const found = classOf(effect, group?.name ?? '', channelNames);
+    if (found === 'ask') return { decision: 'hold', alarm: undefined };
+    if (found === 'auto') return { decision: 'release', alarm: undefined };
+    const refused = channelNames.filter((channel) => (group?.classOf(channel) ?? 'deny') === 'deny');
+    return denied('policy.denied_channel', refused.join(', '));
+  }
+
+  #known(topic: string): Grant | undefined {
+    const { generation } = this.#options.policies;
+    if (generation !== this.#generation || this.#grants.size > grantsMax) {
+      this.#grants = new Map();
+      this.#generation = generation;
+    }
+    return this.#grants.get(topic);
+  }
+}
+
+/** Topics that are remembered. */
+const grantsMax = 20_000;
+const detailLengthMax = 500;
+
+export function knownOf({ commonName, certificate, chain, root }: VerifiedIdentity): KnownRecipient {
+  return { name: commonName, certificate, verified: { chain, root } };
+}
+
+function denied(reason: string, detail: string): Verdict {
+  return { decision: 'deny', alarm: { reason, detail: detail.slice(0, detailLengthMax) } };
+}

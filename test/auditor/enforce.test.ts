@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import test from 'node:test';
+import type { TestContext } from 'node:test';
+import { z } from 'zod';
+import { auditorConfigType } from '../../auditor/config.ts';
+import { auditorListing } from '../../auditor/list.ts';
+import { startAuditor } from '../../auditor/main.ts';
+import type { RunningAuditor } from '../../auditor/main.ts';
+import { envelopeDigest } from '../../cms/envelope.ts';
+import { inspect } from '../../cms/inspect.ts';
+import { createOpener } from '../../cms/open.ts';
+import type { OpenedEnvelope } from '../../cms/open.ts';
+import { originatorsOf } from '../../cms/originator.ts';
+import { createSealer } from '../../cms/seal.ts';
+import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
+import type { Policy } from '../../domain/policy.ts';
+import { encodeSenmlCbor } from '../../domain/senml.ts';
+import { verifyLedger } from '../../ledger/verify.ts';
+import type { Link } from '../../mqtt/link.ts';
+import { signPolicy } from '../../policy/signed-policy.ts';
+import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import type { Received } from '../device-agent/site.ts';
+import { withoutSigners } from '../cms/signers.ts';
+
+const device = devicePath('ms-acc-1/acc-1/dev-1');
+const service = 'vendor-snapshot-service';
+const stranger = 'vendor-command-service';
+const topic = `${device}/snapshots`;
+const releasedTopic = 'ms-acc-1/$released/acc-1/dev-1/snapshots';
+const signingTimeMs = Math.floor(Date.now() / 1000) * 1000;
+
+interface Bench {
+  readonly site: Site;
+  readonly recorded: RecordedLog;
+  readonly agent: Link;
+  readonly owner: Link;
+  /** What the cascade would take. */
+  readonly uplink: Received;
+  readonly data: string;
+  readonly start: (settings?: object) => Promise<RunningAuditor>;
+  readonly send: (...envelopes: readonly Buffer[]) => Promise<void>;
+}
+
+async function openBench(context: TestContext): Promise<Bench> {
+  const site = new Site(context);
+  await site.startBroker();
+  for (const name of [masterAccount, device, service, stranger]) await site.issue(name);
+  const { link: agent } = await site.reader(device, 'agent', []);
+  const { link: owner, received: uplink } = await site.reader(masterAccount, 'uplink', [
+    'ms-acc-1/$released/#',
+  ]);
+  const recorded = new RecordedLog();
+  const data = path.join(site.folder, 'auditor-data');
+  const types = { path: z.string(), existingPath: z.string() };
+  const { signature, keyAgreement } = site.identity(device);
+  const certificates = encodeDeviceCertificates({
+    signature: signature.chain.map(({ der }) => der),
+    keyAgreement: keyAgreement.chain.map(({ der }) => der),
+  });
+  await agent.publish(`${device}/certificates`, certificates, { qos: 1, retain: true });
+  const start = async (settings: object = {}): Promise<RunningAuditor> => {
+    const config = auditorConfigType(types).parse({
+      broker: `127.0.0.1:${site.brokerPort}`,
+      brokerName: masterAccount,
+      identity: path.join(site.folder, masterAccount),
+      data,
+      mode: 'enforce',
+      recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
+      ...settings,
+    });
+    const dependencies = { log: recorded.log, reconnect: { firstMs: 5, maxMs: 50 } };
+    const auditor = site.ending(await startAuditor(config, dependencies));
+    await recorded.event('auditor.subscribed');
+    return auditor;
+  };
+  const send = async (...envelopes: readonly Buffer[]): Promise<void> => {
+    for (const envelope of envelopes) await agent.publish(topic, envelope, { qos: 1 });
+  };
+  return { site, recorded, agent, owner, uplink, data, start, send };
+}
+
+interface SealAs {
+  readonly previous?: Buffer;
+  readonly recipients?: readonly string[];
+  readonly channel?: string;
+}
+
+function sealed({ site }: Bench, sequence: number, how: SealAs = {}): Buffer {
+  const { signature, keyAgreement } = site.identity(device);
+  const readings = [{ channel: how.channel ?? 'fuel.level', value: sequence }];
+  return createSealer({ signature, keyAgreement }).seal(
+    encodeSenmlCbor(device, { timeMs: signingTimeMs, deviceType: 'T', readings }),
+    (how.recipients ?? [service, masterAccount]).map((name) => site.identity(name).keyAgreement.certificate),
+    {
+      topic,
+      sequence,
+      previousDigest: how.previous && envelopeDigest(how.previous),
+      contentType: 'senml+cbor',
+      signingTimeMs,
+    },
+  ).envelope;
+}
+
+/** As the vendor does, who knows the device and the customer's auditor. */
+function openAsVendor({ site }: Bench, envelope: Buffer): OpenedEnvelope {
+  const originators = [device, masterAccount].map((name) => {
+    const { commonName, signature, keyAgreement } = site.identity(name);
+    return { commonName, signature: signature.certificate, keyAgreement: keyAgreement.certificate };
+  });
+  const recipient = site.identity(service).keyAgreement;
+  return createOpener({ recipient, originators: originatorsOf(originators) }).open(envelope, {
+    expectedTopic: topic,
+  });
+}
+
+/** Publishes what the owner signs, and waits until the auditor has it. */
+async function publishPolicy(
+  bench: Bench,
+  number: number,
+  channels: Partial<Record<'auto' | 'ask' | 'deny', string[]>>,
+) {
+  const recipients = [{ name: service, trust: 'configured', certificates: [] }] as const;
+  const rules = { auto: [], ask: [], deny: [], ...channels };
+  const policy: Policy = {
+    path: bench.site.identity(masterAccount).commonName as Policy['path'],
+    number,
+    issuer: masterAccount as Policy['issuer'],
+    readers: { vendor: { recipients, channels: rules, limits: {} } },
+    limits: {},
+  };
+  const message = signPolicy(policy, bench.site.identity(masterAccount), Date.now());
+  await bench.owner.publish(`${masterAccount}/policy`, message, { qos: 1, retain: true });
+  await bench.recorded.event('policy.applied', (record) => record['number'] === number);
+}
+
+function outcomesOf({ data }: Bench): unknown[] {
+  return auditorListing(data).entries.map(({ sequence, outcome, alarm }) => [
+    sequence,
+    outcome,
+    alarm?.reason,
+  ]);
+}
+
+test('enforce: what is right leaves with a second signature, and nothing else is changed', async (context) => {
+  const bench = await openBench(context);
+  await bench.start();
+  const envelope = sealed(bench, 1);
+  await bench.send(envelope);
+  const { topic: came, payload } = await bench.uplink.next('/snapshots');
+  assert.equal(came, releasedTopic);
+  assert.deepEqual(envelopeDigest(payload), envelopeDigest(envelope));
+  assert.deepEqual(
+    openAsVendor(bench, payload).signers.map(({ commonName }) => commonName),
+    [device, masterAccount],
+  );
+  assert.deepEqual(outcomesOf(bench), [[1, 'released', undefined]]);
+});
+
+test('enforce: what is not right stays inside, and the ledger says why', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  const first = sealed(bench, 1);
+  const genuine = sealed(bench, 9);
+  await bench.send(
+    sealed(bench, 7, { recipients: [service, masterAccount, stranger] }), // a stranger may read it
+    sealed(bench, 8, { recipients: [service] }), // its owner may not
+    withoutSigners(genuine),
+    Buffer.from('not an envelope'),
+    first,
+  );
+  await until(() => auditor.state().entries === 5);
+  const { payload } = await bench.uplink.next('/snapshots');
+  assert.deepEqual(envelopeDigest(payload), envelopeDigest(first)); // the only one: what came before it did not leave
+  await bench.send(genuine); // after a copy of it that was cut
+  assert.deepEqual(envelopeDigest((await bench.uplink.next('/snapshots')).payload), envelopeDigest(genuine));
+  assert.deepEqual(outcomesOf(bench), [
+    [7, 'denied', 'audit.foreign_recipient'],
+    [8, 'denied', 'cms.not_a_recipient'],
+    [9, 'denied', 'cms.rejected'],
+    [undefined, 'denied', 'cms.malformed'],
+    [1, 'released', undefined],
+    [9, 'released', undefined],
+  ]);
+});
+
+test('enforce: what the policy denies stays inside, what it asks about waits over a restart and leaves in order', async (context) => {
+  const bench = await openBench(context);
+  const first = await bench.start();
+  await publishPolicy(bench, 1, { auto: ['fuel.*'], ask: ['door.*'] });
+  const one = sealed(bench, 1, { channel: 'door.open' });
+  const two = sealed(bench, 2, { channel: 'door.open', previous: one });
+  const three = sealed(bench, 3, { channel: 'camera.image', previous: two });
+  const four = sealed(bench, 4, { channel: 'fuel.level', previous: three });
+  await bench.send(one, two, three, four);
+  assert.deepEqual(inspect((await bench.uplink.next('/snapshots')).payload).info?.sequence, 4);
+  assert.equal(first.state().held, 2);
+  await first.stop();
+
+  const second = await bench.start();
+  assert.ok(second.gate);
+  const [held, later] = second.gate.list(10);
+  assert.ok(held && later);
+  assert.deepEqual([held.passage.sequence, later.passage.sequence], [1, 2]);
+  assert.ok(second.gate.decide(later.id, { outcome: 'released', by: 'Anna' })); // waits for the one before it
+  assert.equal(second.state().held, 2);
+  assert.ok(second.gate.decide(held.id, { outcome: 'released', by: 'Anna' }));
+  assert.ok(!second.gate.decide(held.id, { outcome: 'denied', by: 'Berta' })); // decided is decided
+  const left: unknown[] = [];
+  for (let sequence = 0; sequence !== 2; left.push(sequence)) {
+    const opened = openAsVendor(bench, (await bench.uplink.next('/snapshots')).payload);
+    assert.equal(opened.signers.length, 2);
+    sequence = opened.sequence ?? 0;
+  }
+  // The fourth may come once more: the first auditor may have been stopped before it had acknowledged it.
+  assert.deepEqual(
+    left.filter((sequence) => sequence !== 4),
+    [1, 2],
+  );
+  await until(() => second.state().held === 0);
+  const { entries } = auditorListing(bench.data);
+  assert.deepEqual(
+    entries.map(({ sequence, outcome, decidedBy, alarm, policy }) => [
+      sequence,
+      outcome,
+      decidedBy ?? alarm?.reason,
+      policy,
+    ]),
+    [
+      [1, 'held', undefined, 1],
+      [2, 'held', undefined, 1],
+      [3, 'denied', 'policy.denied_channel', 1],
+      [4, 'released', undefined, 1],
+      [1, 'released', 'Anna', 1],
+      [2, 'released', 'Anna', 1],
+    ],
+  );
+  await second.stop();
+  const { fault, gaps, forks } = verifyLedger(path.join(bench.data, 'egress.ledger'));
+  assert.deepEqual([fault, gaps, forks], [undefined, [], []]);
+});
+
+test('enforce: whatever nobody decides in time is decided by the default', async (context) => {
+  const bench = await openBench(context);
+  for (const [atDeadline, outcome] of [
+    ['deny', 'denied'],
+    ['release', 'released'],
+  ] as const) {
+    const auditor = await bench.start({
+      withoutPolicy: 'hold',
+      ask: { deadlineHours: 1e-9, atDeadline },
+      data: path.join(bench.site.folder, atDeadline),
+    });
+    await bench.send(sealed(bench, atDeadline === 'deny' ? 1 : 2));
+    await until(() => auditor.state().entries >= 1);
+    auditor.gate?.checkDeadlines();
+    await until(() => auditor.state().held === 0);
+    const { entries } = auditorListing(path.join(bench.site.folder, atDeadline));
+    const last = entries.at(-1);
+    assert.deepEqual([last?.outcome, last?.decidedBy], [outcome, 'deadline']);
+    await auditor.stop();
+  }
+  const { payload } = await bench.uplink.next('/snapshots');
+  assert.equal(inspect(payload).info?.sequence, 2);
+});
+
+test('observe: what the policy denies is an alarm', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start({ mode: 'observe' });
+  await publishPolicy(bench, 1, { auto: ['door.*'] });
+  await bench.send(sealed(bench, 1));
+  await until(() => auditor.state().entries === 1);
+  assert.deepEqual(outcomesOf(bench), [[1, 'passed', 'policy.denied_channel']]);
+});
+
+/** The condition becomes true by what the programs do; the test runner's time limit is the only clock. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
