@@ -21,6 +21,7 @@ const subcommands: Readonly<Record<string, () => Promise<Command>>> = {
   auditor: async () => (await import('./auditor.ts')).auditorCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand(),
   policy: async () => (await import('./policy.ts')).policyCommand(),
+  db: async () => (await import('./db.ts')).dbCommand(),
   user: async () => (await import('./user.ts')).userCommand(),
   seal: async () => (await import('./seal.ts')).sealCommand(),
   open: async () => (await import('./open.ts')).openCommand(),

@@ -1,0 +1,177 @@
+/** All of one database into another, of the same engine or the other one, in a way that may be cut off and gone on with. */
+import type { Database } from './connect.ts';
+import { DatabaseError } from './errors.ts';
+import { migrate } from './migrate.ts';
+import { countRows, quotedName, readTables, streamRows } from './rows.ts';
+import type { Row, Table } from './rows.ts';
+import { inSnapshot, inTransaction } from './statements.ts';
+import type { SqlValue } from './statements.ts';
+
+export interface CopyProgress {
+  readonly table: string;
+  readonly rows: number;
+  readonly rowsTotal: number;
+}
+
+export interface CopyOptions {
+  /** Empty the target first, whatever is in it. */
+  readonly restart?: boolean;
+  readonly onProgress?: (progress: CopyProgress) => void;
+  readonly nowMs: number;
+}
+
+const rowsPerTransaction = 500;
+const bytesPerTransaction = 4 * 1024 * 1024;
+/** In the target while the copy is not whole: what the source was like when it began. */
+const markTable = 'copy_mark';
+/** Not copied. */
+const untouched: ReadonlySet<string> = new Set(['migration', markTable]);
+
+/**
+ * The source must not be written meanwhile: its programs are stopped. A second call goes on behind the last row that was
+ * committed, if the source is as it was.
+ *
+ * @returns rows by table, the same on both sides
+ * @throws DatabaseError `database.conflict` if the target holds something else, or the source has changed
+ */
+export async function copyDatabase(
+  source: Database,
+  target: Database,
+  { restart = false, onProgress = () => undefined, nowMs }: CopyOptions,
+): Promise<ReadonlyMap<string, number>> {
+  await migrate(source, nowMs);
+  await migrate(target, nowMs);
+  const tables = (await readTables(source)).filter(({ name }) => !untouched.has(name));
+  const fingerprint = await fingerprintOf(source);
+  await prepare(target, fingerprint, restart);
+  let rowsTotal = 0;
+  for (const table of tables) rowsTotal += await countRows(source, table);
+  let rows = 0;
+  for (const table of tables) {
+    const last = await lastKey(target, table);
+    if (last !== undefined) rows += await countRows(target, table);
+    for await (const batch of inBatches(streamRows(source, table, last))) {
+      await insert(target, table, batch);
+      rows += batch.length;
+      onProgress({ table: table.name, rows, rowsTotal });
+    }
+  }
+  const counts = await compare(source, target, tables, fingerprint);
+  await inTransaction(target, (statements) => statements.run(`drop table ${markTable}`, []));
+  return counts;
+}
+
+/** What every storing and every sealing changes. */
+async function fingerprintOf(database: Database): Promise<string> {
+  return inSnapshot(database, async (statements) => {
+    const [turn] = await statements.all<{ batches: number }>(
+      'select batches from ingest_turn where id = 1',
+      [],
+    );
+    const [devices] = await statements.all<{ stored: number | null; sealings: number | null }>(
+      'select sum(stored) as stored, sum(sealings) as sealings from device',
+      [],
+    );
+    return [turn?.batches, devices?.stored, devices?.sealings].map((value) => value ?? 0).join('/');
+  });
+}
+
+async function prepare(target: Database, fingerprint: string, restart: boolean): Promise<void> {
+  const tables = await readTables(target);
+  const isBegun = tables.some(({ name }) => name === markTable);
+  if (isBegun && !restart) {
+    const [mark] = await inSnapshot(target, (one) =>
+      one.all<{ source: string }>(`select source from ${markTable}`, []),
+    );
+    if (mark?.source === fingerprint) return;
+    throw new DatabaseError(
+      'database.conflict',
+      'the source has changed since this copy began: stop its programs and begin again with --restart',
+    );
+  }
+  if (!isBegun && !restart) {
+    for (const table of tables) {
+      if (untouched.has(table.name) || table.name === 'ingest_turn' || (await countRows(target, table)) === 0)
+        continue;
+      throw new DatabaseError(
+        'database.conflict',
+        `the target is not empty (${table.name} has rows): --restart empties it`,
+      );
+    }
+  }
+  // On MySQL a table is made outside of any transaction, so the mark comes first and the emptying can be repeated.
+  await inTransaction(target, async (statements) => {
+    await statements.run(`create table if not exists ${markTable} (source varchar(100) not null)`, []);
+    await statements.run(`delete from ${markTable}`, []);
+    await statements.run(`insert into ${markTable} (source) values ('unfinished')`, []);
+  });
+  for (const { name } of tables) {
+    if (!untouched.has(name)) {
+      const statement = target.engine === 'sqlite' ? 'delete from' : 'truncate table';
+      await inTransaction(target, (one) => one.run(`${statement} ${quotedName(target, name)}`, []));
+    }
+  }
+  await inTransaction(target, (statements) =>
+    statements.run(`update ${markTable} set source = ?`, [fingerprint]),
+  );
+}
+
+/** @returns the key of the last row in the target, undefined if it has none */
+async function lastKey(target: Database, table: Table): Promise<SqlValue[] | undefined> {
+  const names = table.key.map((column) => quotedName(target, column));
+  const order = names.map((name) => `${name} desc`).join(', ');
+  const [row] = await inSnapshot(target, (statements) =>
+    statements.all<Row>(
+      `select ${names.join(', ')} from ${quotedName(target, table.name)} order by ${order} limit 1`,
+      [],
+    ),
+  );
+  return row && table.key.map((column) => row[column] ?? null);
+}
+
+async function* inBatches(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
+  let batch: Row[] = [];
+  let bytes = 0;
+  for await (const row of rows) {
+    batch.push(row);
+    for (const value of Object.values(row)) bytes += value instanceof Uint8Array ? value.length : 32;
+    if (batch.length < rowsPerTransaction && bytes < bytesPerTransaction) continue;
+    yield batch;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+async function insert(target: Database, { name, columns }: Table, rows: readonly Row[]): Promise<void> {
+  await inTransaction(target, (statements) =>
+    statements.insertMany(
+      quotedName(target, name),
+      columns.map((column) => quotedName(target, column)),
+      rows.map((row) => columns.map((column) => row[column] ?? null)),
+    ),
+  );
+}
+
+async function compare(
+  source: Database,
+  target: Database,
+  tables: readonly Table[],
+  fingerprint: string,
+): Promise<Map<string, number>> {
+  const counts = new Map<string, number>();
+  const faults: string[] = [];
+  for (const table of tables) {
+    const [wanted, found] = [await countRows(source, table), await countRows(target, table)];
+    counts.set(table.name, found);
+    if (wanted !== found) faults.push(`${table.name} has ${found} of ${wanted} rows`);
+  }
+  if ((await fingerprintOf(source)) !== fingerprint) faults.push('the source has changed');
+  if ((await fingerprintOf(target)) !== fingerprint) faults.push('the devices of the two differ');
+  if (faults.length > 0)
+    throw new DatabaseError(
+      'database.conflict',
+      `the copy is not whole: ${faults.join('; ')}; use --restart`,
+    );
+  return counts;
+}

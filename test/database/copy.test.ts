@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { backupDatabase, restoreDatabase } from '../../database/backup.ts';
+import { checkDatabase } from '../../database/check.ts';
+import { connectDatabase } from '../../database/connect.ts';
+import type { Database } from '../../database/connect.ts';
+import { copyDatabase } from '../../database/copy.ts';
+import { createIngest } from '../../database/ingest.ts';
+import { migrate } from '../../database/migrate.ts';
+import { snapshotsPerSealing } from '../../database/seal.ts';
+import { addUser } from '../../database/users.ts';
+import { arrival } from './arrivals.ts';
+import { engines, freshDatabase, freshUrl, testBoth } from './engines.ts';
+
+const device = 'ms-acc-1/acc-1/dev-1';
+const nowMs = Date.UTC(2026, 5, 1);
+
+async function fill(database: Database, from = 1): Promise<void> {
+  const count = 2 * snapshotsPerSealing + 30;
+  const arrivals = Array.from({ length: count }, (_, index) =>
+    arrival(device, from + index, [
+      { channel: 'x', unit: 'bar', value: index === 3 ? -0 : index / 7 },
+      { channel: 'text', value: `Grüße "${index}"` },
+    ]),
+  );
+  await createIngest(database).storeBatch(arrivals);
+  await createIngest(database).storeBatch([arrival('ms-acc-1/acc-1/dev-2', 5)]);
+  await addUser(database, { name: `anna-${from}`, role: 'viewer', scope: '', passwordHash: 'h' }, 1).catch(
+    () => undefined,
+  );
+}
+
+async function shown(database: Database): Promise<unknown> {
+  const rows = await database.kysely.selectFrom('v_value').selectAll().execute();
+  return rows.map((row) => JSON.stringify(row, Object.keys(row).toSorted())).toSorted();
+}
+
+for (const from of engines) {
+  for (const to of engines) {
+    void test(`copyDatabase: everything arrives, ${from} to ${to}`, async (context) => {
+      const source = await freshDatabase(context, from);
+      const target = await freshDatabase(context, to);
+      await fill(source);
+      const seen: number[] = [];
+      const counts = await copyDatabase(source, target, {
+        nowMs,
+        onProgress: ({ rows, rowsTotal }) => seen.push(rows / rowsTotal),
+      });
+      assert.equal(counts.get('snapshot'), 2 * snapshotsPerSealing + 31);
+      assert.equal(seen.at(-1), 1);
+      assert.deepEqual(await shown(target), await shown(source));
+      assert.deepEqual(await checkDatabase(target), []);
+      // Ids go on behind those that were copied.
+      await fill(target, 10_000);
+      assert.deepEqual(await checkDatabase(target), []);
+      await assert.rejects(() => copyDatabase(source, target, { nowMs }), { code: 'database.conflict' });
+      await copyDatabase(source, target, { nowMs, restart: true });
+      assert.deepEqual(await shown(target), await shown(source));
+    });
+  }
+}
+
+testBoth('copyDatabase: cut off anywhere, a second call goes on where it was', async (context, engine) => {
+  const source = await freshDatabase(context, 'sqlite');
+  const target = await freshDatabase(context, engine);
+  await fill(source);
+  for (const cut of [1, 4, 9]) {
+    let batches = 0;
+    const cutOff = (): void => {
+      batches += 1;
+      if (batches === cut) throw new Error('cut off');
+    };
+    await assert.rejects(() => copyDatabase(source, target, { nowMs, onProgress: cutOff }), /cut off/);
+  }
+  await copyDatabase(source, target, { nowMs });
+  assert.deepEqual(await shown(target), await shown(source));
+  assert.deepEqual(await checkDatabase(target), []);
+});
+
+testBoth('copyDatabase: a source that has changed since is not gone on with', async (context, engine) => {
+  const source = await freshDatabase(context, 'sqlite');
+  const target = await freshDatabase(context, engine);
+  await fill(source);
+  const cutOff = (): void => {
+    throw new Error('cut off');
+  };
+  await assert.rejects(() => copyDatabase(source, target, { nowMs, onProgress: cutOff }), /cut off/);
+  await fill(source, 5000);
+  await assert.rejects(() => copyDatabase(source, target, { nowMs }), { message: /has changed/ });
+  await copyDatabase(source, target, { nowMs, restart: true });
+  assert.deepEqual(await shown(target), await shown(source));
+});
+
+void test('backupDatabase: is whole, whoever writes meanwhile, and can be restored', async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  const target = path.join(path.dirname(file), 'backup.db');
+  const database = await connectDatabase(url);
+  await migrate(database);
+  await fill(database);
+  const before = await shown(database);
+  const backup = backupDatabase(file, target);
+  await createIngest(database).storeBatch([arrival(device, 9000)]);
+  assert.ok((await backup) > 0);
+  await assert.rejects(() => backupDatabase(file, target), { code: 'database.conflict' });
+  assert.throws(
+    () => restoreDatabase(target, file, nowMs),
+    { code: 'database.conflict' },
+    'a program has it open',
+  );
+  await database.close();
+  const aside = restoreDatabase(target, file, nowMs);
+  assert.ok(aside !== undefined && existsSync(aside));
+  const restored = await connectDatabase(url);
+  context.after(() => restored.close());
+  // The write came before or after the moment of the backup, and is there whole or not at all.
+  const after = (await shown(restored)) as string[];
+  assert.deepEqual(
+    after.filter((row) => !row.includes('"sequence":9000')),
+    before,
+  );
+  assert.deepEqual(await checkDatabase(restored), []);
+  assert.deepEqual(
+    readdirSync(path.dirname(file)).filter((name) => name.endsWith('.partial')),
+    [],
+  );
+});
+
+void test('restoreDatabase: a file that is no sound database replaces nothing', async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  const database = await connectDatabase(url);
+  await migrate(database);
+  await database.close();
+  const bad = path.join(path.dirname(file), 'bad.db');
+  writeFileSync(bad, 'no database at all, but long enough to be taken for one'.repeat(100));
+  assert.throws(() => restoreDatabase(bad, file, nowMs), { code: 'database.damaged' });
+  const still = await connectDatabase(url);
+  context.after(() => still.close());
+  assert.deepEqual(await migrate(still), []);
+});
+
+/** One for each device. */
+const damages: Readonly<Record<string, (id: number) => string>> = {
+  'counts 30 newest': (id) => `delete from head where device_id = ${id} and sequence = 270`,
+  'has no times': (id) => `delete from chunk_time where device_id = ${id}`,
+  'states other values': (id) => `update chunk set vmax = 1e9 where device_id = ${id}`,
+  'snapshots that are not there, the first 17': (id) =>
+    `delete from snapshot where device_id = ${id} and sequence = 17`,
+  'the statistics of its newest': (id) => `update open_zone set data = x'' where device_id = ${id}`,
+  'counts 287 snapshots': (id) => `update device set stored = 287 where id = ${id}`,
+  'its gaps are not': (id) =>
+    `insert into gap (device_id, from_sequence, to_sequence, opened_ms) values (${id}, 9, 9, 1)`,
+  'is not whole': (id) => `update device set latest_ordinal = 999 where id = ${id}`,
+};
+
+testBoth('checkDatabase: names what does not fit together, and whose it is', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  const paths = Object.keys(damages).map((_, index) => `a/b/dev-${index + 1}`);
+  for (const name of paths) {
+    const sequences = Array.from({ length: snapshotsPerSealing + 30 }, (_, index) => index + 1);
+    await createIngest(database).storeBatch(sequences.map((sequence) => arrival(name, sequence)));
+  }
+  assert.deepEqual(await checkDatabase(database), []);
+  const ids = await database.kysely.selectFrom('device').select(['id', 'path']).execute();
+  for (const [index, [, damage]] of Object.entries(damages).entries()) {
+    const statement = damage(ids.find(({ path: name }) => name === paths[index])?.id ?? 0);
+    if (database.engine === 'sqlite') await database.exclusively((raw) => raw.exec(statement));
+    else await database.pool.promise().query(statement);
+  }
+  const faults = await checkDatabase(database);
+  for (const [index, [wanted]] of Object.entries(damages).entries()) {
+    const own = faults.filter((fault) => fault.startsWith(`${paths[index]}: `));
+    assert.ok(
+      own.some((fault) => fault.includes(wanted)),
+      `${wanted}: ${own.join('; ')}`,
+    );
+  }
+});
