@@ -32,7 +32,8 @@ export interface PoliciesOptions {
   readonly log: Log;
 }
 
-export interface PolicyFault {
+/** Why a policy was not taken. */
+export interface Refusal {
   readonly reason: string;
   readonly atMs: number;
 }
@@ -57,8 +58,8 @@ export class Policies {
   readonly #folder: string;
   readonly #held = new Map<NamespacePath, Held>();
   /** The newest that could not be taken yet; one for each path. */
-  readonly #waiting = new Map<NamespacePath, Buffer>();
-  readonly #faults = new Map<NamespacePath, PolicyFault>();
+  readonly #waiting = new Map<NamespacePath, { readonly number: number; readonly message: Buffer }>();
+  readonly #faults = new Map<NamespacePath, Refusal>();
   readonly #effects = new Map<
     NamespacePath,
     { readonly configured: string; readonly effect: EffectivePolicy }
@@ -113,13 +114,8 @@ export class Policies {
     return [...ownersOf(scope), scope].flatMap((owner) => this.#held.get(owner)?.policy ?? []);
   }
 
-  /** The signed message, as it came; undefined if there is none. */
-  messageOf(owner: NamespacePath): Buffer | undefined {
-    return this.#held.get(owner)?.message;
-  }
-
   /** Why the last policy that came by the topics of a path was not taken; undefined if it was. */
-  faultOf(scope: NamespacePath): PolicyFault | undefined {
+  faultOf(scope: NamespacePath): Refusal | undefined {
     return this.#faults.get(scope);
   }
 
@@ -141,7 +137,7 @@ export class Policies {
     this.#retryAtMs = this.#options.clock() + retryMs;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const [owner, payload] of waiting) this.take(owner, payload);
+    for (const [owner, { message }] of waiting) this.take(owner, message);
   }
 
   #take(scope: NamespacePath, message: Buffer): boolean {
@@ -169,7 +165,7 @@ export class Policies {
       }
       this.#keep(policy.path, message, nowMs);
     } catch (error) {
-      if (passing.has(codeOf(error) ?? '')) this.#await(scope, message, policy);
+      if (passing.has(codeOf(error) ?? '')) this.#await(message, policy);
       throw error;
     }
     this.#held.set(policy.path, { ...signed, message });
@@ -183,13 +179,8 @@ export class Policies {
   }
 
   /** A second one with a lower number does not push out the one that waits. */
-  #await(scope: NamespacePath, message: Buffer, { path: owner, number }: Policy): void {
-    const waiting = this.#waiting.get(owner);
-    if (waiting !== undefined) {
-      const { roots, clock } = this.#options;
-      if (readSignedPolicy(waiting, { roots, atMs: clock() }).policy.number > number) return;
-    }
-    if (isWithin(scope, owner)) this.#waiting.set(owner, message);
+  #await(message: Buffer, { path: owner, number }: Policy): void {
+    if (number >= (this.#waiting.get(owner)?.number ?? 0)) this.#waiting.set(owner, { number, message });
   }
 
   /** It is the one that is held. @returns false */
