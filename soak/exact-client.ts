@@ -22,7 +22,7 @@ export interface ExactClientOptions {
   readonly onMessage?: (message: IPublishPacket) => void;
   /** Of a message of its own that the broker has promised to carry. */
   readonly onAcknowledged?: (payload: string) => void;
-  /** Looks at each packet; false keeps it from being answered, and everything after it. */
+  /** Looks at each packet; false keeps it from being answered, and everything after it, until `proceed`. */
   readonly onPacket?: (packet: Packet) => boolean;
 }
 
@@ -52,6 +52,8 @@ export class ExactClient {
   #isStaying = false;
   #isOpen = false;
   #isMute = false;
+  /** The packet that made it mute. */
+  #withheld: Packet | undefined;
   #lastPacketId = 0;
   /** Connections at whose beginning the broker had forgotten the session. */
   forgotten = 0;
@@ -118,6 +120,20 @@ export class ExactClient {
     });
   }
 
+  /** Answers what it was kept from. Resolves when that is on its way. */
+  async proceed(): Promise<void> {
+    const packet = this.#withheld;
+    this.#withheld = undefined;
+    this.#isMute = false;
+    if (packet !== undefined) this.#handle(packet);
+    await this.written();
+  }
+
+  /** Resolves when the system has all that was sent. */
+  async written(): Promise<void> {
+    await new Promise<void>((resolve) => this.#socket?.write('', () => resolve()));
+  }
+
   /** Resolves when the connection has ended. */
   async lost(): Promise<void> {
     const socket = this.#socket;
@@ -175,7 +191,11 @@ export class ExactClient {
   #received(packet: Packet): void {
     if (this.#isMute) return;
     this.#isMute = this.#options.onPacket?.(packet) === false;
-    if (this.#isMute) return;
+    if (this.#isMute) this.#withheld = packet;
+    else this.#handle(packet);
+  }
+
+  #handle(packet: Packet): void {
     switch (packet.cmd) {
       case 'publish':
         return this.#arrived(packet);
