@@ -6,6 +6,7 @@ import type { OpenedEnvelope, Opener } from '../cms/open.ts';
 import type { Arrival } from '../database/ingest.ts';
 import { CommandError, decodeCommandResult } from '../domain/command.ts';
 import type { CommandResult } from '../domain/command.ts';
+import { isWithin } from '../domain/namespace.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { SenmlReader } from '../domain/senml-reader.ts';
 import { decodeSenmlJson, SenmlError } from '../domain/senml.ts';
@@ -13,6 +14,7 @@ import { layOut } from '../domain/snapshot-layout.ts';
 import type { LaidOutSnapshot } from '../domain/snapshot-layout.ts';
 import { parseDeviceTopic } from '../domain/topic.ts';
 import { PkiError } from '../pki/errors.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
 
 export interface SealedMessage {
   readonly topic: string;
@@ -59,8 +61,18 @@ class Refusal extends Error {
   }
 }
 
-/** @param openers - tried in order, for a message that one of our services can read */
-export function createDecryptor(openers: readonly [Opener, ...Opener[]], lists: Revocations): Decryptor {
+/** An auditor whose signature must be there. */
+export type Releaser = Pick<VerifiedIdentity, 'certificate' | 'chain' | 'root'>;
+
+/**
+ * @param openers - tried in order, for a message that one of our services can read
+ * @param releasers - auditors; what comes from below one of them must carry its signature too
+ */
+export function createDecryptor(
+  openers: readonly [Opener, ...Opener[]],
+  lists: Revocations,
+  releasers: readonly Releaser[] = [],
+): Decryptor {
   const reader = new SenmlReader();
   return (message) => {
     const place = parseDeviceTopic(message.topic);
@@ -70,6 +82,7 @@ export function createDecryptor(openers: readonly [Opener, ...Opener[]], lists: 
       }
       const opened = openWithAny(openers, message);
       const origin = requireOrigin(opened, place.device, message.receivedMs, lists);
+      requireRelease(opened, place.device, message.receivedMs, lists, releasers);
       return {
         kind: 'opened',
         ...contentOf(reader, opened, place, origin, message),
@@ -131,6 +144,23 @@ function requireOrigin(
   const certificate = opened.signers[0]?.certificate ?? originator.keyAgreement;
   requireInForce(opened, receivedMs, lists);
   return { sequence, digest, signer: certificate.sha256 };
+}
+
+/** Its owner's auditor has to have released it, if that is one who releases (DESIGN §7). */
+function requireRelease(
+  { signers }: OpenedEnvelope,
+  device: NamespacePath,
+  receivedMs: number,
+  lists: Revocations,
+  releasers: readonly Releaser[],
+): void {
+  const above = releasers.filter(({ certificate }) => isWithin(device, certificate.commonName ?? ''));
+  if (above.length === 0) return;
+  const released = above.find(({ certificate: { der } }) =>
+    signers.some(({ certificate }) => certificate.der.equals(der)),
+  );
+  if (released === undefined) throw new Refusal('not_released', 'no auditor of its owner has signed it');
+  lists.requireUnrevoked(released, receivedMs);
 }
 
 function contentOf(

@@ -126,7 +126,11 @@ export class Ledgers {
     return this.#countersign(owner, submission, after);
   }
 
-  async #countersign(owner: NamespacePath, { head, message }: Submission, after: Frontier): Promise<void> {
+  async #countersign(
+    owner: NamespacePath,
+    { head, message, from }: Submission,
+    after: Frontier,
+  ): Promise<void> {
     const { database, signer, clock, log } = this.#options;
     const atMs = clock();
     const kept = {
@@ -137,7 +141,8 @@ export class Ledgers {
       head: countersignHead(message, signer, atMs),
       countersignedMs: atMs,
     };
-    await keepLedgerHead(database, kept);
+    // What another backend has signed for meanwhile must be what this continues: nobody hears of this signature.
+    if (!(await keepLedgerHead(database, kept, from))) return undefined;
     log.info({ owner, size: head.size }, 'ledger.countersigned');
     return this.#tell(owner, head.origin, kept);
   }

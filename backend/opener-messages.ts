@@ -15,6 +15,12 @@ export interface OpenerSettings {
   /** DER, pinned. */
   readonly roots: readonly Uint8Array[];
   readonly policy: OpenPolicy;
+  /** SIG certificates of customers' auditors, and the CAs above each; DER. */
+  readonly releasers: readonly {
+    readonly certificate: Uint8Array;
+    readonly authorities: readonly Uint8Array[];
+    readonly root: Uint8Array;
+  }[];
   readonly stalePolicy: StalePolicy;
   /** Whether the sealed envelope goes on beside what was in it. */
   readonly keepsEvidence: boolean;

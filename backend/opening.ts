@@ -4,6 +4,7 @@ import type { Opener } from '../cms/open.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Revocations } from '../cms/in-force.ts';
 import { decodeDeviceCertificates, DeviceCertificatesError } from '../domain/device-certificates.ts';
+import type { Certificate } from '../pki/certificate.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { restoreFromBundle } from '../pki/crl-bundle.ts';
 import { PkiError } from '../pki/errors.ts';
@@ -12,7 +13,7 @@ import type { VerifiedPath } from '../pki/path.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
 import { createDecryptor } from './decryptor.ts';
-import type { Decryptor, Opened } from './decryptor.ts';
+import type { Decryptor, Opened, Releaser } from './decryptor.ts';
 import type { FromOpener, OpenerSettings, ToOpener, Trust, Verdict } from './opener-messages.ts';
 import { Packer } from './packed-arrivals.ts';
 import type { OpenedPair } from './packed-arrivals.ts';
@@ -31,7 +32,10 @@ export class Opening {
     this.#answer = answer;
     this.#directory = new OriginatorDirectory(settings.roots.map(certificateOf));
     this.#lists = new ListsInUse(settings.stalePolicy);
-    this.#decrypt = createDecryptor(openersOf(settings, this.#directory), this.#lists);
+    const releasers = settings.releasers.map(releaserOf);
+    const cosigners = releasers.map(({ certificate }) => certificate);
+    const openers = openersOf(settings, this.#directory, cosigners);
+    this.#decrypt = createDecryptor(openers, this.#lists, releasers);
   }
 
   take(message: ToOpener): void {
@@ -125,12 +129,23 @@ class ListsInUse implements Revocations {
 function openersOf(
   { recipients, policy }: OpenerSettings,
   originators: OriginatorDirectory,
+  cosigners: readonly Certificate[],
 ): readonly [Opener, ...Opener[]] {
   const [first, ...others] = recipients.map(({ key, certificate }) =>
-    createOpener({ recipient: { key, certificate: certificateOf(certificate) }, originators, policy }),
+    createOpener({
+      recipient: { key, certificate: certificateOf(certificate) },
+      originators,
+      cosigners,
+      policy,
+    }),
   );
   if (first === undefined) throw new Error('an opener needs a key');
   return [first, ...others];
+}
+
+function releaserOf({ certificate, authorities, root }: OpenerSettings['releasers'][number]): Releaser {
+  const leaf = certificateOf(certificate);
+  return { certificate: leaf, chain: [leaf, ...authorities.map(certificateOf)], root: certificateOf(root) };
 }
 
 function certificateOf(der: Uint8Array): ReturnType<typeof parseCertificate> {

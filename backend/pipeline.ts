@@ -8,6 +8,7 @@ import type { KeyPair } from '../pki/identity.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
+import type { Releaser } from './decryptor.ts';
 import type { Feed } from './feed.ts';
 import { Ingest } from './ingest.ts';
 import type { BackendMeasures } from './measures.ts';
@@ -23,6 +24,8 @@ export interface PipelineOptions {
   readonly store: StoreSettings;
   /** Keys that envelopes are sealed for, tried in order. */
   readonly recipients: readonly Pick<KeyPair, 'key' | 'certificate'>[];
+  /** SIG certificates of auditors: what comes from below one of them must carry its signature too. None unless given. */
+  readonly releasers?: readonly Releaser[];
   /** Of the E2E PKI, pinned. */
   readonly roots: readonly Certificate[];
   readonly policy: OpenPolicy;
@@ -120,10 +123,22 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 }
 
-function openerSettings({ recipients, roots, policy, stalePolicy, store }: PipelineOptions): OpenerSettings {
+function openerSettings({
+  recipients,
+  releasers = [],
+  roots,
+  policy,
+  stalePolicy,
+  store,
+}: PipelineOptions): OpenerSettings {
   return {
     recipients: recipients.map(({ key, certificate }) => ({ key, certificate: certificate.der })),
     roots: roots.map(({ der }) => der),
+    releasers: releasers.map(({ certificate, chain: [, ...authorities], root }) => ({
+      certificate: certificate.der,
+      authorities: authorities.map(({ der }) => der),
+      root: root.der,
+    })),
     policy,
     stalePolicy,
     keepsEvidence: store.evidenceMs !== undefined,

@@ -34,6 +34,8 @@ export interface OpenPolicy {
 export interface OpenerSettings extends EnvelopeBound {
   readonly recipient: RecipientKey;
   readonly originators: Originators;
+  /** SIG certificates of further signers who seal nothing for this reader, such as auditors. They are trusted. */
+  readonly cosigners?: readonly Certificate[];
   /** Asked for an originator that `originators` does not know, if the envelope brings certificates. */
   readonly verifyChain?: VerifyChain;
   readonly policy?: OpenPolicy;
@@ -107,7 +109,8 @@ function open(reader: Reader, bytes: Uint8Array, options: OpenOptions): OpenedEn
   const originator = resolveOriginator(reader, envelope, addressed);
   const digest = digestOf(envelope);
   const signed = signedData && { data: signedData, digest, sealedAtMs: authEnveloped.signingTimeMs };
-  const signers = signed === undefined ? [] : verifySigners(signed, originator, settings.originators);
+  const { originators, cosigners } = settings;
+  const signers = signed === undefined ? [] : verifySigners(signed, originator, originators, cosigners);
   const content = decryptFor(reader, envelope, addressed, originator);
   const { info, signingTimeMs } = authEnveloped;
   if (options.expectedTopic !== undefined && info !== undefined && info.topic !== options.expectedTopic) {

@@ -2,6 +2,7 @@
 import type { Certificate } from '../pki/certificate.ts';
 import { rejected } from './errors.ts';
 import { identifies } from './identifier.ts';
+import type { CertificateIdentifier } from './identifier.ts';
 import { findSigner } from './originator.ts';
 import type { Originator, Originators } from './originator.ts';
 import type { SignedData } from './signed-data.ts';
@@ -27,6 +28,7 @@ export interface Signed {
 /**
  * @param originator - who must have signed
  * @param others - where further signers, such as an auditor, are looked up; one who is not found is passed over
+ * @param cosigners - SIG certificates of those who are no originators
  * @returns the originator first
  * @throws CmsError `cms.rejected` if the originator did not sign, or the signature of anyone who is known does not verify
  */
@@ -34,13 +36,14 @@ export function verifySigners(
   { data, digest, sealedAtMs }: Signed,
   originator: Originator,
   others: Originators,
+  cosigners: readonly Certificate[] = [],
 ): readonly [Signer, ...Signer[]] {
   const { signature } = originator;
   let own: Signer | undefined;
   const further: Signer[] = [];
   for (const info of data.signers) {
     const isOwn = signature !== undefined && identifies(info.identifier, signature);
-    const identity = isOwn ? originator : findSigner(others, info.identifier);
+    const identity = isOwn ? originator : findFurther(info.identifier, others, cosigners);
     const certificate = identity?.signature;
     if (identity === undefined || certificate === undefined) continue;
     const isName = certificate.commonName === identity.commonName;
@@ -54,4 +57,14 @@ export function verifySigners(
   }
   if (own === undefined) throw rejected();
   return [own, ...further];
+}
+
+function findFurther(
+  identifier: CertificateIdentifier,
+  others: Originators,
+  cosigners: readonly Certificate[],
+): Pick<Originator, 'commonName' | 'signature'> | undefined {
+  const cosigner = cosigners.find((certificate) => identifies(identifier, certificate));
+  if (cosigner?.commonName === undefined) return findSigner(others, identifier);
+  return { commonName: cosigner.commonName, signature: cosigner };
 }

@@ -24,15 +24,41 @@ export async function readLedgerHead(database: Database, origin: string): Promis
     .executeTakeFirst();
 }
 
-export async function keepLedgerHead(database: Database, kept: LedgerHead): Promise<void> {
+/**
+ * Keeps a head in the place of the one before, unless somebody else has done so meanwhile.
+ *
+ * @param sizeBefore - of the one that it continues; 0 if there is none
+ * @returns whether it was kept
+ */
+export async function keepLedgerHead(
+  database: Database,
+  kept: LedgerHead,
+  sizeBefore: number,
+): Promise<boolean> {
   const { origin, owner, size, subtrees, head, countersignedMs } = kept;
   const changed = { size, subtrees, head, countersigned_ms: countersignedMs };
-  const insert = database.kysely.insertInto('ledger_head').values({ origin, owner, ...changed });
-  await (
-    database.engine === 'mysql'
-      ? insert.onDuplicateKeyUpdate(changed)
-      : insert.onConflict((conflict) => conflict.column('origin').doUpdateSet(changed))
-  ).execute();
+  return database.transaction(async (transaction) => {
+    if (sizeBefore === 0) {
+      const known = await transaction
+        .selectFrom('ledger_head')
+        .select('size')
+        .where('origin', '=', origin)
+        .executeTakeFirst();
+      if (known !== undefined) return false;
+      await transaction
+        .insertInto('ledger_head')
+        .values({ origin, owner, ...changed })
+        .execute();
+      return true;
+    }
+    const { numUpdatedRows } = await transaction
+      .updateTable('ledger_head')
+      .set(changed)
+      .where('origin', '=', origin)
+      .where('size', '=', sizeBefore)
+      .executeTakeFirst();
+    return numUpdatedRows === 1n;
+  });
 }
 
 /** @returns the digests that were stored for these numbers of a device, of snapshots and of everything else */
