@@ -23,12 +23,20 @@ export interface BackendConfig {
   readonly database: string;
   readonly data: string;
   readonly ingest: IngestConfig;
+  readonly share?: ShareConfig | undefined;
   readonly staleCrl: StaleCrlConfig;
   readonly http: { readonly listen: Endpoint; readonly publicUrl?: string | undefined };
   readonly kdfFlavours: readonly SharedInfoFlavour[];
   readonly allowUnsigned: boolean;
   readonly observe?: Endpoint | undefined;
   readonly log: { readonly level: LogLevel };
+}
+
+/** One of several backends that share the work. */
+export interface ShareConfig {
+  readonly group: string;
+  readonly instance: string;
+  readonly takeoverSeconds: number;
 }
 
 export interface IngestConfig {
@@ -68,6 +76,27 @@ const ingestType = z
   })
   .prefault({});
 
+const shareName = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,20}$/, { error: 'wanted 1 to 20 of A-Z a-z 0-9 . _ -' });
+
+const shareType = z
+  .strictObject({
+    group: shareName
+      .default('backends')
+      .describe('the same for all that share; a part of the shared subscription'),
+    instance: shareName.describe('another for each of them'),
+    takeoverSeconds: z
+      .int()
+      .min(1)
+      .max(86_400)
+      .default(30)
+      .describe('what waits for a backend that is away so long goes to the others'),
+  })
+  .describe(
+    'several backends share the work, each with a file like this and all with one database on a server',
+  );
+
 /** @throws ConfigError with every fault at once */
 export function loadBackendConfig(file: string): BackendConfig {
   return loadConfig(file, backendConfigType);
@@ -101,6 +130,7 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
         .prefault('./data/backend')
         .describe('directory of what it keeps beside the database: the revocation lists'),
       ingest: ingestType,
+      share: shareType.optional(),
       staleCrl: staleCrlType,
       http: z.strictObject({
         listen: endpointType.describe('where the dashboard and its API are; plain HTTP, for a TLS proxy'),

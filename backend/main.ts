@@ -5,7 +5,6 @@ import { isUnavailable } from '../database/errors.ts';
 import { migrate } from '../database/migrate.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { Link } from '../mqtt/link.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -25,7 +24,7 @@ import { runUntilSignal } from '../runtime/shutdown.ts';
 import { startApi } from './api/server.ts';
 import { CommandService } from './commands.ts';
 import { loadBackendConfig } from './config.ts';
-import type { BackendConfig } from './config.ts';
+import type { BackendConfig, ShareConfig } from './config.ts';
 import { Feed } from './feed.ts';
 import { Ledgers, ledgerSubscriptions } from './ledgers.ts';
 import { createMeasures } from './measures.ts';
@@ -33,7 +32,9 @@ import type { BackendMeasures } from './measures.ts';
 import { readOriginator } from './originators.ts';
 import { createPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
-import { commandSubscriptions, snapshotSubscriptions } from './subscriber.ts';
+import { RestWatch } from './rest-watch.ts';
+import { commandSession, restSession, snapshotSession } from './subscriptions.ts';
+import type { BackendSession } from './subscriptions.ts';
 
 export interface BackendSurroundings {
   readonly log: Log;
@@ -118,8 +119,11 @@ export async function startBackend(
     { database, lists, measures, clock, log },
     surroundings.reconnect,
   );
-  const link = connect(parts, own.tls, snapshotSubscriptions);
-  const commandLink = commanding && connect(parts, commanding.tls, commandSubscriptions);
+  const { share } = config;
+  const link = connect(parts, own.tls, snapshotSession(own.commonName, share));
+  const commandLink =
+    commanding && connect(parts, commanding.tls, commandSession(commanding.commonName, share));
+  const rests = share === undefined ? [] : watchRests(parts, share, own.tls, commanding?.tls);
   const commands = commanding && commandLink && startCommands(parts, commanding.e2e, commandLink, readers);
   const ledgers = startLedgers(parts, own);
   const closers: (() => Promise<void>)[] = [];
@@ -133,7 +137,8 @@ export async function startBackend(
     commands?.stop();
     await ledgers.stop();
     await parts.pipeline.drain(); // while the links are up, so that what is committed is acknowledged too
-    await Promise.all([link.close(), commandLink?.close(), ...closers.map((close) => close())]);
+    await Promise.all([link, commandLink, ...rests].map((one) => one?.close()));
+    await Promise.all([...closers.map((close) => close())]);
     await parts.pipeline.close();
     await database.close();
   };
@@ -197,7 +202,7 @@ function assemble(
   return { ...given, config, roots, pipeline, links, feed, reconnect };
 }
 
-function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly LinkSubscription[]): Link {
+function connect(parts: Parts, identity: TlsIdentity, session: BackendSession): Link {
   const { config, measures, log, reconnect } = parts;
   const { subscriber } = parts.pipeline;
   const service = identity.commonName;
@@ -205,10 +210,10 @@ function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly Li
     broker: config.broker,
     brokerName: config.brokerName,
     identity,
-    // Ours tells sessions of one name apart by their identities; other brokers do not [MQTT-3.1.4-2].
-    clientId: `backend-of-${service}`,
+    clientId: session.clientId,
     cleanSession: false,
-    subscriptions,
+    ...(session.expirySeconds === undefined ? {} : { sessionExpirySeconds: session.expirySeconds }),
+    subscriptions: session.subscriptions,
     onMessage: (message, acknowledge) => subscriber.receive(message, acknowledge),
     onConnect: () => measures.connected.set({ service }, 1),
     onDisconnect: () => measures.connected.set({ service }, 0),
@@ -218,6 +223,30 @@ function connect(parts: Parts, identity: TlsIdentity, subscriptions: readonly Li
   });
   parts.links.push(link);
   return link;
+}
+
+function watchRests(
+  parts: Parts,
+  share: ShareConfig,
+  own: TlsIdentity,
+  commanding: TlsIdentity | undefined,
+): RestWatch[] {
+  const { config, log, reconnect } = parts;
+  const watch = (kind: 'snapshots' | 'results', identity: TlsIdentity): RestWatch =>
+    new RestWatch({
+      session: restSession(kind, identity.commonName, share),
+      link: {
+        broker: config.broker,
+        brokerName: config.brokerName,
+        identity,
+        log: log.child({ service: identity.commonName, session: 'rest' }),
+        receiveMaximum: config.ingest.queue,
+        ...(reconnect === undefined ? {} : { reconnect }),
+      },
+      receive: (message, acknowledge) => parts.pipeline.subscriber.receive(message, acknowledge),
+      everyMs: share.takeoverSeconds * 1000,
+    });
+  return [watch('snapshots', own), ...(commanding === undefined ? [] : [watch('results', commanding)])];
 }
 
 function startCommands(
@@ -264,7 +293,7 @@ function startLedgers(
     broker: config.broker,
     brokerName: config.brokerName,
     identity: own.tls,
-    clientId: `ledgers-of-${own.commonName}`,
+    clientId: ['ledgers-of', own.commonName, ...(config.share ? [config.share.instance] : [])].join('-'),
     cleanSession: true, // what we miss is shown again
     subscriptions: ledgerSubscriptions,
     onMessage: (message, acknowledge) => ledgers.receive(message, acknowledge),

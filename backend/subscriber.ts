@@ -38,17 +38,6 @@ export interface SubscriberOptions {
   readonly log: Log;
 }
 
-export const snapshotSubscriptions = [
-  { filter: e2eCrlTopic, qos: 1 },
-  { filter: '+/+/+/snapshots', qos: 1 },
-  { filter: '+/+/+/status', qos: 1 }, // also of an account's broker
-  { filter: '+/broker/status', qos: 1 },
-  { filter: '+/+/+/certificates', qos: 1 },
-] as const;
-
-/** Certificates and lists come by the other link, and count for both. */
-export const commandSubscriptions = [{ filter: '+/+/+/commands/result', qos: 1 }] as const;
-
 /** A refusal may concern a whole batch of payloads; a log line of it stays short. */
 const detailLengthMax = 400;
 

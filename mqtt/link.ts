@@ -35,6 +35,8 @@ export interface LinkOptions {
   readonly will?: Will;
   /** It is published when the link closes, too, not only when it is lost. */
   readonly isWillLeft?: boolean;
+  /** How long the session outlives the connection, unless it is a clean one; forever unless given. MQTT 5. */
+  readonly sessionExpirySeconds?: number;
   /** Messages that the broker may send before one of them is acknowledged; one of MQTT 3.1.1 is not told. */
   readonly receiveMaximum?: number;
   /** Unacknowledged publishes of `publish` on the wire. */
@@ -240,14 +242,14 @@ export class Link {
   }
 
   #attach(socket: TLSSocket, broker: Endpoint): void {
-    const { clientId, cleanSession, will, receiveMaximum } = this.#options;
+    const { clientId, cleanSession, will, receiveMaximum, sessionExpirySeconds } = this.#options;
     const connection: LinkConnection = new LinkConnection(socket, {
       version: this.#version,
       connect: {
         clientId,
         clean: cleanSession,
         keepAliveSeconds: this.#options.keepAliveSeconds ?? defaults.keepAliveSeconds,
-        sessionExpirySeconds: cleanSession ? 0 : neverExpires,
+        sessionExpirySeconds: cleanSession ? 0 : (sessionExpirySeconds ?? neverExpires),
         packetBytesMax,
         ...(receiveMaximum === undefined ? {} : { receiveMaximum }),
         will,

@@ -81,7 +81,7 @@ export class Hub {
     const { topic, payload, retain, origin } = publication;
     const bytes = messageBytes(publication);
     const { alone, groups } = this.#routesOf(topic);
-    const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication.qos, bytes);
+    const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication, bytes);
     if (routes === undefined) return 'queue_full';
     let storedTargets = 0;
     for (const route of routes) {
@@ -161,7 +161,7 @@ export class Hub {
   publishSystemTopics(): void {
     for (const [topic, value] of this.#systemTopics) {
       const { alone, groups } = this.#routesOf(topic);
-      const routes = this.#withMembers(alone, groups, 0, 0) ?? [];
+      const routes = this.#withMembers(alone, groups, { topic, qos: 0 }, 0) ?? [];
       if (routes.length === 0) continue;
       const content = systemContent(topic, value);
       for (const { session, grant } of routes) {
@@ -187,12 +187,12 @@ export class Hub {
   #withMembers(
     alone: readonly Route[],
     groups: readonly ShareGroup[],
-    qos: Qos,
+    { topic, qos }: Pick<Publication, 'topic' | 'qos'>,
     bytes: number,
   ): readonly Route[] | undefined {
     const routes = [...alone];
     for (const group of groups) {
-      const target = group.pick(qos, bytes);
+      const target = group.pick(qos, bytes, topic);
       if (target === undefined) group.raiseFull(bytes);
       if (target !== undefined) routes.push({ ...target, ownGrant: target.grant });
       else if (group.isWaitedFor(qos) && this.#options.queueFull === 'refuse') return undefined;
@@ -204,7 +204,7 @@ export class Hub {
   /** What a session that ended leaves of its shared subscriptions goes to one of their other members. */
   #passOn(identity: string, delivery: LeftDelivery, content: Content): void {
     const group = this.#sessions.groups.find(identity, delivery.share ?? '');
-    const target = group?.pick(delivery.qos, delivery.bytes);
+    const target = group?.pick(delivery.qos, delivery.bytes, content.topic);
     if (target === undefined) {
       this.#options.measures.dropped.inc({ reason: 'share_ended' });
       return;

@@ -1,4 +1,8 @@
-/** Shared subscriptions: each message goes to one of the sessions that share a filter (MQTT 5 §4.8.2). */
+/**
+ * Shared subscriptions: each message goes to one of the sessions that share a filter (MQTT 5 §4.8.2). Under a name that begins
+ * with `by-topic` all messages of a topic go to one of them for as long as it is there, so they keep their order.
+ */
+import { createHash } from 'node:crypto';
 import type { Qos } from './message.ts';
 import type { Grant } from './routes.ts';
 import { grantOf } from './routes.ts';
@@ -19,6 +23,7 @@ export class ShareGroup {
   readonly identity: string;
   /** With `$share` and the name. */
   readonly filter: string;
+  readonly #isByTopic: boolean;
   readonly #members: Session[] = [];
   /** The first to come is the first to be served. */
   #turn = -1;
@@ -26,6 +31,7 @@ export class ShareGroup {
   constructor(identity: string, filter: string) {
     this.identity = identity;
     this.filter = filter;
+    this.#isByTopic = filter.startsWith(byTopicPrefix);
   }
 
   get isEmpty(): boolean {
@@ -43,11 +49,12 @@ export class ShareGroup {
 
   /**
    * Whose turn it is: of those that can keep a message best, the one with the fewest unacknowledged, in turn. One with
-   * a queue on disk keeps it over a crash of the broker, and one that is away may come back.
+   * a queue on disk keeps it over a crash of the broker, and one that is away may come back. By topic, it is the one whose
+   * turn it always is; when a member comes or goes, only topics of that member move.
    *
    * @returns undefined if nobody can take it now
    */
-  pick(qos: Qos, bytes: number): ShareTarget | undefined {
+  pick(qos: Qos, bytes: number, topic: string): ShareTarget | undefined {
     let best: Session | undefined;
     let bestRank = 0;
     this.#turn++;
@@ -55,7 +62,7 @@ export class ShareGroup {
       const session = this.#members[(this.#turn + index) % this.#members.length];
       if (session === undefined) continue;
       const rank = this.#rank(session, qos, bytes);
-      const isBetter = rank > bestRank || (rank === bestRank && isLessLoaded(session, best));
+      const isBetter = rank > bestRank || (rank === bestRank && this.#isPreferred(session, best, topic));
       if (rank === 0 || !isBetter) continue;
       best = session;
       bestRank = rank;
@@ -82,6 +89,11 @@ export class ShareGroup {
     return keeps ? 3 : 2;
   }
 
+  #isPreferred(session: Session, than: Session | undefined, topic: string): boolean {
+    if (!this.#isByTopic) return isLessLoaded(session, than);
+    return than === undefined || weightOf(session, topic) > weightOf(than, topic);
+  }
+
   #keeps(session: Session, qos: Qos): boolean {
     if (qos === 0 || session.storedId === undefined) return false;
     return (session.subscriptions.get(this.filter)?.qos ?? 0) > 0;
@@ -91,6 +103,13 @@ export class ShareGroup {
     const subscription = session.subscriptions.get(this.filter);
     return grantOf(subscription === undefined ? [] : [subscription], this.filter);
   }
+}
+
+const byTopicPrefix = '$share/by-topic';
+
+/** Rendezvous hashing (Thaler and Ravishankar, 1998): the same for the same member and topic, whoever else there is. */
+function weightOf({ clientId }: Session, topic: string): number {
+  return createHash('sha256').update(`${clientId}\0${topic}`).digest().readUIntBE(0, 6);
 }
 
 function isLessLoaded(session: Session, than: Session | undefined): boolean {

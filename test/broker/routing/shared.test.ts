@@ -274,3 +274,37 @@ test('$share: a right that is gone after a restart takes the subscription and wh
   assert(lines.find('subscription.removed', { filter: '$share/g/+/+/+/snapshots' }));
   assert(lines.find('message.dropped', { reason: 'no_longer_allowed' }));
 });
+
+test('$share/by-topic…: what is published to a topic goes to one member, whatever becomes of the others', async () => {
+  const devices = Array.from({ length: 12 }, () => nextDevice());
+  const filter = '$share/by-topic-a/+/+/+/snapshots';
+  const members = new Map<string, RawClient>();
+  for (const clientId of ['t1', 't2', 't3']) members.set(clientId, await open(clientId, lasting));
+  for (const member of members.values()) await share(member, filter);
+  /** Device → who got its messages. */
+  const round = async (): Promise<Map<string, string>> => {
+    const takers = new Map<string, string>();
+    for (const device of devices) {
+      await publish(device, 3);
+      for (const [clientId, member] of members) {
+        const texts = await take(member);
+        if (texts.length === 0) continue;
+        assert.deepEqual(texts, ['0', '1', '2'], 'one gets all, in order');
+        takers.set(device, clientId);
+      }
+    }
+    return takers;
+  };
+  const before = await round();
+  assert.equal(before.size, devices.length);
+  assert.deepEqual(await round(), before);
+  assert.ok(new Set(before.values()).size > 1, 'they share the work');
+  members.get('t2')?.socket.destroy();
+  members.delete('t2');
+  const after = await round();
+  for (const device of devices) {
+    if (before.get(device) !== 't2')
+      assert.equal(after.get(device), before.get(device), 'only topics of t2 move');
+  }
+  for (const member of members.values()) member.socket.destroy();
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import test from 'node:test';
+import type { TestContext } from 'node:test';
+import { restSession, snapshotSession } from '../../backend/subscriptions.ts';
+import { connectDatabase } from '../../database/connect.ts';
+import { migrate } from '../../database/migrate.ts';
+import { countSnapshots } from '../../database/totals.ts';
+import { freshUrl } from '../database/engines.ts';
+import { commandService, snapshotService, Vendor } from './vendor.ts';
+
+const program = path.join(import.meta.dirname, 'backend-process.ts');
+const devicesMax = 6;
+const rounds = 40;
+
+interface Instance {
+  /** Resolves when it has logged the event so many times. */
+  logged(event: string, times: number): Promise<void>;
+  /** Called with each line of its log. */
+  onLine: () => void;
+  readonly committed: () => number;
+  kill(): Promise<void>;
+}
+
+function startInstance(context: TestContext, vendor: Vendor, url: string, instance: string): Instance {
+  const share = { group: 'g', instance, takeoverSeconds: 1 };
+  const data = path.join(vendor.folder, `data-${instance}`);
+  const config = vendor.backendConfig({ database: url, data, share, ingest: { threads: 1 } });
+  const child = spawn(process.execPath, [program, JSON.stringify(config)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  const counts = new Map<string, number>();
+  let committed = 0;
+  let wake = Promise.withResolvers<void>();
+  const self: Instance = {
+    logged: async (event, times) => {
+      while ((counts.get(event) ?? 0) < times) await wake.promise;
+    },
+    onLine: () => undefined,
+    committed: () => committed,
+    kill: async () => {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+  createInterface(child.stdout).on('line', (text) => {
+    const { event, envelopes } = JSON.parse(text) as { event: string; envelopes?: number };
+    counts.set(event, (counts.get(event) ?? 0) + 1);
+    if (event === 'batch.committed') committed += envelopes ?? 0;
+    wake.resolve();
+    wake = Promise.withResolvers();
+    self.onLine();
+  });
+  context.after(() => self.kill());
+  return self;
+}
+
+test('snapshotSession: each instance has a session that ends, and all have one that does not', () => {
+  const share = { group: 'g', instance: 'a', takeoverSeconds: 30 };
+  const { clientId, subscriptions, expirySeconds } = snapshotSession(snapshotService, share);
+  assert.deepEqual([clientId, expirySeconds], [`backend-of-${snapshotService}-a`, 30]);
+  assert.ok(subscriptions.some(({ filter }) => filter === '$share/by-topic-g/+/+/+/snapshots'));
+  assert.ok(!subscriptions.some(({ filter }) => filter === '+/+/+/snapshots'));
+  const rest = restSession('snapshots', snapshotService, share);
+  assert.deepEqual(rest.subscriptions, [{ filter: '$share/by-topic-g/+/+/+/snapshots', qos: 1 }]);
+  assert.equal(rest.expirySeconds, undefined);
+  assert.equal(snapshotSession(snapshotService, undefined).expirySeconds, undefined);
+});
+
+test('startBackend: two share the work in order, and when one is killed the other has everything, once', async (context) => {
+  const url = await freshUrl(context, 'mysql');
+  const database = await connectDatabase(url);
+  context.after(() => database.close());
+  await migrate(database);
+  const vendor = new Vendor(context);
+  for (const service of [snapshotService, commandService]) await vendor.issue(service);
+  await vendor.startBroker();
+  const names = Array.from({ length: devicesMax }, (_, index) => `ms-acc-1/acc-1/dev-${index + 1}`);
+  const devices = await Promise.all(names.map((name) => vendor.device(name)));
+  const links = names.map((name) => vendor.link(name));
+  const [a, b] = [startInstance(context, vendor, url, 'a'), startInstance(context, vendor, url, 'b')];
+  await Promise.all([a, b].map((one) => one.logged('link.connected', 2)));
+  const publish = (index: number, topic: string, payload: Uint8Array): Promise<void> =>
+    links[index]?.publish(topic, payload, { qos: 1 }) ?? Promise.reject(new Error('no link'));
+  for (const [index, device] of devices.entries())
+    await publish(index, `${device.path}/certificates`, device.certificates);
+  await Promise.all([a, b].map((one) => one.logged('certificates.taken', devicesMax)));
+  const publishRounds = async (from: number, to: number): Promise<void> => {
+    for (let sequence = from; sequence <= to; sequence++) {
+      await Promise.all(
+        devices.map((device, index) => {
+          const { topic, envelope } = device.snapshot(sequence);
+          return publish(index, topic, envelope);
+        }),
+      );
+    }
+  };
+  const stored = async (count: number): Promise<void> => {
+    for (;;) {
+      const changed = new Promise<void>((resolve) => (a.onLine = b.onLine = resolve));
+      if ((await countSnapshots(database, '')).stored >= count) return;
+      await changed;
+    }
+  };
+
+  await publishRounds(1, rounds);
+  await stored(rounds * devicesMax);
+  assert.ok(a.committed() > 0 && b.committed() > 0, 'both work');
+  // Each device has its messages in order, from one of them: no gap was ever opened.
+  assert.deepEqual(await database.kysely.selectFrom('gap').selectAll().execute(), []);
+
+  const more = publishRounds(rounds + 1, 3 * rounds);
+  await a.logged('batch.committed', 3);
+  await a.kill();
+  await more;
+  await stored(3 * rounds * devicesMax);
+  assert.deepEqual(await countSnapshots(database, ''), {
+    stored: 3 * rounds * devicesMax,
+    duplicated: 0,
+  });
+  // What the killed one had was late: its gaps are closed again.
+  const open = await database.kysely.selectFrom('gap').selectAll().where('closed_ms', 'is', null).execute();
+  assert.deepEqual(open, []);
+});
