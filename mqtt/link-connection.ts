@@ -44,8 +44,15 @@ export interface ConnectionHandler {
   subscribed(answer: Answer): void;
   unsubscribed(answer: Answer): void;
   drained(): void;
-  /** @param wasSilent - nothing came in answer to the CONNECT */
-  closed(reason: string, wasSilent: boolean): void;
+  closed(end: ConnectionEnd): void;
+}
+
+export interface ConnectionEnd {
+  readonly reason: string;
+  /** Nothing came in answer to the CONNECT. */
+  readonly wasSilent: boolean;
+  /** The broker ended it, by whatever means; not this side, and not silence. */
+  readonly isHangUp: boolean;
 }
 
 /** Control packet types (MQTT 3.1.1 §2.2.1, MQTT 5 §2.1.2). */
@@ -64,6 +71,8 @@ const packetType = {
 const outputBytesMax = 1024 * 1024;
 const reasonLengthMax = 256;
 const noBytes = Buffer.alloc(0);
+/** Of the system, when the other side does not want to hear any more. */
+const hangUpCodes: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
 
 export class LinkConnection implements Sender {
   readonly #socket: TLSSocket;
@@ -77,6 +86,7 @@ export class LinkConnection implements Sender {
   #isHeld = false;
   #connack: Connack | undefined;
   #reason = 'the broker closed the connection';
+  #isHangUp = true;
 
   /** Takes a socket whose other end was verified, and says CONNECT. */
   constructor(socket: TLSSocket, options: ConnectionOptions) {
@@ -88,7 +98,10 @@ export class LinkConnection implements Sender {
     this.#frames.areLengthsMinimal = options.version === 5;
     socket.on('data', (bytes) => this.#read(bytes));
     socket.on('drain', () => this.#drained());
-    socket.on('error', (error) => (this.#reason = error.message));
+    socket.on('error', (error) => {
+      this.#reason = error.message;
+      this.#isHangUp &&= 'code' in error && hangUpCodes.has(error.code);
+    });
     socket.once('close', () => this.#closed());
     this.#keepAlive = this.#watch(options.connect.keepAliveSeconds);
     this.#answerTimer = setTimeout(
@@ -155,12 +168,14 @@ export class LinkConnection implements Sender {
 
   /** Ends the connection because of what the broker did, or did not. */
   fail(reason: string): void {
+    this.#isHangUp = false;
     this.#reason = reason;
     this.#socket.destroy();
   }
 
   /** Says goodbye, so that the last will is not published unless it is wanted, and ends. */
   async end(timeoutMs: number, how: 'normal' | 'with_will'): Promise<void> {
+    this.#isHangUp = false;
     if (this.#connack !== undefined) {
       if (how === 'normal') this.write(disconnect);
       else if (this.version === 5) this.write(disconnectWithWill); // 3.1.1 publishes it unless told not to
@@ -268,13 +283,18 @@ export class LinkConnection implements Sender {
     ];
     const text = said.filter((part) => part !== undefined).join(', ');
     this.fail(`the broker disconnected: ${text.slice(0, reasonLengthMax)}`);
+    this.#isHangUp = true;
     return false;
   }
 
   #closed(): void {
     clearTimeout(this.#answerTimer);
     this.#keepAlive.stop();
-    this.#options.handler.closed(this.#reason, this.#connack === undefined);
+    this.#options.handler.closed({
+      reason: this.#reason,
+      wasSilent: this.#connack === undefined,
+      isHangUp: this.#isHangUp,
+    });
   }
 
   #watch(keepAliveSeconds: number): KeepAlive {

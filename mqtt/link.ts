@@ -12,6 +12,7 @@ import { Failover } from './failover.ts';
 import { Inbox } from './inbox.ts';
 import type { MessageHandler } from './inbox.ts';
 import { LinkConnection } from './link-connection.ts';
+import type { ConnectionEnd } from './link-connection.ts';
 import { LinkError } from './link-error.ts';
 import type { Outbound } from './outbound.ts';
 import { outboundIdMax } from './outbound.ts';
@@ -266,7 +267,7 @@ export class Link {
         subscribed: ({ packetId, codes }) => this.#subscribed(packetId, codes),
         unsubscribed: ({ packetId }) => this.#subscriptions.removed(packetId),
         drained: () => this.#outbounds.forEach((outbound) => outbound.pump()),
-        closed: (reason, wasSilent) => this.#detached(broker, reason, wasSilent),
+        closed: (end) => this.#detached(broker, end),
       },
     });
     this.#connection = connection;
@@ -299,12 +300,12 @@ export class Link {
     onConnect?.({ broker, version, sessionPresent, isResumed });
   }
 
-  #detached(broker: Endpoint, reason: string, wasSilent: boolean): void {
+  #detached(broker: Endpoint, { reason, wasSilent, isHangUp }: ConnectionEnd): void {
     const wasConnected = this.#connected;
     this.#connected = false;
     this.#connection = undefined;
     clearTimeout(this.#probeTimer);
-    for (const outbound of this.#outbounds) outbound.disconnected();
+    for (const outbound of this.#outbounds) outbound.disconnected(isHangUp);
     this.#inbox.disconnected();
     this.#subscriptions.disconnected();
     if (this.#closed) return;

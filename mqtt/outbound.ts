@@ -41,7 +41,8 @@ export interface Sender {
 /** The messages of one link, which outlive its connections. */
 export interface Outbound {
   connected(sender: Sender): void;
-  disconnected(): void;
+  /** @param isHangUp - whether the broker ended the connection: neither this side nor silence did */
+  disconnected(isHangUp: boolean): void;
   /** There is room in the socket again. */
   pump(): void;
   /** PUBACK. @param code - reason code; from 0x80 on the broker did not take the message */

@@ -13,20 +13,22 @@ import { packageVersion } from '../../runtime/version.ts';
 import type { Measures } from '../measures.ts';
 import type { Hub } from '../routing/hub.ts';
 import type { Content, Terms } from '../routing/message.ts';
-import { noBytes } from '../routing/message.ts';
 import type { Client, Session } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
 import type { Turn } from '../store/turn.ts';
 import { Arrivals } from './arrivals.ts';
+import { subscribeToCarried } from './carried-up.ts';
 import type { CascadeConfig } from './cascade-config.ts';
 import { Departures } from './departures.ts';
 import type { CascadeFilters } from './filters.ts';
 import { Pace } from './pace.ts';
 import { Reconciler } from './reconciler.ts';
+import { retainedFromAbove } from './retained-from-above.ts';
 import { StatusReport } from './status-report.ts';
 import { TopicMap } from './topic-map.ts';
-import type { GiveUpReason, UpOutlet, UpQueue } from './up-queue.ts';
-import type { UpDelivery } from './up-store.ts';
+import type { GiveUpReason, UpOutlet } from './up-outlet.ts';
+import type { UpQueue } from './up-queue.ts';
+import type { RefusedMessage, UpDelivery } from './up-store.ts';
 
 export interface CascadeOptions extends Pick<
   CascadeConfig,
@@ -61,6 +63,8 @@ export interface CascadeState {
   readonly forwardedDown: number;
   /** Messages that the upstream would not take and that are kept beside the queue. */
   readonly refused: number;
+  /** The newest of these. */
+  readonly newestRefused: readonly RefusedMessage[];
 }
 
 /** Reason codes of PUBACK that pass: the upstream has no room now, or lost count of identifiers (MQTT 5 §3.4.2.1). */
@@ -76,17 +80,21 @@ export class Cascade implements Client, Outbound, UpOutlet {
   readonly #session: Session;
   readonly #queue: UpQueue;
   readonly #link: Link;
+  readonly #up: TopicMap;
   readonly #down: TopicMap;
   readonly #pace: Pace;
   readonly #departures: Departures;
   readonly #reconciler: Reconciler | undefined;
   readonly #arrivals: Arrivals;
+  readonly #statusTopic: string | undefined;
   readonly #status: StatusReport | undefined;
   #connected: (Connected & { readonly sinceMs: number }) | undefined;
   #lastUpstream: string | undefined;
   #resting: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #isClosed = false;
   #isDraining = false;
+  /** What the upstream has retained is not known yet. */
+  #isUnreconciled = false;
   /** Called when nothing is in flight, or cannot come to an end. */
   #onDrained: () => void = () => undefined;
   #forwardedUp = 0;
@@ -96,6 +104,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
     const { session, queue } = sessions.openCascade(cascadeClientId, this);
     this.#session = session;
     this.#queue = queue;
+    this.#up = new TopicMap(filters.up);
     this.#down = new TopicMap(filters.down);
     this.#pace = new Pace({
       bytesPerSecondMax: options.bandwidth.bytesPerSecondMax,
@@ -103,7 +112,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
       monotonicMs: options.monotonicMs,
     });
     this.#departures = new Departures({
-      topics: new TopicMap(filters.up),
+      topics: this.#up,
       pace: this.#pace,
       measures: options.measures,
       clock: options.clock,
@@ -112,8 +121,25 @@ export class Cascade implements Client, Outbound, UpOutlet {
     const path = parseNamespacePath(identity.commonName);
     const fenceTopic = path && `${path}/broker/fence`;
     const statusTopic = path && brokerStatusTopic(path);
-    this.#reconciler = fenceTopic === undefined ? undefined : this.#reconcilerFor(fenceTopic);
-    this.#status = statusTopic === undefined ? undefined : this.#statusReportFor(statusTopic);
+    this.#statusTopic = statusTopic;
+    this.#reconciler =
+      fenceTopic === undefined
+        ? undefined
+        : new Reconciler({
+            link: () => this.#link,
+            fenceTopic,
+            ...retainedFromAbove(this.#down, options),
+            monotonicMs: options.monotonicMs,
+            log,
+          });
+    this.#status =
+      statusTopic === undefined
+        ? undefined
+        : new StatusReport({
+            publish: (payload) => this.#link.publish(statusTopic, payload, { qos: 1, retain: true }),
+            everyMs: statusEveryMs,
+            monotonicMs: options.monotonicMs,
+          });
     this.#arrivals = new Arrivals({
       hub: options.hub,
       turn,
@@ -124,62 +150,25 @@ export class Cascade implements Client, Outbound, UpOutlet {
       log,
       clock: options.clock,
     });
-    this.#subscribeHere();
-    this.#link = openLink({
-      broker: options.upstream,
-      brokerName: options.brokerName,
-      identity,
-      // Stable, so that what comes down waits upstream while this broker is away.
-      clientId: `cascade-of-${identity.commonName}`,
-      cleanSession: false,
-      keepAliveSeconds: options.keepAliveSeconds,
-      outbound: this,
-      inFlightMax: besideMax,
-      subscriptions: [
-        ...filters.down.map(({ remote }) => ({
-          filter: remote,
-          qos: 1 as const,
-          noLocal: true,
-          retainAsPublished: true,
-        })),
-        ...(fenceTopic === undefined ? [] : [{ filter: fenceTopic, qos: 1 as const }]),
-      ],
-      ...(statusTopic === undefined
-        ? {}
-        : {
-            will: {
-              topic: statusTopic,
-              payload: encodeBrokerStatus({ state: 'offline', name: options.name }),
-              qos: 1,
-              retain: true,
-            },
-            isWillLeft: true,
-          }),
-      onMessage: (message, acknowledge) => turn.guard(() => this.#receive(message, acknowledge)),
-      onConnect: (connected) => this.#linked(connected),
-      onDisconnect: () => this.#unlinked(),
-      onSubscribed: () => this.#reconciler?.subscribed(),
-      schedule: (flush) => turn.afterCommit(flush),
-      monotonicMs: options.monotonicMs,
-      log,
-      ...(options.reconnect === undefined ? {} : { reconnect: options.reconnect }),
-      ...(options.probe === undefined ? {} : { probe: options.probe }),
-    });
+    subscribeToCarried(session, filters.up, options);
+    this.#link = this.#openLink(fenceTopic);
   }
 
   get state(): CascadeState {
+    const { messages, bytes, inFlight, setAside } = this.#queue;
     return {
       connected: this.#connected !== undefined,
       upstream: this.#lastUpstream,
       version: this.#connected?.version,
       connectedSinceMs: this.#connected?.sinceMs,
-      queued: this.#queue.messages,
-      queuedBytes: this.#queue.bytes,
-      inFlight: this.#queue.inFlight,
+      queued: messages,
+      queuedBytes: bytes,
+      inFlight,
       oldestWaitingMs: this.#queue.oldestWaitingMs(),
       forwardedUp: this.#forwardedUp,
       forwardedDown: this.#arrivals.taken,
-      refused: this.#queue.refused,
+      refused: setAside.messages,
+      newestRefused: setAside.newest(),
     };
   }
 
@@ -191,10 +180,13 @@ export class Cascade implements Client, Outbound, UpOutlet {
     this.#options.turn.guard(() => this.#queue.attach(this, sender.sessionPresent));
   }
 
-  disconnected(): void {
+  disconnected(isHangUp: boolean): void {
     this.#departures.disconnected();
     this.#stopResting();
-    if (!this.#isClosed) this.#queue.detach();
+    if (this.#isClosed) return;
+    const isOverMessage = this.#link.unacknowledged === 0; // it was nothing that the link published beside the queue
+    const end = isOverMessage ? 'hung_up_on_message' : 'hung_up';
+    this.#options.turn.guard(() => this.#queue.detach(isHangUp ? end : undefined));
   }
 
   /** The socket has room again. */
@@ -235,7 +227,9 @@ export class Cascade implements Client, Outbound, UpOutlet {
   // What the session asks.
 
   sendNow(content: Content, { retain }: Terms): boolean {
-    return this.isReady && this.#departures.sendNow(content, retain);
+    const isSent = this.isReady && !this.#queue.isCautious && this.#departures.sendNow(content, retain);
+    if (!isSent && retain) this.#queue.owed.add(content.topic);
+    return isSent;
   }
 
   /** Sends nothing more, and waits until the upstream has acknowledged what is on its way, but no longer than that. */
@@ -270,62 +264,75 @@ export class Cascade implements Client, Outbound, UpOutlet {
   sweep(): void {
     if (this.#isClosed) return;
     this.#queue.sweep();
+    this.#sendOwed();
+    this.#reconcile();
     this.#reconciler?.sweep();
     this.#arrivals.sweep();
     this.#report();
   }
 
-  #subscribeHere(): void {
-    const { sessions, hub, filters } = this.#options;
-    const session = this.#session;
-    const wanted = new Set(filters.up.map(({ local }) => local));
-    for (const filter of session.subscriptions.keys()) {
-      if (!wanted.has(filter)) sessions.unsubscribe(session, filter);
-    }
-    for (const filter of wanted) {
-      if (session.subscriptions.has(filter)) continue;
-      const subscription = {
-        qos: 1,
-        noLocal: false,
-        retainAsPublished: true,
-        identifier: undefined,
-      } as const;
-      sessions.subscribe(session, filter, subscription);
-      hub.replay(session, filter, subscription);
+  #sendOwed(): void {
+    for (const topic of this.#queue.owedNow()) {
+      const isCarried = this.#up.hasLocal(topic);
+      if (isCarried && !this.#options.hub.repeatRetained(this.#session, topic)) return;
+      this.#queue.owed.settled(topic);
     }
   }
 
-  #reconcilerFor(fenceTopic: string): Reconciler {
-    const { hub, turn, monotonicMs, log } = this.#options;
-    const down = this.#down;
-    return new Reconciler({
-      link: () => this.#link,
-      fenceTopic,
-      *held() {
-        for (const topic of hub.retainedFrom('upstream')) {
-          const remote = down.hasLocal(topic) ? down.toRemote(topic) : undefined;
-          if (remote !== undefined) yield remote;
-        }
+  #openLink(fenceTopic: string | undefined): Link {
+    const options = this.#options;
+    const { identity, filters, turn, log } = options;
+    const statusTopic = this.#statusTopic;
+    return openLink({
+      broker: options.upstream,
+      brokerName: options.brokerName,
+      identity,
+      // Stable, so that what comes down waits upstream while this broker is away.
+      clientId: `cascade-of-${identity.commonName}`,
+      cleanSession: false,
+      keepAliveSeconds: options.keepAliveSeconds,
+      outbound: this,
+      inFlightMax: besideMax,
+      subscriptions: [
+        ...filters.down.map(({ remote }) => ({
+          filter: remote,
+          qos: 1 as const,
+          noLocal: true,
+          retainAsPublished: true,
+        })),
+        ...(fenceTopic === undefined ? [] : [{ filter: fenceTopic, qos: 1 as const }]),
+      ],
+      ...(statusTopic === undefined
+        ? {}
+        : {
+            will: {
+              topic: statusTopic,
+              payload: encodeBrokerStatus({ state: 'offline', name: options.name }),
+              qos: 1,
+              retain: true,
+            },
+            isWillLeft: true,
+          }),
+      onMessage: (message, acknowledge) => turn.guard(() => this.#receive(message, acknowledge)),
+      onConnect: (connected) => this.#linked(connected),
+      onDisconnect: () => this.#unlinked(),
+      onSubscribed: () => {
+        this.#isUnreconciled = true;
+        this.#reconcile();
       },
-      remove: (remote) => {
-        const topic = down.toLocal(remote);
-        if (topic === undefined) return;
-        const content = { topic, payload: noBytes, properties: noBytes, expiresMs: undefined };
-        turn.guard(
-          () => void hub.publish({ ...content, qos: 1, retain: true, origin: 'upstream' }, undefined),
-        );
-      },
-      monotonicMs,
+      schedule: (flush) => turn.afterCommit(flush),
+      monotonicMs: options.monotonicMs,
       log,
+      ...(options.reconnect === undefined ? {} : { reconnect: options.reconnect }),
+      ...(options.probe === undefined ? {} : { probe: options.probe }),
     });
   }
 
-  #statusReportFor(statusTopic: string): StatusReport {
-    return new StatusReport({
-      publish: (payload) => this.#link.publish(statusTopic, payload, { qos: 1, retain: true }),
-      everyMs: statusEveryMs,
-      monotonicMs: this.#options.monotonicMs,
-    });
+  /** Not while the upstream may hang up on a message, for whatever else goes up would be suspected of it, too. */
+  #reconcile(): void {
+    if (!this.#isUnreconciled || this.#queue.isCautious) return;
+    this.#isUnreconciled = false;
+    this.#reconciler?.subscribed();
   }
 
   #settle(packetId: number, code: number, reason: string | undefined): void {
@@ -351,7 +358,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
     if (this.#isClosed) return undefined;
     if (this.#reconciler?.received(message.topic, message.payload) === true) return acknowledge();
     // What the own status says comes down where everything of the own subtree does.
-    if (message.topic === this.#ownStatusTopic()) return acknowledge();
+    if (message.topic === this.#statusTopic) return acknowledge();
     return this.#arrivals.receive(message, acknowledge);
   }
 
@@ -369,6 +376,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
   #unlinked(): void {
     this.#arrivals.disconnected();
     this.#connected = undefined;
+    this.#isUnreconciled = false;
     this.#reconciler?.disconnected();
     this.#onDrained();
     this.#options.measures.cascadeConnected.set(0);
@@ -380,7 +388,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
     cascade.queuedBytes.set(queuedBytes);
     cascade.oldestWaitingSeconds.set(oldestWaitingMs / 1000);
     cascade.setAside.set(refused);
-    if (this.#connected === undefined) return;
+    if (this.#connected === undefined || this.#queue.isCautious) return;
     this.#status?.report({
       state: 'online',
       name: this.#options.name,
@@ -393,11 +401,6 @@ export class Cascade implements Client, Outbound, UpOutlet {
       forwardedDown,
       refused,
     });
-  }
-
-  #ownStatusTopic(): string | undefined {
-    const path = parseNamespacePath(this.#options.identity.commonName);
-    return path && brokerStatusTopic(path);
   }
 
   #stopResting(): void {

@@ -6,7 +6,7 @@ import type { Content, Qos } from '../routing/message.ts';
 import { hopsMax, hopsOf, withHops } from './hops.ts';
 import type { Pace } from './pace.ts';
 import type { TopicMap } from './topic-map.ts';
-import type { GiveUpReason } from './up-queue.ts';
+import type { GiveUpReason } from './up-outlet.ts';
 import type { UpDelivery } from './up-store.ts';
 
 export interface DeparturesOptions {

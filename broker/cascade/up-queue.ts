@@ -1,42 +1,24 @@
 /** What goes up: stored in lanes, taken fairly, a window at a time, and deleted when the upstream has it. */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../domain/clock.ts';
-import { outboundIdMax } from '../../mqtt/outbound.ts';
 import type { BackoffLimits } from '../../runtime/retry.ts';
 import { backoffMs } from '../../runtime/retry.ts';
+import { FullAlarm } from '../routing/full-alarm.ts';
 import type { Message, Terms } from '../routing/message.ts';
 import { isExpired, messageBytes } from '../routing/message.ts';
 import type { SessionQueue } from '../routing/session-queue.ts';
 import { FairLanes } from './fair-lanes.ts';
 import { Lanes } from './lanes.ts';
 import type { Lane } from './lanes.ts';
-import type { UpDelivery, UpStore } from './up-store.ts';
+import { OnTheirWay } from './on-their-way.ts';
+import { OwedTopics } from './owed-topics.ts';
+import { SetAside } from './set-aside.ts';
+import { Suspects } from './suspects.ts';
+import type { UpBounds } from './up-bounds.ts';
+import type { HangUp, UpOutlet } from './up-outlet.ts';
+import type { RefusedMessage, UpDelivery, UpStore } from './up-store.ts';
 
-/** The connection upstream, as far as it takes messages. */
-export interface UpOutlet {
-  /** Messages that it takes unacknowledged. */
-  readonly windowMax: number;
-  readonly isReady: boolean;
-  /** @returns bytes that were written, or why it cannot be sent at all */
-  send(delivery: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason;
-  /** Calls `pump` in a later turn, for this one has done enough, or the cap says so. */
-  later(delayMs: number): void;
-  /** Of the bandwidth cap: milliseconds until the next message may go. */
-  waitMs(): number;
-}
-
-/** `too_large` and what the upstream refuses is set aside; the others are over. */
-export type GiveUpReason = 'packet_too_large' | 'hops_exceeded';
 export type UpDropReason = 'queue_full' | 'message_expired' | 'cascade_too_old' | 'hops_exceeded';
-
-export interface UpBounds {
-  readonly messagesMax: number;
-  readonly bytesMax: number;
-  /** Undefined: a message waits as long as it takes. */
-  readonly ageMsMax: number | undefined;
-  /** Undefined: as the broker does for every other queue. */
-  readonly whenFull: 'refuse' | 'drop-oldest' | undefined;
-}
 
 export interface UpQueueOptions {
   readonly store: UpStore;
@@ -45,12 +27,10 @@ export interface UpQueueOptions {
   readonly clock: Clock;
   readonly onDropped: (reason: UpDropReason, delivery: UpDelivery) => void;
   readonly onRefused: (delivery: UpDelivery, reason: string) => void;
+  /** One that was refused gave way to newer ones. */
+  readonly onForgotten: (message: RefusedMessage) => void;
+  readonly onFull: (isFull: boolean) => void;
   readonly random?: () => number;
-}
-
-interface InFlight {
-  readonly delivery: UpDelivery;
-  readonly lane: Lane;
 }
 
 /** What is on its way, at most, whatever the window says of its count. */
@@ -58,31 +38,36 @@ const inFlightBytesMax = 32 * 1024 ** 2;
 /** What one turn sends before it lets others have theirs. */
 const turnMessages = 256;
 const quotaRetry: BackoffLimits = { firstMs: 1000, maxMs: 60_000 };
-/** Of what was set aside, the newest are kept. */
-export const refusedMax = 1000;
-const refusedBytesMax = 64 * 1024 ** 2;
+/** What is dropped for one of these would still be wanted. */
+const quotas: ReadonlySet<UpDropReason> = new Set(['queue_full', 'cascade_too_old']);
+/** Topics of one look at what is owed. */
+const owedPage = 100;
 /** What one look at the oldest messages lets go of. */
 const agePage = 500;
 
 export class UpQueue implements SessionQueue {
   readonly lastSent = 0;
   readonly seenUpTo = 0;
+  /** What the upstream would not take. */
+  readonly setAside: SetAside;
+  /** Of which topics the upstream has not got what is retained. */
+  readonly owed: OwedTopics;
   readonly #options: UpQueueOptions;
   readonly #store: UpStore;
   readonly #lanes: Lanes;
   readonly #fair = new FairLanes<Lane>();
   /** Lanes whose upstream has no room at the moment. */
   readonly #held = new Set<Lane>();
-  readonly #inFlight = new Map<number, InFlight>();
+  readonly #inFlight = new OnTheirWay();
   #outlet: UpOutlet | undefined;
-  #inFlightBytes = 0;
   #messages: number;
   #bytes: number;
   #lastSequence: number;
-  #lastPacketId = 0;
   #isResting = false;
-  #refused: number;
-  #refusedBytes: number;
+  readonly #suspects = new Suspects();
+  readonly #alarm: FullAlarm;
+  /** Of the message that was hung up on alone: it waits until the upstream has taken another one. */
+  #parked: Lane | undefined;
 
   constructor(options: UpQueueOptions) {
     this.#options = options;
@@ -91,9 +76,9 @@ export class UpQueue implements SessionQueue {
     this.#messages = messages;
     this.#bytes = bytes;
     this.#lastSequence = lastSequence;
-    const refused = this.#store.refusedTotal();
-    this.#refused = refused.messages;
-    this.#refusedBytes = refused.bytes;
+    this.setAside = new SetAside(this.#store, options.onForgotten);
+    this.#alarm = new FullAlarm(options.onFull);
+    this.owed = new OwedTopics(this.#store);
     this.#lanes = new Lanes(this.#store);
     for (const lane of this.#lanes.all()) this.#fair.addOld(lane);
   }
@@ -110,9 +95,9 @@ export class UpQueue implements SessionQueue {
     return this.#inFlight.size;
   }
 
-  /** Messages that were set aside and are still kept. */
-  get refused(): number {
-    return this.#refused;
+  /** Whether nothing is to go up beside the one message that is on its way. */
+  get isCautious(): boolean {
+    return this.#suspects.areSome;
   }
 
   get whenFull(): UpBounds['whenFull'] {
@@ -124,6 +109,10 @@ export class UpQueue implements SessionQueue {
     return this.#messages >= messagesMax || this.#bytes + bytes > bytesMax;
   }
 
+  raiseFull(): void {
+    this.#alarm.raise();
+  }
+
   /** How long the oldest message has been waiting; 0 if none does. */
   oldestWaitingMs(): number {
     const queuedMs = this.#messages === 0 ? undefined : this.#store.oldestMs();
@@ -132,7 +121,9 @@ export class UpQueue implements SessionQueue {
 
   enqueue(message: Message, _qos: 1 | 2, { retain }: Terms): void {
     const bytes = messageBytes(message);
+    if (this.isFullFor(bytes)) this.raiseFull();
     while (this.isFullFor(bytes) && this.#dropOldest());
+    if (retain) this.owed.settled(message.topic);
     const lane = this.#lanes.of(message.topic);
     const delivery: UpDelivery = {
       sequence: ++this.#lastSequence,
@@ -157,25 +148,36 @@ export class UpQueue implements SessionQueue {
   attach(outlet: UpOutlet, isKnown: boolean): void {
     assert(this.#outlet === undefined, 'a queue has one outlet at a time');
     this.#outlet = outlet;
-    const again = [...this.#inFlight];
-    this.#inFlight.clear();
-    this.#inFlightBytes = 0;
-    for (const [index, [packetId, { delivery, lane }]] of again.entries()) {
-      lane.inFlight--;
+    this.#suspects.connected();
+    for (const [index, { packetId, delivery, lane }] of this.#inFlight.takeAll().entries()) {
       // A smaller window than the last one's; the rest follows when there is room.
-      if (index < outlet.windowMax) this.#send(outlet, delivery, lane, packetId, isKnown);
+      if (index < outlet.windowMax && !this.isCautious) this.#send(outlet, delivery, lane, packetId, isKnown);
       else this.#sendAgain(delivery, lane);
     }
+    if (this.#parked !== undefined) this.#fair.remove(this.#parked);
     this.pump();
   }
 
-  /** The upstream is gone. What was on its way is kept in memory, for it goes first on the next connection. */
-  detach(): void {
+  /**
+   * The upstream is gone. What was on its way is kept in memory, for it goes first on the next connection.
+   *
+   * @param hangUp - undefined if it was not the upstream that ended the connection
+   */
+  detach(hangUp?: HangUp): void {
+    const wasConnected = this.#outlet !== undefined;
     this.#outlet = undefined;
     this.#isResting = false;
+    if (hangUp !== undefined && wasConnected) this.#hungUp(hangUp);
     for (const lane of this.#held) this.#fair.add(lane);
     this.#held.clear();
     this.#lanes.unload();
+  }
+
+  /** @returns some of the topics that are owed, while there is plenty of room for what is retained of them */
+  owedNow(): string[] {
+    const { messagesMax, bytesMax } = this.#options.bounds();
+    const hasRoom = this.#messages < messagesMax / 2 && this.#bytes < bytesMax / 2;
+    return hasRoom && this.#outlet !== undefined ? this.owed.first(owedPage) : [];
   }
 
   /** Continues after a rest. */
@@ -187,9 +189,9 @@ export class UpQueue implements SessionQueue {
   pump(): void {
     for (let sent = 0; !this.#isResting; sent++) {
       const outlet = this.#outlet;
-      if (outlet?.isReady !== true || this.#inFlight.size >= outlet.windowMax) return;
-      if (this.#inFlightBytes >= inFlightBytesMax) return;
-      const lane = this.#fair.next();
+      if (outlet?.isReady !== true || this.#inFlight.size >= this.#windowOf(outlet)) return;
+      if (this.#inFlight.bytes >= inFlightBytesMax) return;
+      const lane = this.#fair.next() ?? this.#unpark();
       if (lane === undefined) return;
       const waitMs = outlet.waitMs();
       if (waitMs > 0 || sent >= turnMessages) {
@@ -202,8 +204,10 @@ export class UpQueue implements SessionQueue {
 
   /** PUBACK: the upstream has it, and nothing here needs it any more. */
   acknowledged(packetId: number): UpDelivery | undefined {
-    const taken = this.#take(packetId);
+    const taken = this.#inFlight.take(packetId);
     if (taken === undefined) return undefined;
+    this.#suspects.taken();
+    this.#unpark();
     taken.lane.refusals = 0;
     this.#finish(taken.delivery);
     this.#settle(taken.lane);
@@ -212,17 +216,18 @@ export class UpQueue implements SessionQueue {
 
   /** PUBACK with a reason that will be the same tomorrow: kept beside, so that the others go on. */
   refusedForGood(packetId: number, reason: string): void {
-    const taken = this.#take(packetId);
+    const taken = this.#inFlight.take(packetId);
     if (taken === undefined) return;
-    this.#setAside(taken.delivery, reason);
+    this.#giveUp(taken.delivery, reason);
     this.#settle(taken.lane);
   }
 
   /** PUBACK with a reason that passes: again later, and with it whatever of its topic comes after it. */
   refusedForNow(packetId: number): void {
-    const taken = this.#take(packetId);
+    const taken = this.#inFlight.take(packetId);
     if (taken === undefined) return;
     const { delivery, lane } = taken;
+    this.#suspects.settled(delivery.sequence);
     this.#sendAgain(delivery, lane);
     const { clock, random } = this.#options;
     if (!this.#held.has(lane)) lane.heldUntilMs = clock() + backoffMs(lane.refusals++, quotaRetry, random);
@@ -248,6 +253,7 @@ export class UpQueue implements SessionQueue {
   /** There is no upstream any more. */
   clear(): void {
     this.#store.clear();
+    this.owed.clear();
   }
 
   dropExpired(): void {
@@ -270,29 +276,18 @@ export class UpQueue implements SessionQueue {
     if (message.expiresMs !== undefined && isExpired(message, this.#options.clock())) {
       return this.#drop(delivery, 'message_expired'); // [MQTT-3.3.2-5]
     }
-    return this.#send(outlet, delivery, lane, this.#freePacketId(), false);
+    return this.#send(outlet, delivery, lane, this.#inFlight.freePacketId(), false);
   }
 
   #send(outlet: UpOutlet, delivery: UpDelivery, lane: Lane, packetId: number, duplicate: boolean): void {
     const sent = outlet.send(delivery, packetId, duplicate);
     if (typeof sent === 'string') {
       if (!this.#held.has(lane)) this.#fair.add(lane); // its turn comes, if only to be forgotten
-      return sent === 'hops_exceeded' ? this.#drop(delivery, sent) : this.#setAside(delivery, sent);
+      return sent === 'hops_exceeded' ? this.#drop(delivery, sent) : this.#giveUp(delivery, sent);
     }
     this.#fair.sent(lane, sent);
-    this.#inFlight.set(packetId, { delivery, lane });
-    this.#inFlightBytes += delivery.bytes;
-    lane.inFlight++;
+    this.#inFlight.add(packetId, delivery, lane);
     return undefined;
-  }
-
-  #take(packetId: number): InFlight | undefined {
-    const taken = this.#inFlight.get(packetId);
-    if (taken === undefined) return undefined;
-    this.#inFlight.delete(packetId);
-    this.#inFlightBytes -= taken.delivery.bytes;
-    taken.lane.inFlight--;
-    return taken;
   }
 
   /** One answer has come: its lane goes on, or is forgotten if nothing is left in it. */
@@ -316,65 +311,77 @@ export class UpQueue implements SessionQueue {
   }
 
   #finish(delivery: UpDelivery): void {
-    this.#messages--;
-    this.#bytes -= delivery.bytes;
     this.#store.delete(delivery);
+    this.#left(delivery);
+  }
+
+  /** It does not wait any more. */
+  #left({ sequence, bytes }: UpDelivery): void {
+    this.#messages--;
+    this.#bytes -= bytes;
+    this.#suspects.settled(sequence);
+    this.#alarm.lower(this, () => {
+      const { messagesMax, bytesMax } = this.#options.bounds();
+      return { messages: messagesMax, bytes: bytesMax };
+    });
+  }
+
+  #windowOf({ windowMax }: UpOutlet): number {
+    return this.isCautious ? 1 : windowMax;
+  }
+
+  #hungUp(hangUp: HangUp): void {
+    const { bounds, clock } = this.#options;
+    const alone = this.#suspects.hungUp(this.#inFlight.sequences);
+    const taken = alone === undefined ? undefined : this.#inFlight.takeBySequence(alone);
+    if (taken === undefined) return;
+    const { delivery, lane } = taken;
+    const isProof = hangUp === 'hung_up_on_message';
+    if (isProof && this.#suspects.isProven(delivery.sequence, bounds().hangUpsMax, clock())) {
+      this.#giveUp(delivery, 'upstream_hung_up');
+      this.#settle(lane);
+    } else {
+      this.#sendAgain(delivery, lane);
+      this.#parked = lane;
+    }
+  }
+
+  #unpark(): Lane | undefined {
+    const lane = this.#parked;
+    this.#parked = undefined;
+    if (lane !== undefined && !this.#held.has(lane)) this.#fair.add(lane);
+    return lane;
   }
 
   #drop(delivery: UpDelivery, reason: UpDropReason): void {
     this.#finish(delivery);
+    if (delivery.retain && quotas.has(reason)) this.owed.add(delivery.message.topic);
     this.#options.onDropped(reason, delivery);
   }
 
-  #setAside(delivery: UpDelivery, reason: string): void {
-    this.#messages--;
-    this.#bytes -= delivery.bytes;
-    this.#store.setAside(delivery, reason, this.#options.clock());
-    this.#refused++;
-    this.#refusedBytes += delivery.bytes;
+  #giveUp(delivery: UpDelivery, reason: string): void {
+    this.setAside.add(delivery, reason, this.#options.clock());
+    this.#left(delivery);
     this.#options.onRefused(delivery, reason);
-    while (this.#refused > refusedMax || (this.#refusedBytes > refusedBytesMax && this.#refused > 1)) {
-      const forgotten = this.#store.forgetOldestRefused();
-      if (forgotten === undefined) return;
-      this.#refused--;
-      this.#refusedBytes -= forgotten.bytes;
-    }
   }
 
   /** @returns whether there was one that is not on its way */
   #dropOldest(): boolean {
-    const [oldest] = this.#waitingOldest(1);
+    const [oldest] = this.#store.readOldestBut(this.#inFlight.sequences, 1);
     if (oldest === undefined) return false;
     this.#dropWaiting(oldest, 'queue_full');
     return true;
   }
 
   #dropOlderThan(queuedBeforeMs: number): void {
-    for (const delivery of this.#waitingOldest(agePage)) {
+    for (const delivery of this.#store.readOldestBut(this.#inFlight.sequences, agePage)) {
       if (delivery.queuedMs >= queuedBeforeMs) return;
       this.#dropWaiting(delivery, 'cascade_too_old');
-    }
-  }
-
-  /** What is on its way may be there already. */
-  *#waitingOldest(limit: number): Generator<UpDelivery> {
-    const sent = new Set(Array.from(this.#inFlight.values(), ({ delivery }) => delivery.sequence));
-    let found = 0;
-    for (const delivery of this.#store.readOldest(0, limit + sent.size)) {
-      if (sent.has(delivery.sequence)) continue;
-      yield delivery;
-      if (++found === limit) return;
     }
   }
 
   #dropWaiting(delivery: UpDelivery, reason: UpDropReason): void {
     this.#lanes.remove(delivery);
     this.#drop(delivery, reason);
-  }
-
-  #freePacketId(): number {
-    do this.#lastPacketId = (this.#lastPacketId % outboundIdMax) + 1;
-    while (this.#inFlight.has(this.#lastPacketId));
-    return this.#lastPacketId;
   }
 }

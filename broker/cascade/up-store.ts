@@ -81,9 +81,18 @@ export class UpStore {
     return this.#store.read(sql.upReadLane, lane, afterSequence, limit).map(deliveryOf);
   }
 
-  /** @returns the oldest of all lanes */
-  readOldest(afterSequence: number, limit: number): UpDelivery[] {
-    return this.#store.read(sql.upReadOldest, afterSequence, limit).map(deliveryOf);
+  /**
+   * @param sent - sequences of what may be there already
+   * @returns the oldest of all lanes
+   */
+  *readOldestBut(sent: readonly number[], limit: number): Generator<UpDelivery> {
+    const left = new Set(sent);
+    let found = 0;
+    for (const delivery of this.#store.read(sql.upReadOldest, 0, limit + left.size).map(deliveryOf)) {
+      if (left.has(delivery.sequence)) continue;
+      yield delivery;
+      if (++found === limit) return;
+    }
   }
 
   /** @returns when the oldest message arrived, or undefined if none waits */
@@ -105,6 +114,19 @@ export class UpStore {
     this.#store.write(sql.deleteDone);
   }
 
+  /** @returns the topics of which the upstream has not got what is retained */
+  owed(): string[] {
+    return this.#store.read(sql.upOwed).map((row) => String(row['topic']));
+  }
+
+  owe(topic: string): void {
+    this.#store.write(sql.upOwe, topic);
+  }
+
+  settle(topic: string): void {
+    this.#store.write(sql.upSettle, topic);
+  }
+
   /** Takes a message out of the queue and keeps it beside, with the reason. */
   setAside({ sequence, message, bytes }: UpDelivery, reason: string, nowMs: number): void {
     this.#store.write(sql.upSetAside, message.topic, bytes, reason, nowMs, message.id);
@@ -115,9 +137,9 @@ export class UpStore {
     return totalOf(this.#store.read(sql.upSetAsideCount)[0]);
   }
 
-  /** @returns the oldest of what was set aside */
+  /** @returns the newest of what was set aside, newest first */
   refused(limit: number): RefusedMessage[] {
-    return this.#store.read(sql.upSetAsideOldest, limit).map(refusedOf);
+    return this.#store.read(sql.upSetAsideNewest, limit).map(refusedOf);
   }
 
   /** Gives up the oldest message that was set aside. */

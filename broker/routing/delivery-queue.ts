@@ -4,6 +4,8 @@ import type { Clock } from '../../domain/clock.ts';
 import type { BrokerLimits } from '../limits.ts';
 import { Backlog, packetIdOf } from './backlog.ts';
 import type { StoredQueue } from './backlog.ts';
+import { FullAlarm } from './full-alarm.ts';
+import type { Filling } from './full-alarm.ts';
 import type { Delivery, Message, Terms } from './message.ts';
 import { isExpired, messageBytes } from './message.ts';
 import type { SessionQueue } from './session-queue.ts';
@@ -51,8 +53,6 @@ export interface ExistingQueue {
 
 export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
 
-/** Not at the first message that fits again, or every one would be an end and a beginning. */
-const roomAgain = 0.9;
 /**
  * What one call sends, or lets go of, before it lets others have their turn. With less, a subscriber that reads for many
  * falls behind them, and all that it is about to acknowledge is written first (`npm run bench -- broker '20 publishers'`).
@@ -77,7 +77,7 @@ export class DeliveryQueue implements SessionQueue {
   #messages = 0;
   #bytes = 0;
   #dropped = 0;
-  #isFull = false;
+  readonly #alarm: FullAlarm;
   /** Messages that gave way to newer ones since this queue last sent any. */
   #overflowed = 0;
   /**
@@ -89,6 +89,7 @@ export class DeliveryQueue implements SessionQueue {
 
   constructor(options: QueueOptions, existing?: ExistingQueue) {
     this.#options = options;
+    this.#alarm = new FullAlarm(options.onFull);
     this.#backlog = new Backlog(options.stored, existing !== undefined);
     if (existing === undefined) return;
     this.#messages = existing.messages;
@@ -130,17 +131,12 @@ export class DeliveryQueue implements SessionQueue {
 
   /** Whether one more message would exceed a bound. */
   isFullFor(bytes: number): boolean {
-    const { limits, stored } = this.#options;
-    const messagesMax = stored === undefined ? limits.memoryQueuedMessagesMax : limits.queuedMessagesMax;
-    const bytesMax = stored === undefined ? limits.memoryQueuedBytesMax : limits.queuedBytesMax;
-    return this.#messages >= messagesMax || this.#bytes + bytes > bytesMax;
+    const most = this.#most();
+    return this.#messages >= most.messages || this.#bytes + bytes > most.bytes;
   }
 
-  /** Something did not fit: an alarm, until a tenth of the queue is free again. */
   raiseFull(): void {
-    if (this.#isFull) return;
-    this.#isFull = true;
-    this.#options.onFull(true);
+    this.#alarm.raise();
   }
 
   /** Appends a message, dropping the oldest that wait if it has to. */
@@ -209,7 +205,7 @@ export class DeliveryQueue implements SessionQueue {
   /** Sends while the window has room and the outlet takes it. */
   pump(): void {
     this.#pump();
-    if (this.#isFull) this.#lowerFull();
+    this.#lowerFull();
   }
 
   /** Continues after a rest. */
@@ -288,7 +284,7 @@ export class DeliveryQueue implements SessionQueue {
       store.releaseMessage(message, pending);
     }
     this.#backlog.rest(this.#messages > 0);
-    if (this.#isFull) this.#lowerFull();
+    this.#lowerFull();
   }
 
   /** What of QoS 2 the client may have is for nobody else [MQTT-4.8.2-5]. */
@@ -299,12 +295,14 @@ export class DeliveryQueue implements SessionQueue {
   }
 
   #lowerFull(): void {
+    this.#alarm.lower(this, () => this.#most());
+  }
+
+  #most(): Filling {
     const { limits, stored } = this.#options;
-    const messagesMax = stored === undefined ? limits.memoryQueuedMessagesMax : limits.queuedMessagesMax;
-    const bytesMax = stored === undefined ? limits.memoryQueuedBytesMax : limits.queuedBytesMax;
-    if (this.#messages > messagesMax * roomAgain || this.#bytes > bytesMax * roomAgain) return;
-    this.#isFull = false;
-    this.#options.onFull(false);
+    return stored === undefined
+      ? { messages: limits.memoryQueuedMessagesMax, bytes: limits.memoryQueuedBytesMax }
+      : { messages: limits.queuedMessagesMax, bytes: limits.queuedBytesMax };
   }
 
   /** Whether an answer belongs to another exchange than the message's (MQTT 5 §4.3); an unknown identifier is none. */

@@ -91,7 +91,7 @@ export class Hub {
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       const { queue } = session;
       if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse') {
-        queue.raiseFull?.();
+        queue.raiseFull();
         return 'queue_full';
       }
       storedTargets++;
@@ -140,6 +140,24 @@ export class Hub {
       const terms = { qos: 0, retain: true, identifiers, share: undefined } as const;
       session.client?.sendNow(systemContent(topic, value), terms);
     }
+  }
+
+  /**
+   * Sends what is retained of one topic, or that nothing is, as it was published.
+   *
+   * @returns false if there is no room to store it now
+   */
+  repeatRetained(session: Session, topic: string): boolean {
+    const { store, clock } = this.#options;
+    const kept = this.#retained.get(topic);
+    if (kept !== undefined && isLoop(session, kept.origin)) return true;
+    if (store.isFull) return false;
+    const isKept = kept !== undefined && !isExpired(kept, clock());
+    const nothing = { topic, payload: noBytes, properties: noBytes, expiresMs: undefined };
+    const terms = { qos: 1, retain: true, identifiers: noBytes, share: undefined } as const;
+    session.queue.enqueue(this.#messageFor(isKept ? kept : nothing, 1), terms.qos, terms);
+    session.queue.pump();
+    return true;
   }
 
   /** @returns the topics of what is retained and came from there */

@@ -2,8 +2,8 @@
 import type { Clock } from '../../domain/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { UpQueueConfig } from '../cascade/cascade-config.ts';
+import { upBounds } from '../cascade/up-bounds.ts';
 import { UpQueue } from '../cascade/up-queue.ts';
-import type { UpBounds } from '../cascade/up-queue.ts';
 import { UpStore } from '../cascade/up-store.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
@@ -53,24 +53,19 @@ export class Queues {
           // A queue that overflows for hours must not fill the log as well.
           if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
         },
-        onFull: (isFull) => {
-          const facts = { identity, clientId, queued: queue.messages, queuedBytes: queue.bytes };
-          if (isFull) log.warn(facts, 'queue.full');
-          else log.info(facts, 'queue.relieved');
-          this.#markFull(queue, isFull);
-        },
+        onFull: (isFull) => this.#reportFull({ identity, clientId, queue }, isFull),
       },
       existing,
     );
     return queue;
   }
 
-  ofCascade(): UpQueue {
+  ofCascade({ identity, clientId }: Owner): UpQueue {
     const options = this.#options;
     const { store, limits, measures, log, clock } = options;
-    return new UpQueue({
+    const queue: UpQueue = new UpQueue({
       store: new UpStore(store),
-      bounds: () => upBounds(options.cascadeQueue ?? {}, limits),
+      bounds: () => upBounds(options.cascadeQueue, limits),
       clock,
       onDropped: (reason, { message }) => {
         measures.dropped.inc({ reason });
@@ -84,7 +79,13 @@ export class Queues {
         measures.cascade.refused.inc({ reason });
         log.error({ topic: message.topic, bytes, reason }, 'cascade.message_set_aside');
       },
+      onForgotten: ({ topic, bytes, reason }) => {
+        measures.cascade.dropped.inc({ reason: 'set_aside_full' });
+        log.error({ topic, bytes, reason }, 'cascade.set_aside_forgotten');
+      },
+      onFull: (isFull) => this.#reportFull({ identity, clientId, queue }, isFull),
     });
+    return queue;
   }
 
   /** Its session is over: an alarm ends with it. */
@@ -94,23 +95,22 @@ export class Queues {
     this.#markFull(queue, false);
   }
 
+  #reportFull(
+    { identity, clientId, queue }: Pick<Session, 'identity' | 'clientId' | 'queue'>,
+    isFull: boolean,
+  ): void {
+    const { log } = this.#options;
+    const facts = { identity, clientId, queued: queue.messages, queuedBytes: queue.bytes };
+    if (isFull) log.warn(facts, 'queue.full');
+    else log.info(facts, 'queue.relieved');
+    this.#markFull(queue, isFull);
+  }
+
   #markFull(queue: SessionQueue, isFull: boolean): void {
     if (isFull) this.#full.add(queue);
     else this.#full.delete(queue);
     this.#options.measures.traffic.fullQueues = this.#full.size;
   }
-}
-
-function upBounds(
-  { messagesMax, bytesMax, ageHoursMax, whenFull }: UpQueueConfig,
-  limits: BrokerLimits,
-): UpBounds {
-  return {
-    messagesMax: messagesMax ?? limits.queuedMessagesMax,
-    bytesMax: bytesMax ?? limits.queuedBytesMax,
-    ageMsMax: ageHoursMax === undefined ? undefined : ageHoursMax * 3_600_000,
-    whenFull,
-  };
 }
 
 /** The first, the tenth, the hundredth, and so on. */

@@ -12,8 +12,8 @@ export interface SessionQueue {
   readonly whenFull: 'refuse' | 'drop-oldest' | undefined;
   /** Whether one more message would exceed a bound. */
   isFullFor(bytes: number): boolean;
-  /** Something did not fit: an alarm, until there is room again. Undefined for one that reports it otherwise. */
-  raiseFull?(): void;
+  /** Something did not fit: an alarm, until there is room again. */
+  raiseFull(): void;
   /** Appends a message, dropping the oldest that wait if it has to. */
   enqueue(message: Message, qos: 1 | 2, terms: Terms): void;
   /** Sends what there is room for. */

@@ -356,7 +356,7 @@ export class Sessions {
 
   #addCascade(clientId: string, storedId: number): Session {
     const owner = newSession(cascadeIdentity, clientId, storedId);
-    const session = { ...owner, queue: this.#queues.ofCascade(), isCascade: true };
+    const session = { ...owner, queue: this.#queues.ofCascade(owner), isCascade: true };
     this.#register(session);
     return session;
   }

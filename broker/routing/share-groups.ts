@@ -77,7 +77,7 @@ export class ShareGroup {
 
   /** Nobody could take it: those that are full give the alarm. */
   raiseFull(bytes: number): void {
-    for (const { queue } of this.#members) if (queue.isFullFor(bytes)) queue.raiseFull?.();
+    for (const { queue } of this.#members) if (queue.isFullFor(bytes)) queue.raiseFull();
   }
 
   /** 0: not at all. */

@@ -1,7 +1,7 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 6;
+export const schemaVersion = 7;
 
 /** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
 const willTable = `
@@ -68,6 +68,9 @@ CREATE TABLE leaving (
 ) STRICT;
 CREATE INDEX delivery_share ON delivery (session, sequence) WHERE share IS NOT NULL;
 `;
+
+/** Topics of which the upstream has not got what is retained. */
+const owedTable = 'CREATE TABLE cascade_owed (topic TEXT PRIMARY KEY) STRICT;\n';
 
 /**
  * Until then the cascade's queue was that of a session. Its lanes are not known to SQL, so all of it is one lane, which
@@ -140,7 +143,7 @@ CREATE TABLE retained (
   properties BLOB,
   expires_ms INTEGER
 ) STRICT;
-${willTable}${placeTable}${cascadeTables}${leavingTable}`;
+${willTable}${placeTable}${cascadeTables}${leavingTable}${owedTable}`;
 
 /** Forward only: by the version that a file has, what makes the next one of it. Nothing that was there is rewritten. */
 export const migrations: ReadonlyMap<number, string> = new Map([
@@ -164,4 +167,5 @@ ${willTable}`,
   [3, placeTable],
   [4, `${cascadeTables}${moveCascadeQueue}`],
   [5, leavingTable],
+  [6, owedTable],
 ]);

@@ -88,9 +88,13 @@ export const sql = {
   upDelete: 'DELETE FROM cascade_delivery WHERE sequence = ?',
   upRelease: 'UPDATE message SET pending = pending - 1 WHERE id IN (SELECT message FROM cascade_delivery)',
   upClear: 'DELETE FROM cascade_delivery',
+  upOwed: 'SELECT topic FROM cascade_owed ORDER BY rowid',
+  upOwe: 'INSERT OR IGNORE INTO cascade_owed (topic) VALUES (?)',
+  upSettle: 'DELETE FROM cascade_owed WHERE topic = ?',
   upSetAside:
     'INSERT INTO cascade_refused (topic, bytes, reason, refused_ms, message) VALUES (?, ?, ?, ?, ?)',
   upSetAsideCount: 'SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM cascade_refused',
+  upSetAsideNewest: 'SELECT topic, bytes, reason, refused_ms FROM cascade_refused ORDER BY id DESC LIMIT ?',
   upSetAsideOldest: `SELECT r.id, r.topic, r.bytes, r.reason, r.refused_ms, r.message, m.pending
     FROM cascade_refused r LEFT JOIN message m ON m.id = r.message ORDER BY r.id LIMIT ?`,
   upForgetSetAside: 'DELETE FROM cascade_refused WHERE id = ?',

@@ -61,13 +61,19 @@ export class Conversation {
 
   /** @returns the next packet, which must be a `command` */
   async next<C extends Packet['cmd']>(command: C): Promise<Extract<Packet, { cmd: C }>> {
+    const packet = await this.any();
+    if (packet === undefined) throw new Error(`the link closed where ${command} was expected`);
+    if (packet.cmd !== command) throw new Error(`wanted ${command}, got ${packet.cmd}`);
+    return packet as Extract<Packet, { cmd: C }>;
+  }
+
+  /** @returns the next packet, or undefined once the connection is closed */
+  async any(): Promise<Packet | undefined> {
     while (this.#received.length === 0) {
-      if (this.#socket.destroyed) throw new Error(`the link closed where ${command} was expected`);
+      if (this.#socket.destroyed) return undefined;
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    const packet = this.#received.shift();
-    if (packet?.cmd !== command) throw new Error(`wanted ${command}, got ${packet?.cmd}`);
-    return packet as Extract<Packet, { cmd: C }>;
+    return this.#received.shift();
   }
 
   /** How many packets came and were not asked for. */

@@ -1,112 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import * as fc from 'fast-check';
-import { refusedMax, UpQueue } from '../../../broker/cascade/up-queue.ts';
-import type { GiveUpReason, UpBounds, UpOutlet } from '../../../broker/cascade/up-queue.ts';
+import { setAsideMax } from '../../../broker/cascade/set-aside.ts';
 import { UpStore } from '../../../broker/cascade/up-store.ts';
-import type { UpDelivery } from '../../../broker/cascade/up-store.ts';
-import { noBytes } from '../../../broker/routing/message.ts';
-import { Store } from '../../../broker/store/store.ts';
-
-const terms = { qos: 1, retain: false, identifiers: noBytes, share: undefined } as const;
-const bounds: UpBounds = {
-  messagesMax: 1e6,
-  bytesMax: 1e9,
-  ageMsMax: undefined,
-  whenFull: undefined,
-};
-
-/** An upstream that answers when the test says so. */
-class Upstream implements UpOutlet {
-  windowMax = 1000;
-  isReady = true;
-  readonly sent: { text: string; packetId: number; duplicate: boolean }[] = [];
-  readonly rests: number[] = [];
-  giveUp: (text: string) => GiveUpReason | undefined = () => undefined;
-  pauseMs = 0;
-
-  send({ message }: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
-    const text = `${message.topic}=${message.payload.toString()}`;
-    const reason = this.giveUp(text);
-    if (reason !== undefined) return reason;
-    this.sent.push({ text, packetId, duplicate });
-    return message.payload.length + 1;
-  }
-
-  later(delayMs: number): void {
-    this.rests.push(delayMs);
-  }
-
-  waitMs(): number {
-    return this.pauseMs;
-  }
-
-  get texts(): string[] {
-    return this.sent.map(({ text }) => text);
-  }
-
-  idOf(text: string): number {
-    return this.sent.findLast((one) => one.text === text)?.packetId ?? 0;
-  }
-}
-
-class Bench {
-  readonly directory = mkdtempSync(path.join(tmpdir(), 'plombe-up-'));
-  nowMs = 1_000_000;
-  bounds = bounds;
-  readonly dropped: string[] = [];
-  readonly refused: string[] = [];
-  store = this.#openStore();
-  queue = this.#openQueue();
-
-  constructor(context?: TestContext) {
-    context?.after(() => this.remove());
-  }
-
-  publish(topic: string, text: string | Buffer, more: { retain?: boolean; expiresMs?: number } = {}): void {
-    const { retain = false, expiresMs } = more;
-    const content = { topic, payload: Buffer.from(text), properties: noBytes, expiresMs };
-    const id = this.store.insertMessage(content, 1);
-    this.queue.enqueue({ ...content, id, storedTargets: 1 }, 1, { ...terms, retain });
-    this.queue.pump();
-  }
-
-  /** The process ends after its last commit, and begins again. */
-  restart(): void {
-    this.store.close();
-    this.store = this.#openStore();
-    this.queue = this.#openQueue();
-  }
-
-  remove(): void {
-    this.store.close();
-    rmSync(this.directory, { recursive: true, force: true });
-  }
-
-  #openStore(): Store {
-    return new Store({
-      directory: this.directory,
-      durability: 'os',
-      bytesMax: 1e9,
-      onFirstWrite: () => undefined,
-    });
-  }
-
-  #openQueue(): UpQueue {
-    return new UpQueue({
-      store: new UpStore(this.store),
-      bounds: () => this.bounds,
-      clock: () => this.nowMs,
-      onDropped: (reason, { message }) => this.dropped.push(`${message.topic} ${reason}`),
-      onRefused: ({ message }, reason) => this.refused.push(`${message.topic} ${reason}`),
-      random: () => 1,
-    });
-  }
-}
+import { Bench, bounds, Upstream } from './up-bench.ts';
 
 test('UpQueue: whatever is lost, acknowledged and restarted, each topic arrives whole and in order, and nothing is left', () => {
   const step = fc.oneof(
@@ -273,9 +170,9 @@ test('UpQueue: what is refused for good stands aside with its reason, over a res
   bench.queue.refusedForGood(upstream.idOf('t=bad'), '0x87');
   bench.queue.acknowledged(upstream.idOf('t=good'));
   assert.deepEqual(bench.refused, ['t 0x87']);
-  assert.deepEqual([bench.queue.messages, bench.queue.refused], [0, 1]);
+  assert.deepEqual([bench.queue.messages, bench.queue.setAside.messages], [0, 1]);
   bench.restart();
-  assert.equal(bench.queue.refused, 1);
+  assert.equal(bench.queue.setAside.messages, 1);
   const [refused] = new UpStore(bench.store).refused(10);
   assert.partialDeepStrictEqual(refused, { topic: 't', reason: '0x87', refusedMs: 1_000_000 });
   assert.equal(bench.store.messageCount(), 1); // the payload is kept as well
@@ -286,13 +183,14 @@ test('UpQueue: of what was set aside the newest are kept', (context) => {
   const upstream = new Upstream();
   upstream.giveUp = () => 'packet_too_large';
   bench.queue.attach(upstream, false);
-  for (let index = 0; index < refusedMax + 5; index++) {
+  for (let index = 0; index < setAsideMax + 5; index++) {
     bench.publish('t', String(index));
     bench.queue.resume();
   }
-  assert.equal(bench.queue.refused, refusedMax);
+  assert.equal(bench.queue.setAside.messages, setAsideMax);
   assert.equal(bench.queue.messages, 0);
-  assert.equal(bench.store.messageCount(), refusedMax);
+  assert.equal(bench.store.messageCount(), setAsideMax);
+  assert.equal(bench.forgotten.length, 5);
 });
 
 test('UpQueue: an upstream without room is asked later, one message of the topic at a time, and others go on', (context) => {
@@ -359,4 +257,35 @@ test('UpQueue: only an upstream that may have seen a message gets it as a duplic
     bench.queue.attach(next, isKnown);
     assert.equal(next.sent[0]?.duplicate, isKnown);
   }
+});
+
+test('UpQueue: that it is full is an alarm, until a tenth of it is free again', (context) => {
+  const bench = new Bench(context);
+  bench.bounds = { ...bounds, messagesMax: 10, whenFull: 'refuse' };
+  const upstream = new Upstream();
+  bench.queue.attach(upstream, false);
+  for (let index = 0; index < 10; index++) bench.publish('t', String(index));
+  assert(bench.queue.isFullFor(1));
+  bench.queue.raiseFull();
+  bench.queue.raiseFull();
+  assert.deepEqual(bench.fullness, [true]);
+  bench.queue.acknowledged(upstream.idOf('t=0'));
+  assert.deepEqual(bench.fullness, [true, false]);
+});
+
+test('UpQueue: of which topics a quota dropped what is retained is known, over a restart too, until something newer goes', (context) => {
+  const bench = new Bench(context);
+  bench.bounds = { ...bounds, messagesMax: 2, whenFull: 'drop-oldest' };
+  for (const topic of ['a', 'b', 'c', 'd']) bench.publish(topic, '1', { retain: topic !== 'b' });
+  assert.deepEqual(bench.dropped, ['a queue_full', 'b queue_full']);
+  bench.bounds = bounds;
+  assert.deepEqual(bench.queue.owedNow(), []); // there is nobody to take it
+  bench.restart();
+  bench.queue.attach(new Upstream(), false);
+  assert.deepEqual(bench.queue.owedNow(), ['a']);
+  bench.publish('a', '2', { retain: true });
+  assert.deepEqual(bench.queue.owedNow(), []);
+  bench.restart();
+  bench.queue.attach(new Upstream(), false);
+  assert.deepEqual(bench.queue.owedNow(), []);
 });
