@@ -14,15 +14,16 @@ interface Channel {
   readonly unit: string | null;
 }
 
-const selectDevice = 'select id, device_type_id, latest_ordinal from device where path = ?';
-const selectChannels = `select c.id, c.name, u.symbol as unit from channel c
-  left join unit u on u.id = c.unit_id where c.device_type_id = ? order by c.name`;
-const selectHead = 'select time_ms, payload from head where device_id = ? and ordinal = ?';
-const selectHeads =
-  'select time_ms, payload from head where device_id = ? and ordinal <> ? order by sequence desc';
-const selectChunk = `select c.t0, c.sealing, c.data, t.times from chunk c
-  join chunk_time t on t.device_id = c.device_id and t.t0 = c.t0 and t.sealing = c.sealing
-  where c.device_id = ? and c.channel_id = ? order by c.t0 desc, c.sealing desc limit 1`;
+export const latestSql = {
+  device: 'select id, device_type_id, latest_ordinal from device where path = ?',
+  channels: `select c.id, c.name, u.symbol as unit from channel c
+    left join unit u on u.id = c.unit_id where c.device_type_id = ? order by c.name`,
+  head: 'select time_ms, payload from head where device_id = ? and ordinal = ?',
+  heads: 'select time_ms, payload from head where device_id = ? and ordinal <> ? order by sequence desc',
+  chunk: `select k.t0, k.sealing, k.data, t.times from chunk k
+    join chunk_time t on t.device_id = k.device_id and t.t0 = k.t0 and t.sealing = k.sealing
+    where k.device_id = ? and k.channel_id = ? order by k.t0 desc, k.sealing desc limit 1`,
+} as const;
 
 /**
  * The newest snapshot's values; a channel that it lacks shows the newest value that there is.
@@ -35,9 +36,9 @@ export async function readLatest(database: Database, path: string): Promise<Late
       id: number;
       device_type_id: number | null;
       latest_ordinal: number;
-    }>(selectDevice, [path]);
+    }>(latestSql.device, [path]);
     if (device === undefined || device.device_type_id === null) return [];
-    const channels = await statements.all<Channel>(selectChannels, [device.device_type_id]);
+    const channels = await statements.all<Channel>(latestSql.channels, [device.device_type_id]);
     const found = new Map<number, { value: ChannelValue; timeMs: number }>();
     const take = (rows: readonly { time_ms: number; payload: Uint8Array }[]): void => {
       for (const row of rows) {
@@ -46,9 +47,9 @@ export async function readLatest(database: Database, path: string): Promise<Late
         }
       }
     };
-    take(await statements.all(selectHead, [device.id, device.latest_ordinal]));
+    take(await statements.all(latestSql.head, [device.id, device.latest_ordinal]));
     if (found.size < channels.length)
-      take(await statements.all(selectHeads, [device.id, device.latest_ordinal]));
+      take(await statements.all(latestSql.heads, [device.id, device.latest_ordinal]));
     for (const channel of channels) {
       if (found.has(channel.id)) continue;
       const sealed = await latestSealed(statements, device.id, channel.id);
@@ -66,7 +67,7 @@ async function latestSealed(
   deviceId: number,
   channelId: number,
 ): Promise<{ value: ChannelValue; timeMs: number } | undefined> {
-  const [row] = await statements.all<{ t0: number; data: Uint8Array; times: Uint8Array }>(selectChunk, [
+  const [row] = await statements.all<{ t0: number; data: Uint8Array; times: Uint8Array }>(latestSql.chunk, [
     deviceId,
     channelId,
   ]);

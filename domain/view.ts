@@ -88,6 +88,15 @@ export interface Exceeding {
   readonly extreme: number;
 }
 
+/** What a machine worked on one day. */
+export interface DayOfWork {
+  /** Where the day begins. */
+  readonly dayMs: number;
+  readonly hours: number;
+  /** For so many hours of the day it is known; the share is `hours / knownHours`. */
+  readonly knownHours: number;
+}
+
 export interface ConditionItem {
   readonly condition: Condition;
   readonly sinceMs: number | null;

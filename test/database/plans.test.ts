@@ -1,0 +1,70 @@
+/** Does any question read a large table from one end to the other? The engine itself is asked. */
+import assert from 'node:assert/strict';
+import type { Database } from '../../database/connect.ts';
+import { exceedsSql } from '../../database/exceeds.ts';
+import { exportSql } from '../../database/export.ts';
+import { createIngest } from '../../database/ingest.ts';
+import { latestSql } from '../../database/latest.ts';
+import { rewriteSql } from '../../database/rewrite.ts';
+import { snapshotsPerSealing } from '../../database/seal.ts';
+import { seriesSql } from '../../database/series.ts';
+import { bindable } from '../../database/sqlite-dialect.ts';
+import { upkeepSql } from '../../database/upkeep.ts';
+import { utilisationSql } from '../../database/utilisation.ts';
+import { arrival } from './arrivals.ts';
+import { freshDatabase, testBoth } from './engines.ts';
+
+const all: Readonly<Record<string, string>> = Object.assign(
+  {},
+  ...Object.entries({
+    exceedsSql,
+    exportSql,
+    latestSql,
+    rewriteSql,
+    seriesSql,
+    upkeepSql,
+    utilisationSql,
+  }).map(([name, statements]) =>
+    Object.fromEntries(Object.entries(statements).map(([key, text]) => [`${name}.${key}`, text])),
+  ),
+) as Record<string, string>;
+
+/** By name or by the alias that the statements use; what grows with values, not with devices. */
+const large: ReadonlySet<string> = new Set(['chunk', 'k', 'chunk_time', 'head', 'h', 'snapshot']);
+
+async function fill(database: Database): Promise<void> {
+  for (const name of ['dev-1', 'dev-2', 'dev-3', 'dev-4']) {
+    const sequences = Array.from({ length: 3 * snapshotsPerSealing + 100 }, (_, index) => index + 1);
+    const readings = ['a', 'b', 'c', 'd'].map((channel, index) => ({ channel, value: index }));
+    await createIngest(database).storeBatch(sequences.map((at) => arrival(`ms/acc/${name}`, at, readings)));
+  }
+}
+
+/** @returns what the engine would read from one end to the other */
+async function scanned(database: Database, text: string): Promise<string[]> {
+  const values = Array.from({ length: text.split('?').length - 1 }, () => 1);
+  if (database.engine === 'sqlite') {
+    const rows = await database.exclusively((raw) =>
+      raw.prepare(`explain query plan ${text}`).all(...values.map(bindable)),
+    );
+    // A search that names no column of the key is one from end to end, too.
+    return rows.flatMap(({ detail }) => /^(?:SCAN|SEARCH) ([^ (]+)(?!.*\()/.exec(String(detail))?.[1] ?? []);
+  }
+  const [rows] = await database.pool.promise().query(`explain ${text}`, values);
+  return (rows as { table: string | null; type: string | null }[]).flatMap(({ table, type }) =>
+    table !== null && (type === 'ALL' || type === 'index') ? [table] : [],
+  );
+}
+
+testBoth('every statement: reads no large table whole', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  await fill(database);
+  if (database.engine === 'mysql')
+    await database.pool.promise().query('analyze table chunk, chunk_time, head, snapshot, device, channel');
+  for (const [name, text] of Object.entries(all)) {
+    const tables = (await scanned(database, text)).filter((table) => large.has(table));
+    assert.deepEqual(tables, [], `${name}: ${text}`);
+  }
+  // And a statement that does is found out.
+  assert.deepEqual(await scanned(database, 'select max(vsum) from chunk where n > ?'), ['chunk']);
+});
