@@ -8,6 +8,7 @@ import { verifyPath } from '../pki/path.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
+import { tlsKeyOptions } from '../pki/tls-key.ts';
 import { rolesWith } from './access/roles.ts';
 import type { RoleTable } from './access/roles.ts';
 import { decideFilter } from './access/shared-filter.ts';
@@ -148,9 +149,10 @@ function readOwnIdentity(
 }
 
 /** What we understand, OpenSSL may still refuse to serve, as a curve that this build of it does not know. */
-function requireServable(directory: string, { privateKeyPem, chainPem, rootsPem }: TlsIdentity): void {
+function requireServable(directory: string, identity: TlsIdentity): void {
+  const { chainPem, rootsPem } = identity;
   try {
-    createSecureContext({ key: privateKeyPem, cert: chainPem, ca: rootsPem });
+    createSecureContext({ ...tlsKeyOptions(identity), cert: chainPem, ca: rootsPem });
   } catch (cause) {
     const detail = cause instanceof Error ? cause.message : String(cause);
     throw new BrokerError('broker.wrong_identity', `${directory}: no use for TLS: ${detail}`, { cause });

@@ -6,6 +6,7 @@ import { openAuthority } from '../pki/authority/authority.ts';
 import type { Authority } from '../pki/authority/authority.ts';
 import { readPassphrase } from '../pki/identity.ts';
 import { readTextFile } from '../pki/pem-file.ts';
+import { parseTokenUri } from '../pki/token-key.ts';
 import { createLog } from '../runtime/log.ts';
 import { writeFileAtomically } from '../runtime/files.ts';
 import { writeToken } from '../enrolment/token.ts';
@@ -84,6 +85,7 @@ interface EnrolOptions {
   readonly token?: string;
   readonly out: string;
   readonly keyPassphraseFile?: string;
+  readonly tlsToken?: string;
   readonly wait?: number;
   readonly csv?: string;
   readonly count?: number;
@@ -104,7 +106,11 @@ function enrolCommand(): Command {
     )
     .option('--token <file>', 'on the device: what `plombe device invite` wrote')
     .requiredOption('--out <directory>', 'where the identity goes; of many, one token or one directory each')
-    .option('--key-passphrase-file <file>', 'encrypts the keys with the first line of this file')
+    .option(
+      '--key-passphrase-file <file>',
+      'encrypts the keys with the first line of this file; it is the PIN, too',
+    )
+    .option('--tls-token <uri>', 'makes the TLS key on a PKCS #11 token: pkcs11:token=LABEL?module-path=FILE')
     .option('--wait <seconds>', 'give up if there is no answer by then (default: never)', parseSeconds)
     .option('--csv <file>', 'at the vendor: a column `path` names the devices; made if it is not there')
     .option('--count <n>', 'how many; a CSV file that is not there is made with so many', parseCount)
@@ -137,6 +143,7 @@ async function enrol(options: EnrolOptions): Promise<void> {
       token: readTextFile(token),
       directory: out,
       passphrase: readPassphrase(options.keyPassphraseFile),
+      tlsToken: options.tlsToken === undefined ? undefined : parseTokenUri(options.tlsToken),
       timeoutMs: options.wait === undefined ? undefined : options.wait * 1000,
       print,
       log: createLog('device', 'silent'),

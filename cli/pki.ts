@@ -18,6 +18,7 @@ import { purposeNames, verifyPath } from '../pki/path.ts';
 import type { Purpose } from '../pki/path.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
 import { certificateText, crlText } from './pki-show.ts';
+import { requestCommand, signCommand } from './pki-request.ts';
 import { exportCommand, importCommand } from './pki-store.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -27,6 +28,8 @@ export function pkiCommand(): Command {
     .description('The authority: issues and revokes certificates; shows and verifies them.')
     .addCommand(initCommand())
     .addCommand(issueCommand())
+    .addCommand(requestCommand())
+    .addCommand(signCommand(withDirectory(new Command('sign')), open, parseDays))
     .addCommand(revokeCommand())
     .addCommand(crlCommand())
     .addCommand(showCommand())

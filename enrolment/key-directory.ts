@@ -3,8 +3,7 @@
  * it. Every step is on the disk before the next one begins, and is not done again: whenever it is cut off, doing all of
  * it once more ends in the same keys, the same request, and a whole identity.
  */
-import { createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { readSignedContent, signContent } from '../cms/signed-content.ts';
@@ -18,6 +17,9 @@ import type { Purpose } from '../pki/path.ts';
 import { inFile } from '../pki/pem-file.ts';
 import { privateKeyToPem, readPrivateKey } from '../pki/private-key.ts';
 import { createRequest, parseRequest } from '../pki/request.ts';
+import type { SigningKey } from '../pki/signing-key.ts';
+import { createTokenKey, isTokenUri, openTokenKey } from '../pki/token-key.ts';
+import type { Token } from '../pki/token-key.ts';
 import { syncFolder, writeFileAtomically } from '../runtime/files.ts';
 import { EnrolmentError } from './errors.ts';
 
@@ -31,6 +33,8 @@ export interface RequestTerms {
   readonly agentVersion: string;
   /** Encrypts the new keys. */
   readonly passphrase?: string | undefined;
+  /** Where the key for TLS is made, instead of in the directory; the passphrase is its PIN. */
+  readonly tlsToken?: Token | undefined;
   readonly transfer?: string;
   readonly nowMs: number;
 }
@@ -171,11 +175,21 @@ function certificateFile(directory: string, name: KeyName): string {
   return path.join(directory, `${name}.chain.pem`);
 }
 
-function ownKey(directory: string, name: KeyName, { curves, passphrase }: RequestTerms): KeyObject {
+function ownKey(
+  directory: string,
+  name: KeyName,
+  { path: commonName, curves, passphrase, tlsToken }: RequestTerms,
+): SigningKey {
   const file = path.join(directory, `${name}.key.pem`);
   if (existsSync(file)) {
-    const key = inFile(file, () => readPrivateKey(readFileSync(file), passphrase));
-    createPublicKey(key);
+    const text = readFileSync(file, 'utf8');
+    return inFile(file, () =>
+      isTokenUri(text) ? openTokenKey(text, passphrase) : readPrivateKey(text, passphrase),
+    );
+  }
+  if (name === 'tls' && tlsToken !== undefined) {
+    const key = createTokenKey(tlsToken, passphrase, curves.tls, commonName);
+    writeFileAtomically(file, `${key.uri}\n`, secretMode);
     return key;
   }
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: curves[name] });

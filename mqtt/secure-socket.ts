@@ -6,6 +6,7 @@ import { verifyPath } from '../pki/path.ts';
 import { peerChain } from '../pki/peer-chain.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
+import { tlsKeyOptions } from '../pki/tls-key.ts';
 import type { Endpoint } from '../runtime/config.ts';
 import { LinkError } from './link-error.ts';
 
@@ -42,7 +43,7 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
       host: broker.host,
       port: broker.port,
       ...(isIP(broker.host) === 0 ? { servername: broker.host } : {}),
-      key: identity.privateKeyPem,
+      ...tlsKeyOptions(identity),
       cert: identity.chainPem,
       ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
       minVersion: 'TLSv1.2',

@@ -1,16 +1,20 @@
 /** A program's own keys: one directory, as `plombe pki issue` writes it. */
-import { createPublicKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { createPublicKey, KeyObject } from 'node:crypto';
 import path from 'node:path';
 import type { Certificate } from './certificate.ts';
 import { certificatesFromPem } from './certificate.ts';
 import { PkiError } from './errors.ts';
 import { inFile, readTextFile } from './pem-file.ts';
 import { readPrivateKey } from './private-key.ts';
+import { openTokenTlsKey } from './tls-key.ts';
+import type { TokenTlsKey } from './tls-key.ts';
+import { isTokenUri } from './token-key.ts';
 
 export interface TlsIdentity {
   readonly commonName: string;
+  /** Empty of a key on a token: `tlsKeyOptions` has what TLS takes. */
   readonly privateKeyPem: string;
+  readonly tokenKey?: TokenTlsKey;
   /** Leaf first, without the root. */
   readonly chainPem: string;
   readonly rootsPem: string;
@@ -64,15 +68,22 @@ export function loadIdentity(directory: string, options: LoadIdentityOptions = {
  * @throws PkiError in one clear line: a missing file, a wrong passphrase, an expired certificate, a key of another one
  */
 export function loadTlsIdentity(directory: string, options: LoadIdentityOptions = {}): TlsIdentity {
-  const pair = loadKeyPair(directory, 'tls', options);
+  const keyFile = path.join(directory, 'tls.key.pem');
+  const keyText = readTextFile(keyFile);
+  const passphrase = readPassphrase(options.passphraseFile);
+  const key = inFile(keyFile, () =>
+    isTokenUri(keyText) ? openTokenTlsKey(keyText, passphrase) : readPrivateKey(keyText, passphrase),
+  );
+  const { certificate } = loadCertified(directory, 'tls', publicKeyIn(key), options);
   const rootsPem = readTextFile(path.join(directory, 'tls-root.crt.pem'));
   return {
-    commonName: requireCommonName(pair.certificate, directory),
+    commonName: requireCommonName(certificate, directory),
     // Unencrypted in memory alone: TLS takes the key, not the passphrase.
-    privateKeyPem: pair.key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    privateKeyPem: key instanceof KeyObject ? key.export({ type: 'pkcs8', format: 'pem' }).toString() : '',
+    ...(key instanceof KeyObject ? {} : { tokenKey: key }),
     chainPem: readTextFile(path.join(directory, 'tls.chain.pem')),
     rootsPem,
-    certificate: pair.certificate,
+    certificate,
     roots: certificatesFromPem(rootsPem),
   };
 }
@@ -104,19 +115,39 @@ export function readPassphrase(file: string | undefined): string | undefined {
   return file === undefined ? undefined : readTextFile(file).split(/\r?\n/, 1)[0];
 }
 
-function loadKeyPair(directory: string, use: 'tls' | 'sig' | 'enc', options: LoadIdentityOptions): KeyPair {
-  const chainFile = path.join(directory, `${use}.chain.pem`);
+function loadKeyPair(directory: string, use: 'sig' | 'enc', options: LoadIdentityOptions): KeyPair {
   const keyFile = path.join(directory, `${use}.key.pem`);
+  const text = readTextFile(keyFile);
+  if (isTokenUri(text)) {
+    throw new PkiError(
+      'pki.token',
+      `${keyFile}: on a token there can be keys of CAs and for TLS, and no others`,
+    );
+  }
+  const key = inFile(keyFile, () => readPrivateKey(text, readPassphrase(options.passphraseFile)));
+  return { key, ...loadCertified(directory, use, createPublicKey(key), options) };
+}
+
+function loadCertified(
+  directory: string,
+  use: 'tls' | 'sig' | 'enc',
+  publicKey: KeyObject,
+  options: LoadIdentityOptions,
+): Omit<KeyPair, 'key'> {
+  const chainFile = path.join(directory, `${use}.chain.pem`);
   const chain = inFile(chainFile, () => certificatesFromPem(readTextFile(chainFile)));
   const certificate = chain[0];
   if (!certificate) throw new PkiError('pki.malformed_certificate', `${chainFile}: no certificate in it`);
-  const passphrase = readPassphrase(options.passphraseFile);
-  const key = inFile(keyFile, () => readPrivateKey(readTextFile(keyFile), passphrase));
-  if (!createPublicKey(key).equals(certificate.publicKey)) {
+  if (!publicKey.equals(certificate.publicKey)) {
+    const keyFile = path.join(directory, `${use}.key.pem`);
     throw new PkiError('pki.malformed_key', `${keyFile}: the key is not the one that ${chainFile} certifies`);
   }
   requireValidity(chainFile, certificate, options.nowMs ?? Date.now());
-  return { key, certificate, chain };
+  return { certificate, chain };
+}
+
+function publicKeyIn(key: KeyObject | TokenTlsKey): KeyObject {
+  return key instanceof KeyObject ? createPublicKey(key) : key.publicKey;
 }
 
 function requireValidity(file: string, certificate: Certificate, nowMs: number): void {

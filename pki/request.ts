@@ -28,6 +28,8 @@ import { PkiError } from './errors.ts';
 import { readCommonName } from './name.ts';
 import { pemBlocks, pemOf } from './pem.ts';
 import { isSignedBy } from './signature.ts';
+import { publicKeyOf } from './signing-key.ts';
+import type { SigningKey } from './signing-key.ts';
 
 /** Immutable. Whoever made it has the private key: its signature was verified. */
 export interface CertificationRequest {
@@ -89,11 +91,11 @@ export function requestToPem({ der }: Pick<CertificationRequest, 'der'>): string
  * @param privateKey - on a curve of ours
  * @returns DER
  */
-export function createRequest(commonName: string, privateKey: KeyObject): Buffer {
+export function createRequest(commonName: string, privateKey: SigningKey): Buffer {
   const toBeSigned = derSequence(
     derInteger(version),
     encodeName(commonName),
-    createPublicKey(privateKey).export({ type: 'spki', format: 'der' }),
+    publicKeyOf(privateKey).export({ type: 'spki', format: 'der' }),
     derElement(derTag.context0),
   );
   return signToBeSigned(toBeSigned, privateKey);

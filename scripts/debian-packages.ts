@@ -8,6 +8,9 @@ interface Requirement {
   readonly why: string;
 }
 
+const debianArchitecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+const pkcs11Engine = `/usr/lib/${debianArchitecture}-linux-gnu/engines-3/pkcs11.so`;
+
 const requirements: readonly Requirement[] = [
   { file: '/usr/sbin/mariadbd', package: 'mariadb-server', why: 'the database by URL' },
   { file: '/usr/bin/redis-server', package: 'redis-server', why: 'what several broker nodes share' },
@@ -23,6 +26,7 @@ const requirements: readonly Requirement[] = [
   { file: '/usr/bin/pk12util', package: 'libnss3-tools', why: 'key files as Firefox reads and writes them' },
   { file: '/usr/bin/softhsm2-util', package: 'softhsm2', why: 'a PKCS #11 token' },
   { file: '/usr/bin/pkcs11-tool', package: 'opensc', why: 'PKCS #11 from the command line' },
+  { file: pkcs11Engine, package: 'libengine-pkcs11-openssl', why: 'TLS with keys on a token' },
 ];
 
 /**

@@ -4,6 +4,7 @@ import { createServer } from 'node:tls';
 import type { SecureContextOptions, Server, TLSSocket } from 'node:tls';
 import type { TlsIdentity } from '../../pki/identity.ts';
 import { PkiError } from '../../pki/errors.ts';
+import { tlsKeyOptions } from '../../pki/tls-key.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
 import { claimedName, isForVerifier } from '../access/identity.ts';

@@ -9,9 +9,10 @@ import {
   pendingRequest,
   prepareRequest,
 } from '../../enrolment/key-directory.ts';
-import type { Token } from '../../enrolment/token.ts';
+import type { Token as EnrolmentToken } from '../../enrolment/token.ts';
 import { readToken, tokenIdentity } from '../../enrolment/token.ts';
 import type { CurveName } from '../../pki/certificate.ts';
+import type { Token } from '../../pki/token-key.ts';
 import type { Log } from '../../runtime/log.ts';
 import { packageVersion } from '../../runtime/version.ts';
 
@@ -20,6 +21,8 @@ export interface TokenEnrolment {
   readonly token: string;
   readonly directory: string;
   readonly passphrase: string | undefined;
+  /** Where the key for TLS is made, instead of in the directory; the passphrase is its PIN. */
+  readonly tlsToken?: Token | undefined;
   readonly timeoutMs: number | undefined;
   readonly print: (line: string) => void;
   readonly log: Log;
@@ -56,8 +59,8 @@ export async function enrolByToken(options: TokenEnrolment): Promise<void> {
 }
 
 function prepare(
-  token: Token,
-  { directory, passphrase, clock }: TokenEnrolment,
+  token: EnrolmentToken,
+  { directory, passphrase, tlsToken, clock }: TokenEnrolment,
 ): ReturnType<typeof prepareRequest> {
   const [certificate] = token.sig.chain;
   if (certificate === undefined)
@@ -71,6 +74,7 @@ function prepare(
     curves: { tls: tlsCurve, sig: e2eCurve, enc: e2eCurve },
     agentVersion: packageVersion(),
     passphrase,
+    tlsToken,
     nowMs: clock(),
   });
 }

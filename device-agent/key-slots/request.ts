@@ -31,6 +31,7 @@ export function makeRequest(
     },
     agentVersion,
     passphrase: readPassphrase(passphraseFile),
+    tlsToken: tls.tokenKey?.token,
     nowMs: clock(),
     ...(transfer === undefined ? {} : { transfer: transfer.id }),
   });

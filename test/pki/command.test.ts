@@ -108,7 +108,7 @@ test('plombe pki: wrong use has status 2 and points at the help', () => {
   }
 });
 
-for (const command of ['init', 'issue', 'revoke', 'crl', 'show', 'verify']) {
+for (const command of ['init', 'issue', 'request', 'sign', 'revoke', 'crl', 'show', 'verify']) {
   test(`plombe pki ${command}: has a help text`, () => {
     assert.match(mustWork(command, '--help'), new RegExp(`^Usage: plombe pki ${command} `));
   });
