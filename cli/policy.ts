@@ -182,7 +182,12 @@ async function keptPolicies(
 }
 
 function requireNewer(policy: Policy, kept: Policy): void {
-  if (policy.path !== kept.path || policy.number > kept.number) return;
+  if (policy.path !== kept.path) {
+    throw new Error(
+      `the topic keeps the policy of ${kept.path}, and it keeps one alone: say both in one policy`,
+    );
+  }
+  if (policy.number > kept.number) return;
   throw new Error(
     `the broker keeps number ${kept.number} for ${kept.path}; devices take a higher one only, and this is number ${policy.number}`,
   );
