@@ -17,6 +17,7 @@ export interface AuditorConfig {
   readonly ask: { readonly deadlineHours: number; readonly atDeadline: 'release' | 'deny' };
   readonly withoutPolicy: 'release' | 'hold';
   readonly recipients: readonly string[];
+  readonly commandIssuers: readonly string[];
   readonly certificatesWaitSeconds: number;
   readonly headEverySeconds: number;
   readonly countersign: boolean;
@@ -61,6 +62,12 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .array(types.existingPath)
       .min(1)
       .describe('PEM files of everyone who may read what leaves; anybody else raises an alarm'),
+    commandIssuers: z
+      .array(types.existingPath)
+      .default([])
+      .describe(
+        'directories with sig.chain.pem and enc.chain.pem: whose commands are recorded; without any, none are',
+      ),
     certificatesWaitSeconds: z
       .number()
       .min(0)

@@ -1,4 +1,4 @@
-/** Looks into one envelope that leaves: who made it, who can read it, what is in it, and whether all that is right. */
+/** Looks into one envelope that leaves or comes in: who made it, who can read it, what is in it, and whether all that is right. */
 import { hash } from 'node:crypto';
 import { CmsError } from '../cms/errors.ts';
 import { identifies } from '../cms/identifier.ts';
@@ -6,13 +6,15 @@ import type { CertificateIdentifier } from '../cms/identifier.ts';
 import { requireInForce } from '../cms/in-force.ts';
 import { inspect } from '../cms/inspect.ts';
 import type { OpenedEnvelope, Opener } from '../cms/open.ts';
-import { CommandError, decodeCommandResult } from '../domain/command.ts';
+import type { CommandName } from '../domain/command.ts';
+import { CommandError, decodeCommand, decodeCommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
 import type { PassageLeaf, PassageRecipient } from '../ledger/leaf.ts';
 import { streamOf } from '../ledger/stream.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import { mayCommand } from '../policy/command-issuers.ts';
 import type { KnownRecipient } from './policy-check.ts';
 import { channelsOf } from './record.ts';
 import type { Entry } from './record.ts';
@@ -25,9 +27,10 @@ export interface Examination {
   readonly digestsOf: (stream: string, sequence: number) => readonly Buffer[];
 }
 
-export interface Outgoing {
+/** An envelope on its way: from a device, or, if it is a command, to one. */
+export interface Passing {
   readonly device: NamespacePath;
-  readonly content: 'snapshot' | 'result';
+  readonly content: 'snapshot' | 'result' | 'command';
   readonly topic: string;
   readonly envelope: Buffer;
   readonly receivedMs: number;
@@ -37,8 +40,8 @@ export interface Outgoing {
 export type AlarmReason =
   | 'audit.foreign_recipient' // somebody who is not configured can read it
   | 'audit.revoked_recipient' // somebody can read it whose certificate is revoked
-  | 'audit.foreign_originator' // made by another identity than the device whose topic it came by
-  | 'audit.foreign_content' // neither a snapshot nor a result
+  | 'audit.foreign_originator' // made by another identity than the device whose topic it came by, or than one that commands it
+  | 'audit.foreign_content' // not what belongs to the topic
   | 'audit.sequence_reused' // another envelope has the same number
   | 'audit.chain_broken'; // it refers to another envelope than the one that was recorded before it
 
@@ -47,12 +50,12 @@ const detailLengthMax = 500;
 const serialNumberLengthMax = 80;
 
 /** @returns the entry of an envelope that passes; nothing that a sender can do makes it throw */
-export function examine(outgoing: Outgoing, examination: Examination): Entry {
-  const { device, topic, envelope, receivedMs } = outgoing;
+export function examine(passing: Passing, examination: Examination): Entry {
+  const { topic, envelope, receivedMs } = passing;
   const common = {
     kind: 'passage',
     timeMs: receivedMs,
-    direction: 'out',
+    direction: passing.content === 'command' ? 'in' : 'out',
     topic,
     bytes: envelope.length,
     outcome: 'passed',
@@ -63,22 +66,27 @@ export function examine(outgoing: Outgoing, examination: Examination): Entry {
     const opened = examination.opener.open(envelope, { expectedTopic: topic });
     const recipients = named(opened.recipients, examination.recipients);
     const { sequence, signingTimeMs, digest, previousDigest } = opened;
-    const { channelNames, fault: contentFault } = contentOf(outgoing, opened);
+    const { channelNames, command, fault: contentFault } = contentOf(passing, opened);
     const alarm =
       recipientFault(recipients, opened.otherRecipients) ??
-      revokedRecipientFault(opened.recipients, outgoing, examination) ??
-      originatorFault(device, opened) ??
-      inForceFault(opened, outgoing, examination) ??
+      revokedRecipientFault(opened.recipients, passing, examination) ??
+      originatorFault(passing, opened) ??
+      inForceFault(opened, passing, examination) ??
       contentFault ??
-      orderFault(streamOf(common), opened, examination);
+      orderFault(common, opened, examination);
     const channels = channelNames && channelsOf(channelNames);
     const envelopeSays = { sequence, signingTimeMs, recipients, digest, previousDigest };
-    return { passage: { ...common, ...envelopeSays, channels, alarm: bounded(alarm) }, channelNames };
+    return {
+      passage: { ...common, ...envelopeSays, channels, alarm: bounded(alarm) },
+      channelNames,
+      command,
+    };
   } catch (error) {
     if (!(error instanceof CmsError)) throw error;
     const alarm = bounded({ reason: error.code, detail: error.message });
     const envelopeSays = outside(envelope, examination.recipients);
-    return { passage: { ...common, ...envelopeSays, channels: undefined, alarm }, channelNames: undefined };
+    const passage = { ...common, ...envelopeSays, channels: undefined, alarm };
+    return { passage, channelNames: undefined, command: undefined };
   }
 }
 
@@ -142,7 +150,7 @@ function recipientFault(recipients: readonly PassageRecipient[], others: number)
 
 function revokedRecipientFault(
   identifiers: readonly CertificateIdentifier[],
-  { receivedMs }: Outgoing,
+  { receivedMs }: Passing,
   { recipients, lists }: Examination,
 ): Fault | undefined {
   const addressed = recipients.filter(({ certificate }) =>
@@ -158,7 +166,7 @@ function revokedRecipientFault(
 
 function inForceFault(
   opened: OpenedEnvelope,
-  { receivedMs }: Outgoing,
+  { receivedMs }: Passing,
   { lists }: Examination,
 ): Fault | undefined {
   return pkiFault(() => requireInForce(opened, receivedMs, lists));
@@ -174,19 +182,23 @@ function pkiFault(check: () => void): Fault | undefined {
   }
 }
 
-function originatorFault(device: string, { originator }: OpenedEnvelope): Fault | undefined {
-  if (originator.commonName === device) return undefined;
+function originatorFault({ device, content }: Passing, { originator }: OpenedEnvelope): Fault | undefined {
+  const { commonName } = originator;
+  if (content === 'command' ? mayCommand(commonName, device) : commonName === device) return undefined;
   return fault('audit.foreign_originator', `${originator.commonName} made it`);
 }
 
 function contentOf(
-  { device, content: wanted }: Outgoing,
+  { device, content: wanted }: Passing,
   { contentType, content }: OpenedEnvelope,
-): { channelNames: string[] | undefined; fault: Fault | undefined } {
+): { channelNames: string[] | undefined; command?: CommandName; fault: Fault | undefined } {
   try {
     if (wanted === 'result' && contentType === 'command+cbor') {
       decodeCommandResult(content);
       return { channelNames: undefined, fault: undefined };
+    }
+    if (wanted === 'command' && contentType === 'command+cbor') {
+      return { channelNames: undefined, command: decodeCommand(content).name, fault: undefined };
     }
     if (wanted === 'snapshot' && (contentType === 'senml+cbor' || contentType === 'senml+json')) {
       const decode = contentType === 'senml+cbor' ? decodeSenmlCbor : decodeSenmlJson;
@@ -202,11 +214,13 @@ function contentOf(
 }
 
 function orderFault(
-  stream: string,
+  place: Pick<PassageLeaf, 'topic' | 'direction'>,
   { sequence, digest, previousDigest }: OpenedEnvelope,
   { digestsOf }: Examination,
 ): Fault | undefined {
-  if (sequence === undefined) return undefined;
+  // Several may command one device, each with numbers of its own; the device obeys a command once, whatever its number.
+  if (sequence === undefined || place.direction === 'in') return undefined;
+  const stream = streamOf(place);
   if (digestsOf(stream, sequence).some((known) => !known.equals(digest))) {
     return fault('audit.sequence_reused', `number ${sequence} is recorded with another digest`);
   }

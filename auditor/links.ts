@@ -3,6 +3,7 @@ import { DeviceCertificatesError } from '../domain/device-certificates.ts';
 import { ledgerCountersignedTopic } from '../domain/ledger-topics.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin, levelOf, ownersOf, parseNamespacePath } from '../domain/namespace.ts';
+import type { DeviceTopic } from '../domain/topic.ts';
 import { parseDeviceTopic, parseSharedTopic, policyTopic } from '../domain/topic.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import type { ReceivedMessage } from '../mqtt/inbox.ts';
@@ -16,10 +17,11 @@ import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import type { AuditorConfig } from './config.ts';
 import type { Countersigning } from './countersigning.ts';
+import type { Passing } from './examine.ts';
 import type { Recorder } from './recorder.ts';
 
 /** Of a device: what is recorded, and the certificates, for a broker whose session they wait in. */
-const audited = ['snapshots', 'shared/+/snapshots', 'commands/result', 'certificates'] as const;
+const audited = ['snapshots', 'shared/+/snapshots', 'commands/result', 'certificates'];
 
 /** Who takes what comes. */
 export interface Receivers {
@@ -60,7 +62,10 @@ export function openLinks(
       ...common,
       clientId: `auditor-of-${scope}`,
       cleanSession: false, // what leaves while we are away waits for us
-      subscriptions: subscriptionsOf(scope, audited),
+      subscriptions: subscriptionsOf(scope, [
+        ...audited,
+        ...(config.commandIssuers.length === 0 ? [] : ['commands']),
+      ]),
       onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
       onDisconnect: () => recorder.forgetUnrecorded(),
     }),
@@ -118,10 +123,14 @@ function receive(
   } else if (place?.name === 'certificates') {
     takeCertificates(device, payload, recorder);
   } else {
-    const content = place?.name === 'commands/result' ? 'result' : 'snapshot';
-    return recorder.take({ device, content, topic, envelope: payload }, acknowledge);
+    return recorder.take({ device, content: contentAt(place?.name), topic, envelope: payload }, acknowledge);
   }
   return acknowledge();
+}
+
+function contentAt(name: DeviceTopic | undefined): Passing['content'] {
+  if (name === 'commands/result') return 'result';
+  return name === 'commands' ? 'command' : 'snapshot';
 }
 
 function takeCertificates(device: NamespacePath, payload: Buffer, recorder: Recorder): void {

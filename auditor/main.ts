@@ -1,5 +1,7 @@
 /** The auditor, in observe mode: the customer's own reader, which opens, checks and records everything that leaves. */
 import { createOpener } from '../cms/open.ts';
+import type { Originators } from '../cms/originator.ts';
+import { originatorsOf } from '../cms/originator.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
@@ -10,6 +12,7 @@ import type { Link } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
+import { loadCommandIssuers } from '../policy/command-issuers.ts';
 import { Policies } from '../policy/policies.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { loadTrustedIdentity } from '../pki/trusted-file.ts';
@@ -91,6 +94,7 @@ export async function startAuditor(
   const scope = requireScope(config.identity, commonName);
   const trust = { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' } as const;
   const recipients = config.recipients.map((file) => loadTrustedIdentity(file, trust));
+  const shared = { clock, metrics, log };
   const directory = new OriginatorDirectory(e2e.roots);
   const lists = new RevocationLists({
     directory: config.data,
@@ -101,7 +105,8 @@ export async function startAuditor(
   });
   const record = openRecord(config.data, scope, clock());
   recallCertificates(record, directory, clock(), log);
-  const opener = createOpener({ recipient: e2e.keyAgreement, originators: directory });
+  const issuers = originatorsOf(loadCommandIssuers(config.commandIssuers, e2e.roots, clock()));
+  const opener = createOpener({ recipient: e2e.keyAgreement, originators: eitherOf(directory, issuers) });
   const waitMs = config.certificatesWaitSeconds * 1000;
   const publish = (topic: string, payload: Uint8Array): Promise<void> =>
     links.main.publish(topic, payload, { qos: 1 });
@@ -115,9 +120,7 @@ export async function startAuditor(
     gate: gate?.gate,
     lists,
     waitMs,
-    clock,
-    metrics,
-    log,
+    ...shared,
   });
   const countersigning = new Countersigning({
     scope,
@@ -127,16 +130,14 @@ export async function startAuditor(
     lists,
     directory: config.data,
     publish,
-    clock,
-    log,
+    ...shared,
   });
   const heads = new Heads({
     record,
     signer: e2e.signature,
     everyMs: config.headEverySeconds * 1000,
     afterwards: () => config.countersign && countersigning.ask(),
-    clock,
-    log,
+    ...shared,
   });
   const links: Links = openLinks(
     config,
@@ -185,6 +186,16 @@ async function stopAll(
   await Promise.all([links.main.close(), links.certificates.close()]);
   record.close();
   enforcing?.held.close();
+}
+
+/** Devices, by what they published, and those who command them. */
+function eitherOf(first: Originators, second: Originators): Originators {
+  return {
+    byKeyIdentifier: (id) => first.byKeyIdentifier(id) ?? second.byKeyIdentifier(id),
+    byIssuerAndSerial: (issuer, serial) =>
+      first.byIssuerAndSerial(issuer, serial) ?? second.byIssuerAndSerial(issuer, serial),
+    byPublicPoint: (curve, point) => first.byPublicPoint(curve, point) ?? second.byPublicPoint(curve, point),
+  };
 }
 
 interface Enforcing {

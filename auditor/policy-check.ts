@@ -4,7 +4,7 @@ import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin } from '../domain/namespace.ts';
 import { mainGroup } from '../domain/policy.ts';
 import type { EffectiveGroup, EffectivePolicy } from '../domain/policy-effect.ts';
-import { classOf } from '../domain/policy-effect.ts';
+import { classOf, isCommandAllowed } from '../domain/policy-effect.ts';
 import { parseSharedTopic } from '../domain/topic.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
@@ -90,8 +90,12 @@ export class PolicyCheck {
   }
 
   /** Of an envelope that is right in itself. */
-  judge({ passage, channelNames }: Entry, { effect, group }: Grant): Verdict {
+  judge({ passage, channelNames, command }: Entry, { effect, group }: Grant): Verdict {
     if (passage.alarm !== undefined) return { decision: 'deny', alarm: passage.alarm };
+    if (command !== undefined) {
+      if (isCommandAllowed(effect, command)) return { decision: 'release', alarm: undefined };
+      return denied('policy.denied_command', command);
+    }
     const bytesMax = group?.limits.envelopeBytes ?? Infinity;
     if (passage.bytes > bytesMax) {
       return denied('policy.envelope_bytes', `${passage.bytes} bytes; the policy grants ${bytesMax}`);

@@ -1,6 +1,7 @@
 /** The record of what passes: the ledger, which is the truth, and beside it what is looked up of it. */
 import path from 'node:path';
 import type { ContentSigner } from '../cms/signed-content.ts';
+import type { CommandName } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { LedgerError } from '../ledger/errors.ts';
 import type { Leaf, NumberedLeaf, PassageLeaf } from '../ledger/leaf.ts';
@@ -33,6 +34,8 @@ export interface Entry {
   readonly passage: PassageLeaf;
   /** Of a snapshot that was opened. */
   readonly channelNames: readonly string[] | undefined;
+  /** Of a command that was opened. */
+  readonly command?: CommandName | undefined;
 }
 
 export interface Recorded {

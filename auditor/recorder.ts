@@ -3,15 +3,17 @@ import type { Opener } from '../cms/open.ts';
 import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { isWithin } from '../domain/namespace.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Outcome } from '../ledger/leaf.ts';
 import { isOpened, streamOf } from '../ledger/stream.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Counter, Metrics } from '../runtime/observe.ts';
-import type { Outgoing } from './examine.ts';
+import type { Passing } from './examine.ts';
 import { examine } from './examine.ts';
 import type { Gate } from './gate.ts';
-import type { Decision, PolicyCheck, Verdict } from './policy-check.ts';
+import type { Decision, Grant, KnownRecipient, PolicyCheck, Verdict } from './policy-check.ts';
 import type { Entry, EgressRecord, Recorded } from './record.ts';
 import { RecordError } from './record.ts';
 
@@ -31,7 +33,7 @@ export interface RecorderOptions {
 }
 
 interface Taken {
-  readonly outgoing: Outgoing;
+  readonly passing: Passing;
   readonly acknowledge: () => void;
 }
 
@@ -39,7 +41,7 @@ interface Taken {
 const waitingMax = 10_000;
 const waitCheckMs = 250;
 /** What may pass by itself: certificates that have not come yet, lists that are not there or too old. */
-const passing: ReadonlySet<string> = new Set(['cms.untrusted_originator', 'pki.stale_crl']);
+const transient: ReadonlySet<string> = new Set(['cms.untrusted_originator', 'pki.stale_crl']);
 
 const outcomes = { release: 'released', hold: 'held', deny: 'denied' } as const satisfies Record<
   Decision,
@@ -87,9 +89,9 @@ export class Recorder {
   }
 
   /** @param acknowledge - called when the entry is durable */
-  take(outgoing: Omit<Outgoing, 'receivedMs'>, acknowledge: () => void): void {
+  take(passing: Omit<Passing, 'receivedMs'>, acknowledge: () => void): void {
     if (this.#stopped) return; // not acknowledged, so it comes again
-    this.#queue.push({ outgoing: { ...outgoing, receivedMs: this.#options.clock() }, acknowledge });
+    this.#queue.push({ passing: { ...passing, receivedMs: this.#options.clock() }, acknowledge });
     this.#planFlush();
   }
 
@@ -98,7 +100,7 @@ export class Recorder {
     const { directory, record, clock } = this.#options;
     if (this.#stopped || !directory.publish(device, decodeDeviceCertificates(payload), clock())) return;
     record.index.addCertificates(device, payload, clock());
-    this.#examineAgain(({ outgoing }) => outgoing.device === device);
+    this.#examineAgain(({ passing }) => passing.device === device);
   }
 
   /** What waited for newer lists is examined now. */
@@ -146,21 +148,22 @@ export class Recorder {
     const ready: { taken: Taken; entry: Entry }[] = [];
     for (const taken of queue) {
       const entry = this.#examine(taken, ready);
-      const mayWait = taken.outgoing.receivedMs > patientSinceMs && this.#waiting.length < waitingMax;
+      const mayWait = taken.passing.receivedMs > patientSinceMs && this.#waiting.length < waitingMax;
       const { alarm } = entry.passage;
-      if (alarm !== undefined && passing.has(alarm.reason) && mayWait) this.#waiting.push(taken);
+      if (alarm !== undefined && transient.has(alarm.reason) && mayWait) this.#waiting.push(taken);
       else ready.push({ taken, entry });
     }
     if (ready.length > 0) this.#append(ready);
   }
 
   /** What is in the same commit counts as recorded before it. */
-  #examine({ outgoing }: Taken, ready: readonly { entry: Entry }[]): Entry {
+  #examine({ passing }: Taken, ready: readonly { entry: Entry }[]): Entry {
     const { opener, check, gate, lists, record } = this.#options;
-    const grant = check.grantFor(outgoing.device, outgoing.topic);
-    const entry = examine(outgoing, {
+    const grant = check.grantFor(passing.device, passing.topic);
+    const isCommand = passing.content === 'command';
+    const entry = examine(passing, {
       opener,
-      recipients: grant.recipients,
+      recipients: isCommand ? this.#readersOfCommands(passing.device, grant) : grant.recipients,
       lists,
       digestsOf: (stream, sequence) => [
         ...record.index.digestsOf(stream, sequence),
@@ -173,8 +176,20 @@ export class Recorder {
     });
     const judged = check.judge(entry, grant);
     const { decision, alarm } = judged.decision === 'hold' && gate?.hasRoom === false ? noRoom : judged;
-    const outcome = gate === undefined ? 'passed' : outcomes[decision];
+    // What comes in the broker delivers; whether it is obeyed the policy tells the device itself.
+    const outcome = gate === undefined || isCommand ? 'passed' : outcomes[decision];
     return { ...entry, passage: { ...entry.passage, outcome, alarm, policy: grant.number } };
+  }
+
+  /** The device, by the certificate that it published last, and its owner's own. */
+  #readersOfCommands(device: NamespacePath, { recipients }: Grant): KnownRecipient[] {
+    const originator = this.#options.directory.newestOf(device);
+    const own = recipients.filter(({ name }) => isWithin(device, name));
+    if (originator === undefined) return own;
+    const verified = originator.paths?.find(({ chain: [leaf] }) =>
+      leaf.der.equals(originator.keyAgreement.der),
+    );
+    return [...own, { name: device, certificate: originator.keyAgreement, verified }];
   }
 
   #append(ready: readonly { taken: Taken; entry: Entry }[]): void {
@@ -209,14 +224,14 @@ export class Recorder {
       const { passage } = entry;
       if (gate === undefined || passage.outcome !== 'held') continue;
       const known = record.outcomeOf(passage);
-      if (known === undefined || known === 'held') gate.hold(taken.outgoing.envelope, passage);
+      if (known === undefined || known === 'held') gate.hold(taken.passing.envelope, passage);
     }
   }
 
   /** Acknowledged once the broker has it where the cascade takes it from; until then it comes again. */
   #release(taken: Taken): void {
     const { gate, log } = this.#options;
-    const { topic, envelope } = taken.outgoing;
+    const { topic, envelope } = taken.passing;
     // Something that was released while this auditor enforced passes by itself now.
     if (gate === undefined) return taken.acknowledge();
     gate.release(topic, envelope).then(taken.acknowledge, (error: unknown) => {
@@ -238,9 +253,9 @@ export class Recorder {
   #giveUpWaiting(): void {
     const { clock, waitMs } = this.#options;
     const patientSinceMs = clock() - waitMs;
-    const late = this.#waiting.filter(({ outgoing }) => outgoing.receivedMs <= patientSinceMs);
+    const late = this.#waiting.filter(({ passing }) => passing.receivedMs <= patientSinceMs);
     if (late.length === 0) return;
-    this.#waiting = this.#waiting.filter(({ outgoing }) => outgoing.receivedMs > patientSinceMs);
+    this.#waiting = this.#waiting.filter(({ passing }) => passing.receivedMs > patientSinceMs);
     this.#queue.push(...late);
     this.#planFlush();
   }

@@ -10,6 +10,7 @@ import type { ReceivedMessage } from '../mqtt/inbox.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import { mayCommand } from '../policy/command-issuers.ts';
 import type { Log } from '../runtime/log.ts';
 import type { AgentMeasures } from './measures.ts';
 import { KeySlotsError } from './key-slots/errors.ts';
@@ -17,7 +18,6 @@ import type { Outbox } from './outbox.ts';
 import { OutboxError } from './outbox-store.ts';
 import type { DeviceSealer } from './device-sealer.ts';
 import { ReadersError } from './readers.ts';
-import { mayCommand } from './trust.ts';
 
 export interface CommandHandlerOptions {
   readonly device: NamespacePath;

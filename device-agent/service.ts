@@ -12,6 +12,7 @@ import type { E2eIdentity } from '../pki/identity.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
 import type { Log } from '../runtime/log.ts';
 import type { ReceivedMessage } from '../mqtt/inbox.ts';
+import { loadCommandIssuers } from '../policy/command-issuers.ts';
 import { CommandHandler } from './commands.ts';
 import type { DeviceContext } from './device.ts';
 import { DeviceSealer } from './device-sealer.ts';
@@ -21,7 +22,7 @@ import { Publisher } from './publisher.ts';
 import { Readers } from './readers.ts';
 import { Sharing } from './sharing.ts';
 import type { Part } from './stream.ts';
-import { loadCommandIssuers, loadRecipients } from './trust.ts';
+import { loadRecipients } from './trust.ts';
 
 /**
  * One or two connections are enough to hear of new revocation lists for all devices. Who retires has things to deliver, and
@@ -71,7 +72,7 @@ export class Service {
       recipients,
       roots: e2e.roots,
       policies,
-      isPolicyRequired: config.policy.required,
+      rules: config.policy,
       readers: new Readers({ lists, whenRevoked, measures, clock, log }),
       outbox,
       measures,

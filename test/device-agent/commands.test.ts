@@ -9,7 +9,7 @@ import { createSealer } from '../../cms/seal.ts';
 import type { Command, CommandResult } from '../../domain/command.ts';
 import { decodeCommandResult, encodeCommand } from '../../domain/command.ts';
 import { openOutbox } from '../../device-agent/outbox.ts';
-import { mayCommand } from '../../device-agent/trust.ts';
+import { mayCommand } from '../../policy/command-issuers.ts';
 import type { Link } from '../../mqtt/link.ts';
 import { devicePath, masterAccount, openMessage, RecordedLog, Site } from './site.ts';
 import type { Received } from './site.ts';

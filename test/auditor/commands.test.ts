@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import test from 'node:test';
+import { z } from 'zod';
+import { auditorConfigType } from '../../auditor/config.ts';
+import { auditorListing } from '../../auditor/list.ts';
+import { startAuditor } from '../../auditor/main.ts';
+import { createSealer } from '../../cms/seal.ts';
+import { encodeCommand } from '../../domain/command.ts';
+import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
+import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+
+const device = devicePath('ms-acc-1/acc-1/dev-1');
+const service = 'vendor-command-service';
+const topic = `${device}/commands`;
+
+test('auditor: a command that comes in is recorded like what leaves: who sent it, who can read it, whether that is right', async (context) => {
+  const site = new Site(context);
+  await site.startBroker();
+  for (const name of [masterAccount, device, service, 'vendor-snapshot-service']) await site.issue(name);
+  const recorded = new RecordedLog();
+  const { link: agent } = await site.reader(device, 'agent', []);
+  const { link } = await site.reader(service, 'commands', []);
+  const { signature, keyAgreement } = site.identity(device);
+  const certificates = encodeDeviceCertificates({
+    signature: signature.chain.map(({ der }) => der),
+    keyAgreement: keyAgreement.chain.map(({ der }) => der),
+  });
+  await agent.publish(`${device}/certificates`, certificates, { qos: 1, retain: true });
+  const types = { path: z.string(), existingPath: z.string() };
+  const data = path.join(site.folder, 'auditor-data');
+  const config = auditorConfigType(types).parse({
+    broker: `127.0.0.1:${site.brokerPort}`,
+    brokerName: masterAccount,
+    identity: path.join(site.folder, masterAccount),
+    data,
+    recipients: [path.join(site.folder, masterAccount, 'enc.chain.pem')],
+    commandIssuers: [service, 'vendor-snapshot-service'].map((name) => path.join(site.folder, name)),
+  });
+  const auditor = site.ending(await startAuditor(config, { log: recorded.log }));
+  await recorded.event('auditor.subscribed');
+  while (auditor.state().devices === 0) await new Promise((resolve) => setImmediate(resolve));
+  const nowMs = Date.now();
+  const command = {
+    id: randomUUID(),
+    name: 'ping',
+    parameters: {},
+    issuedAtMs: nowMs,
+    expiresAtMs: nowMs + 60_000,
+  } as const;
+  const sealed = (issuer: string, readers: readonly string[], content = encodeCommand(command)): Buffer => {
+    const keys = site.identity(issuer);
+    return createSealer({ signature: keys.signature, keyAgreement: keys.keyAgreement }).seal(
+      content,
+      readers.map((name) => site.identity(name).keyAgreement.certificate),
+      { topic, sequence: 1, previousDigest: undefined, contentType: 'command+cbor', signingTimeMs: nowMs },
+    ).envelope;
+  };
+  for (const envelope of [
+    sealed(service, [device, masterAccount]),
+    sealed(service, [device, masterAccount, 'vendor-snapshot-service']), // somebody else may read it
+    sealed(service, [device]), // its owner may not
+    sealed('vendor-snapshot-service', [device, masterAccount]), // who commands nobody
+    sealed(service, [device, masterAccount], Buffer.from('not a command')),
+  ]) {
+    await link.publish(topic, envelope, { qos: 1 });
+  }
+  while (auditor.state().entries < 5) await new Promise((resolve) => setImmediate(resolve));
+  const { entries } = auditorListing(data);
+  assert.deepEqual(
+    entries.map(({ direction, outcome, alarm }) => [direction, outcome, alarm?.reason]),
+    [
+      ['in', 'passed', undefined],
+      ['in', 'passed', 'audit.foreign_recipient'],
+      ['in', 'passed', 'cms.not_a_recipient'],
+      ['in', 'passed', 'audit.foreign_originator'],
+      ['in', 'passed', 'command.malformed'],
+    ],
+  );
+});
