@@ -50,7 +50,7 @@ export interface AgentConfig {
   readonly data: string;
   readonly recipients: readonly string[];
   readonly whenRecipientRevoked: 'leave-out' | 'stop';
-  readonly policy: { readonly required: boolean };
+  readonly policy: { readonly required: boolean; readonly asked: 'sealed' | 'withheld' };
   readonly staleCrl: StaleCrlConfig;
   readonly commandIssuers: readonly string[];
   readonly devices: readonly DeviceConfig[];
@@ -151,6 +151,12 @@ export function agentConfigType(types: ConfigTypes): z.ZodType<AgentConfig> {
             .boolean()
             .default(false)
             .describe('true: nothing is sealed before a policy of an owner has come'),
+          asked: z
+            .enum(['sealed', 'withheld'])
+            .default('sealed')
+            .describe(
+              'channels that are `ask`; withheld: where no auditor enforces, they leave nobody any other way',
+            ),
         })
         .prefault({}),
       staleCrl: staleCrlType,

@@ -14,6 +14,7 @@ import { PolicyRefusal } from '../policy/errors.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { NamedReader } from '../policy/recipients.ts';
 import { readersOf } from '../policy/recipients.ts';
+import type { AgentConfig } from './config.ts';
 import type { AgentMeasures } from './measures.ts';
 import type { Outbox } from './outbox.ts';
 import type { Readers } from './readers.ts';
@@ -29,8 +30,8 @@ export interface SharingOptions {
   readonly recipients: readonly VerifiedIdentity[];
   readonly roots: readonly Certificate[];
   readonly policies: Policies;
-  /** Nothing is sealed before a policy has come. */
-  readonly isPolicyRequired: boolean;
+  /** What the configuration says about policies. */
+  readonly rules: AgentConfig['policy'];
   readonly readers: Readers;
   readonly outbox: Pick<Outbox, 'usageOf'>;
   readonly measures: AgentMeasures;
@@ -82,7 +83,9 @@ export class Sharing {
     const shares = partition(channels, effect);
     if (shares.length === 0) this.#withhold('denied');
     return shares
-      .map(({ group, channels: granted }) => {
+      .map(({ group, channels: readable }) => {
+        const granted = this.#sealable(group, readable);
+        if (granted.length === 0) return this.#withhold('denied');
         const isWhole = granted.length === channels.length;
         return this.#shareOf(effect, group, isWhole ? snapshot : only(granted, snapshot));
       })
@@ -114,8 +117,13 @@ export class Sharing {
 
   #requireEffect(): EffectivePolicy {
     const effect = this.#effect();
-    if (!this.#options.isPolicyRequired || effect.levels.length > 0) return effect;
+    if (!this.#options.rules.required || effect.levels.length > 0) return effect;
     throw new ReadersError('readers.no_policy', 'no policy has come, and the configuration wants one');
+  }
+
+  #sealable(group: EffectiveGroup, readable: readonly string[]): readonly string[] {
+    if (this.#options.rules.asked === 'sealed') return readable;
+    return readable.filter((channel) => group.classOf(channel) === 'auto');
   }
 
   #shareOf(effect: EffectivePolicy, group: EffectiveGroup, snapshot: Snapshot): SharedSnapshot | undefined {

@@ -248,6 +248,19 @@ test('agent: where the configuration wants a policy, nothing is sealed before on
   );
 });
 
+test('agent: where nobody can be asked, what is to be asked about is withheld', async (context) => {
+  const desk = await openDesk(context, { policy: { asked: 'withheld' } });
+  const channels = { auto: ['hours'], ask: ['fuel.*'], deny: [] };
+  await publish(
+    desk,
+    policyWith(masterAccount, { vendor: { recipients: named(service), channels, limits: {} } }),
+  );
+  desk.stdin.write(line({ 'fuel.recipe': 1 }));
+  desk.stdin.write(line(values));
+  const first = await next(desk, '/dev-1/snapshots');
+  assert.deepEqual([first.opened.sequence, first.channels], [1, ['hours']]);
+});
+
 test('agent: limits hold for each group alone, and leave no gap', async (context) => {
   const nowMs = Date.now();
   const desk = await openDesk(context);
