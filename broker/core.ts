@@ -5,7 +5,7 @@ import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { packageVersion } from '../runtime/version.ts';
 import { Cascade } from './cascade/cascade.ts';
-import type { CascadeState } from './cascade/cascade.ts';
+import type { CascadeState } from './cascade/cascade-state.ts';
 import { Connection } from './connection/connection.ts';
 import type { ConnectionContext } from './connection/connection.ts';
 import type { Transport } from './connection/transport.ts';

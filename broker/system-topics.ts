@@ -1,5 +1,5 @@
 /** The `$SYS` topics, under the names of Mosquitto that dashboards and exporters look for, and ours beside them. */
-import type { CascadeState } from './cascade/cascade.ts';
+import type { CascadeState } from './cascade/cascade-state.ts';
 import { LoadAverages, loadSpansMinutes } from './load-averages.ts';
 import type { Measures } from './measures.ts';
 import type { Hub } from './routing/hub.ts';

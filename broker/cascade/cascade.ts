@@ -19,6 +19,7 @@ import type { Turn } from '../store/turn.ts';
 import { Arrivals } from './arrivals.ts';
 import { subscribeToCarried } from './carried-up.ts';
 import type { CascadeConfig } from './cascade-config.ts';
+import type { CascadeState } from './cascade-state.ts';
 import { Departures } from './departures.ts';
 import type { CascadeFilters } from './filters.ts';
 import { Pace } from './pace.ts';
@@ -28,7 +29,7 @@ import { StatusReport } from './status-report.ts';
 import { TopicMap } from './topic-map.ts';
 import type { GiveUpReason, UpOutlet } from './up-outlet.ts';
 import type { UpQueue } from './up-queue.ts';
-import type { RefusedMessage, UpDelivery } from './up-store.ts';
+import type { UpDelivery } from './up-store.ts';
 
 export interface CascadeOptions extends Pick<
   CascadeConfig,
@@ -47,24 +48,6 @@ export interface CascadeOptions extends Pick<
   readonly monotonicMs: () => number;
   readonly reconnect?: LinkOptions['reconnect'];
   readonly probe?: LinkOptions['probe'];
-}
-
-export interface CascadeState {
-  readonly connected: boolean;
-  /** The one of several that is connected, or was. */
-  readonly upstream: string | undefined;
-  readonly version: number | undefined;
-  readonly connectedSinceMs: number | undefined;
-  readonly queued: number;
-  readonly queuedBytes: number;
-  readonly inFlight: number;
-  readonly oldestWaitingMs: number;
-  readonly forwardedUp: number;
-  readonly forwardedDown: number;
-  /** Messages that the upstream would not take and that are kept beside the queue. */
-  readonly refused: number;
-  /** The newest of these. */
-  readonly newestRefused: readonly RefusedMessage[];
 }
 
 /** Reason codes of PUBACK that pass: the upstream has no room now, or lost count of identifiers (MQTT 5 §3.4.2.1). */

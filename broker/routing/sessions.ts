@@ -4,6 +4,7 @@ import type { Clock } from '../../domain/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import type { ExistingQueue } from './delivery-queue.ts';
+import { ExpiredMessages } from './expired-messages.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
 import type { RoleTable } from '../access/roles.ts';
@@ -54,6 +55,7 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #store: Store;
   readonly #queues: Queues;
+  readonly #expired: ExpiredMessages;
   readonly #byKey = new Map<string, Session>();
   readonly #held = new Holdings();
   readonly #heldSubscriptions = new Holdings();
@@ -63,12 +65,12 @@ export class Sessions {
   #version = 0;
   /** No session expires before; 0: not known. */
   #nextExpiryMs = 0;
-  #expiring: MapIterator<Session> | undefined;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#store = options.store;
     this.#queues = new Queues(options);
+    this.#expired = new ExpiredMessages(options.store, () => this.#byKey.values());
     this.#restore();
   }
 
@@ -221,22 +223,9 @@ export class Sessions {
     }
   }
 
-  /**
-   * Frees what messages occupy in the queues of those who are away although nobody will get them any more. A bounded
-   * part at a time; what is left follows on the next call.
-   */
+  /** Frees a bounded part of what has expired in the queues of those who are away. */
   dropExpiredMessages(): void {
-    const nowMs = this.#options.clock();
-    if (!this.#store.hasExpired(nowMs)) return;
-    for (let left = expiryBudget; left > 0; left -= expiryPage) {
-      this.#expiring ??= this.#byKey.values();
-      const next = this.#expiring.next();
-      if (next.done === true) {
-        this.#expiring = undefined;
-        return;
-      }
-      if (next.value.client === undefined) next.value.queue.dropExpired(nowMs, expiryPage);
-    }
+    this.#expired.drop(this.#options.clock());
   }
 
   /** The caller has checked the right. */
@@ -394,10 +383,6 @@ export class Sessions {
     return disconnectedMs + Math.min(expirySeconds, secondsMax) * 1000;
   }
 }
-
-/** Rows of one queue, and of all together, that one call looks at for messages that have expired. */
-const expiryPage = 1000;
-const expiryBudget = 100_000;
 
 const atLeastOnce: Subscription = {
   qos: 1,

@@ -1,5 +1,4 @@
 /** The durable state: sessions, subscriptions, queues and retained messages in one SQLite file, committed in groups. */
-import { statfsSync } from 'node:fs';
 import type { Content } from '../routing/message.ts';
 import { messageBytes } from '../routing/message.ts';
 import type { Subscription } from '../routing/session.ts';
@@ -30,11 +29,13 @@ import type {
 } from './rows.ts';
 import type { StoreRoom } from './room.ts';
 import type { StoreFileOptions } from './store-file.ts';
-import { openStoreFile, pageBytes, storeFileIn } from './store-file.ts';
+import { openStoreFile, storeFileIn } from './store-file.ts';
+import { meterOf } from './store-meter.ts';
 import { sql } from './store-statements.ts';
 import { Transactions } from './transactions.ts';
 import type { Batch, QueuedDelivery } from './unwritten.ts';
 import { Unwritten } from './unwritten.ts';
+import { writeUnwritten } from './write-unwritten.ts';
 
 export interface StoreOptions extends StoreFileOptions {
   readonly directory: string;
@@ -86,17 +87,7 @@ export class Store {
     // What is written from now on is in no log, so this is no copy of anything any more.
     if (journal === undefined && transactions.read(sql.place).length > 0) transactions.write(sql.forgetPlace);
     this.#room = room;
-    room?.watch({
-      usedBytes: () => {
-        const pages = Number(transactions.readOne(sql.pages)['page_count']);
-        const freePages = Number(transactions.readOne(sql.freePages)['freelist_count']);
-        return (pages - freePages) * pageBytes + this.#unwritten.bytes;
-      },
-      freeBytes: () => {
-        const { bavail, bsize } = statfsSync(directory);
-        return bavail * bsize;
-      },
-    });
+    room?.watch(meterOf(directory, transactions, this.#unwritten));
   }
 
   /** Whether nothing more is to be stored, but what takes something away. */
@@ -396,35 +387,9 @@ export class Store {
   /** Writes what waited, so that the tables are what they say. */
   #settle(): void {
     if (this.#unwritten.messages.size > 0) this.#transactions.isCommitNeeded = true;
-    for (const [id, { content, pending }] of this.#unwritten.messages)
-      this.#writeMessage(id, content, pending);
-    for (const [session, queue] of this.#unwritten.queues) {
-      for (const { delivery, message } of queue.values()) this.#writeDelivery(session, delivery, message);
-    }
-    this.#unwritten.clear();
+    writeUnwritten(this.#unwritten, this.#transactions);
     for (const done of this.#doneDeliveries.values()) done.flush();
     this.#doneDeliveries.clear();
     this.#doneMessages.flush();
-  }
-
-  #writeMessage(id: number, { topic, payload, properties, expiresMs }: Content, pending: number): void {
-    // Most messages have neither, and each value that is bound costs on the way of every message.
-    if (properties.length === 0 && expiresMs === undefined) {
-      this.#transactions.writeRow(sql.insertMessage, id, topic, payload, pending);
-    } else {
-      const values = [id, topic, payload, pending, orNull(properties), expiresMs ?? null];
-      this.#transactions.writeRow(sql.insertMessageWithProperties, ...values);
-    }
-  }
-
-  #writeDelivery(session: number, delivery: QueuedDelivery, message: number): void {
-    const { sequence, qos, retain, bytes, identifiers, share = null } = delivery;
-    const flag = retain ? 1 : 0;
-    if (identifiers.length === 0 && share === null) {
-      this.#transactions.writeRow(sql.enqueue, session, sequence, message, qos, flag, bytes);
-    } else {
-      const values = [session, sequence, message, qos, flag, bytes, orNull(identifiers), share];
-      this.#transactions.writeRow(sql.enqueueWithProperties, ...values);
-    }
   }
 }
