@@ -27,7 +27,7 @@ export interface ContenderOptions {
 
 export type StartContender = (site: BenchSite, options?: ContenderOptions) => Promise<Contender>;
 
-const cli = path.resolve(import.meta.dirname, '../cli/main.ts');
+const plombe = path.resolve(import.meta.dirname, '../bin/plombe.cjs');
 const startTimeoutMs = 20_000;
 /** Wide on both sides, so that no bound but the machine's shows. */
 const inFlightMax = 1000;
@@ -103,7 +103,7 @@ export const startOurs: StartContender = async (site, { upstreamPort, nodeArgume
   };
   writeFileSync(file, stringify(settings));
   const flags = ['--disable-warning=ExperimentalWarning', ...nodeArguments];
-  const child = start(process.execPath, [...flags, cli, 'broker', '--config', file]);
+  const child = start(process.execPath, [...flags, plombe, 'broker', '--config', file]);
   await untilListening(port, child);
   return contender('ours', port, child);
 };

