@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME`: prints a figure of ours, beside a peer's where there is one. */
 const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
+  audit: () => import('./audit.ts'),
   broker: () => import('./broker.ts'),
   'end-to-end': () => import('./end-to-end.ts'),
   ingest: () => import('./ingest.ts'),

@@ -123,6 +123,7 @@ expectedSessions:
     clientId: auditor-of-${masterAccount}
     subscriptions:
       - "${masterAccount}/+/+/snapshots"
+      - "${masterAccount}/+/+/shared/+/snapshots"
       - "${masterAccount}/+/+/commands/result"
       - "${masterAccount}/+/+/certificates"
 `

@@ -1,0 +1,272 @@
+/**
+ * The auditor on one core: envelopes opened, checked and appended, with and without the release gate, and the ledger of a
+ * million entries: its size, its verification, its proofs. Nothing crosses a network, so that the figures are ours alone.
+ */
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Gate } from '../auditor/gate.ts';
+import { openHeldStore } from '../auditor/held-store.ts';
+import { PolicyCheck } from '../auditor/policy-check.ts';
+import { openRecord } from '../auditor/record.ts';
+import { Recorder } from '../auditor/recorder.ts';
+import { createOpener } from '../cms/open.ts';
+import { OriginatorDirectory } from '../cms/originator-directory.ts';
+import { originatorsOf } from '../cms/originator.ts';
+import { createSealer } from '../cms/seal.ts';
+import { parseDevicePath, parseNamespacePath } from '../domain/namespace.ts';
+import { encodeSenmlCbor } from '../domain/senml.ts';
+import { proveConsistency, proveInclusion } from '../ledger/exported-proof.ts';
+import type { PassageLeaf } from '../ledger/leaf.ts';
+import { openLedger } from '../ledger/ledger-file.ts';
+import { verifyLedger } from '../ledger/verify.ts';
+import { Policies } from '../policy/policies.ts';
+import { RevocationLists } from '../pki/revocation-lists.ts';
+import type { VerifiedIdentity } from '../pki/path.ts';
+import { createLog } from '../runtime/log.ts';
+import { createMetrics } from '../runtime/observe.ts';
+import { authority, makeIdentity, signingTimeMs } from '../test/cms/identities.ts';
+
+interface Effort {
+  readonly envelopes: number;
+  /** One after the other, for the delay. */
+  readonly single: number;
+  readonly leaves: number;
+}
+
+const fullEffort: Effort = { envelopes: 5000, single: 500, leaves: 1_000_000 };
+const quickEffort: Effort = { envelopes: 600, single: 20, leaves: 5000 };
+const channels = 40;
+/** As many as come at once from a broker. */
+const burst = 256;
+const appended = 500;
+const leavesPerHead = 10_000;
+const device = parseDevicePath('ms-acc-1/acc-1/dev-1');
+const scope = parseNamespacePath('ms-acc-1');
+const verificationGoalSeconds = 30;
+
+/** @param args - `quick` for a smoke test */
+export async function run(args: readonly string[]): Promise<void> {
+  const effort = args.includes('quick') ? quickEffort : fullEffort;
+  const folder = mkdtempSync(path.join(tmpdir(), 'plombe-bench-audit-'));
+  try {
+    const sealed = sealMany(effort.envelopes + effort.single);
+    for (const mode of ['observe', 'enforce'] as const)
+      await audit(mode, sealed, effort, path.join(folder, mode));
+    measureLedger(effort.leaves, path.join(folder, 'egress.ledger'));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const originator = makeIdentity('ms-acc-1/acc-1/dev-1');
+const owner = makeIdentity('ms-acc-1');
+const vendor = makeIdentity('vendor-snapshot-service');
+const root = authority.certificate;
+const topic = 'ms-acc-1/acc-1/dev-1/snapshots';
+
+function sealMany(count: number): Buffer[] {
+  const sealer = createSealer(originator.sealKeys);
+  const recipients = [vendor, owner].map(({ recipient }) => recipient.certificate);
+  let previousDigest: Buffer | undefined;
+  return Array.from({ length: count }, (_, index) => {
+    const readings = Array.from({ length: channels }, (_value, channel) => ({
+      channel: `group.channel-${channel}`,
+      value: index + channel / 7,
+    }));
+    const timeMs = signingTimeMs + index;
+    const content = encodeSenmlCbor(required(device), { timeMs, deviceType: 'T', readings });
+    const made = sealer.seal(content, recipients, {
+      topic,
+      sequence: index + 1,
+      previousDigest,
+      contentType: 'senml+cbor',
+      signingTimeMs,
+    });
+    previousDigest = made.digest;
+    return made.envelope;
+  });
+}
+
+async function audit(
+  mode: 'observe' | 'enforce',
+  sealed: readonly Buffer[],
+  { envelopes, single }: Effort,
+  directory: string,
+): Promise<void> {
+  const log = createLog('bench', 'silent');
+  const metrics = createMetrics();
+  const clock = Date.now;
+  const lists = new RevocationLists({
+    directory,
+    roots: [root],
+    stalePolicy: { action: 'warn' },
+    metrics,
+    log,
+  });
+  const record = openRecord(directory, required(scope), clock());
+  const held = openHeldStore(directory);
+  const shared = { clock, log, metrics };
+  const recipients = [vendor, owner].map(({ recipient: { certificate } }) => identityOf(certificate));
+  const paths = [{ chain: [originator.originator.keyAgreement], root }] as const;
+  const gate = new Gate({
+    ...shared,
+    scope: required(scope),
+    record,
+    held,
+    signer: owner.signatureKey,
+    publish: () => Promise.resolve(),
+    askMs: 1000,
+    atDeadline: 'denied',
+  });
+  const recorder = new Recorder({
+    ...shared,
+    record,
+    directory: new OriginatorDirectory([root]),
+    opener: createOpener({
+      recipient: owner.recipient,
+      originators: originatorsOf([{ ...originator.originator, paths }]),
+    }),
+    check: new PolicyCheck({
+      policies: new Policies({ ...shared, directory, roots: [root], lists }),
+      recipients,
+      roots: [root],
+      withoutPolicy: 'release',
+      clock,
+    }),
+    gate: mode === 'enforce' ? gate : undefined,
+    lists,
+    waitMs: 0,
+  });
+  const take = (envelope: Buffer): Promise<void> =>
+    new Promise((acknowledge) => {
+      recorder.take({ device: required(device), content: 'snapshot', topic, envelope }, acknowledge);
+    });
+  const many = sealed.slice(0, envelopes);
+  await inBursts(many.slice(0, burst), take);
+  const rest = many.slice(burst);
+  const startMs = performance.now();
+  const before = process.cpuUsage();
+  await inBursts(rest, take);
+  const { user, system } = process.cpuUsage(before);
+  const seconds = (performance.now() - startMs) / 1000;
+  const cpuSeconds = (user + system) / 1e6;
+  const delays: number[] = [];
+  for (const envelope of sealed.slice(envelopes, envelopes + single)) {
+    const sinceMs = performance.now();
+    await take(envelope);
+    delays.push(performance.now() - sinceMs);
+  }
+  recorder.stop();
+  gate.stop();
+  const { entries, alarms } = record.counts();
+  if (entries !== envelopes + single || alarms > 0) throw new Error(`${entries} entries, ${alarms} alarms`);
+  const bytes = statSync(path.join(directory, 'egress.ledger')).size / entries;
+  record.close();
+  held.close();
+  print(
+    `${mode}: envelopes audited`,
+    `${(rest.length / seconds).toFixed(0)}/s, ${(rest.length / cpuSeconds).toFixed(0)} a CPU-second`,
+  );
+  print(`  one at a time, until it may go on`, `p50 ${quantile(delays, 0.5)}, p99 ${quantile(delays, 0.99)}`);
+  print('  bytes of the ledger for an entry', bytes.toFixed(0));
+}
+
+async function inBursts(
+  envelopes: readonly Buffer[],
+  take: (envelope: Buffer) => Promise<void>,
+): Promise<void> {
+  for (let start = 0; start < envelopes.length; start += burst) {
+    await Promise.all(envelopes.slice(start, start + burst).map(take));
+  }
+}
+
+function measureLedger(leaves: number, file: string): void {
+  const { ledger } = openLedger(file, { owner: required(scope), timeMs: signingTimeMs });
+  const signer = { ...owner.signatureKey, chain: [owner.signatureKey.certificate] };
+  const startMs = performance.now();
+  for (let start = 1; start < leaves; start += appended) {
+    const count = Math.min(appended, leaves - start);
+    ledger.append(Array.from({ length: count }, (_, index) => passage(start + index)));
+    if (start % leavesPerHead < appended) ledger.appendHead(signer, signingTimeMs);
+  }
+  ledger.appendHead(signer, signingTimeMs);
+  const { size } = ledger.head;
+  ledger.close();
+  print(`ledger: ${size} entries, appended ${appended} at a time`, perSecond(size, startMs));
+  print('  bytes for an entry, heads included', (statSync(file).size / size).toFixed(0));
+  const verifyMs = performance.now();
+  const { fault, heads } = verifyLedger(file);
+  const seconds = (performance.now() - verifyMs) / 1000;
+  if (fault !== undefined) throw new Error(fault.detail);
+  const goal = leaves === fullEffort.leaves ? `; goal under ${verificationGoalSeconds} s` : '';
+  print(`  verified, with ${heads} signatures`, `${seconds.toFixed(1)} s${goal}`);
+  const proofs = [proveInclusion(file, Math.floor(size / 3)), proveConsistency(file, Math.floor(size / 3))];
+  for (const { kind, path: nodes, ...proof } of proofs) {
+    const bytes = JSON.stringify({ kind, path: nodes, ...proof }).length;
+    print(
+      `  proof of ${kind}`,
+      `${nodes.length} nodes, ${nodes.length * 32} bytes; ${bytes} as JSON with head and chain`,
+    );
+  }
+}
+
+function passage(sequence: number): PassageLeaf {
+  return {
+    kind: 'passage',
+    timeMs: signingTimeMs + sequence,
+    direction: 'out',
+    topic: `ms-acc-1/acc-1/dev-${sequence % 100}/snapshots`,
+    sequence: Math.floor(sequence / 100) + 1,
+    signingTimeMs: signingTimeMs + sequence,
+    digest: digestOf(`${sequence}`),
+    previousDigest: digestOf(`${sequence - 100}`),
+    recipients: [vendor, owner].map(({ originator: { commonName }, recipient: { certificate } }) => ({
+      identifier: required(certificate.subjectKeyIdentifier).toString('hex'),
+      name: commonName,
+    })),
+    channels: { count: channels, digest: digestOf('channels') },
+    bytes: 1200,
+    outcome: 'released',
+    alarm: undefined,
+    policy: 3,
+    decidedBy: undefined,
+  };
+}
+
+function digestOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function identityOf(certificate: VerifiedIdentity['certificate']): VerifiedIdentity {
+  const commonName = required(certificate.commonName);
+  return {
+    commonName,
+    kind: commonName.startsWith('vendor-') ? 'service' : 'master-account',
+    path: [commonName],
+    certificate,
+    scope: 'full',
+    chain: [certificate],
+    root,
+    warnings: [],
+  };
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new TypeError('there is one');
+  return value;
+}
+
+function quantile(values: readonly number[], share: number): string {
+  const sorted = values.toSorted((one, other) => one - other);
+  return `${(sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(2)} ms`;
+}
+
+function perSecond(count: number, startMs: number): string {
+  return `${(count / ((performance.now() - startMs) / 1000)).toFixed(0)}/s`;
+}
+
+function print(what: string, figure: string): void {
+  console.log(`${what.padEnd(62)} ${figure}`);
+}
