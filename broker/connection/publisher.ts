@@ -154,7 +154,7 @@ export class Publisher {
       case 'no_subscribers':
         return this.#answer(packet, reasonCode.noMatchingSubscribers);
       default:
-        if (packet.qos === 0) return this.#context.measures.dropped.inc({ reason: outcome });
+        if (packet.qos === 0) return this.#lose(outcome, topic);
         if (this.#version !== 5) return this.#overflow(outcome, topic);
         return this.#refuse(packet, topic, outcome, reasonCode.quotaExceeded);
     }
@@ -203,6 +203,12 @@ export class Publisher {
     if (this.#version === 5) return this.#answer(packet, reasonCode.notAuthorized, reason);
     if (deniedPublish === 'close') return this.#answers.close('publish_denied');
     return this.#answer(packet, reasonCode.success);
+  }
+
+  /** Nobody waits for an answer, and whoever was to get it does not. */
+  #lose(reason: RefusalReason, topic: string): void {
+    this.#context.measures.dropped.inc({ reason });
+    this.#report(reason, topic);
   }
 
   #overflow(reason: RefusalReason, topic?: string): void {

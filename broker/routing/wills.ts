@@ -112,6 +112,7 @@ export class Wills {
     const content = { topic, payload, properties, expiresMs };
     const outcome = hub.publish({ ...content, qos, retain, origin: 'client' }, undefined);
     if (!isRefused(outcome)) return undefined;
+    measures.refusals.inc({ reason: outcome });
     measures.dropped.inc({ reason: outcome });
     return log.warn({ identity, clientId, topic, reason: outcome }, 'will.refused');
   }

@@ -61,6 +61,8 @@ test('a store near its bound: publishers are refused by name, nobody else is, an
   });
   const ask = async (route: string): Promise<string> =>
     (await fetch(`http://127.0.0.1:${broker.observePort}${route}`)).text();
+  const refusals = async (): Promise<number> =>
+    Number(/^plombe_broker_refusals_total\{reason="store_full"\} (\d+)$/m.exec(await ask('/metrics'))?.[1]);
   const warnings = ['the store is full (store_bytes_max): publishers are refused'];
   assert.deepEqual(JSON.parse(await ask('/readyz')), { ready: true, reasons: [], warnings });
   assert.partialDeepStrictEqual(broker.state(), { store: { full: 'store_bytes_max' } });
@@ -75,6 +77,17 @@ test('a store near its bound: publishers are refused by name, nobody else is, an
   assert.equal((await publisher.next('puback')).reasonCode, 0);
   publisher.send(publish(4, { topic: status, retain: true }));
   assert.equal((await publisher.next('puback')).reasonCode, 0x97);
+
+  // What nobody is answered for is said to the administrator all the same.
+  publisher.send(publish(6, { topic: status, retain: true, qos: 0 }));
+  await publisher.settled();
+  const will = { topic: status, payload: Buffer.from('gone'), qos: 1, retain: true } as const;
+  const dying = await site.rawConnect(broker, device);
+  await dying.open({ clientId: 'dying', will });
+  dying.socket.destroy();
+  await journal.until('will.refused', { identity: device, clientId: 'dying', reason: 'store_full' });
+  await journal.until('publish.refused', { identity: device, clientId: 'p', reason: 'store_full' });
+  assert.equal(await refusals(), 4);
 
   // With 3.1.1 the end of the connection is all that can be said.
   const older = await site.rawConnect(broker, device);
@@ -104,6 +117,6 @@ test('a store near its bound: publishers are refused by name, nobody else is, an
   assert.equal((await reader.next('publish')).payload.length, 20_000);
   assert.deepEqual([bystander.isClosed, publisher.isClosed], [false, false]);
   assert.equal(journal.find('store.failed'), undefined);
-  assert.match(await ask('/metrics'), /^plombe_broker_refusals_total\{reason="store_full"\} [1-9]/m);
+  assert.equal(await refusals(), 6); // the older client and the new session, too; a subscription is a denial
   assert.match(await ask('/metrics'), /^plombe_broker_store_bytes [1-9]/m);
 });
