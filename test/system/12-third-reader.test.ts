@@ -14,6 +14,7 @@ import { parseDevicePath } from '../../domain/namespace.ts';
 import type { ReceivedMessage } from '../../mqtt/inbox.ts';
 import type { Link } from '../../mqtt/link.ts';
 import { openLink } from '../../mqtt/link.ts';
+import { createAuthority } from '../../pki/authority/authority.ts';
 import { loadIdentity } from '../../pki/identity.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { Finished } from './process.ts';
@@ -42,11 +43,11 @@ async function works(...args: readonly string[]): Promise<Finished> {
 
 async function startSite(): Promise<number> {
   const [port = 0] = await freePorts(1);
-  await works('pki', 'init', '--dir', at('pki'));
+  const authority = createAuthority({ directory: at('pki') });
   for (const name of [owner, insurer, service, device]) {
-    await works('pki', 'issue', '--dir', at('pki'), name, '--out', at(name, 'keys'));
+    await authority.issue({ path: name, outputDirectory: at(name, 'keys') });
   }
-  await works('pki', 'issue', '--dir', at('pki'), owner, '--host', '127.0.0.1', '--out', at('broker'));
+  await authority.issue({ path: owner, hosts: ['127.0.0.1'], outputDirectory: at('broker') });
   writeFileSync(
     at('broker.yaml'),
     `name: ${owner}
@@ -164,18 +165,8 @@ test('a third reader opens what was granted to it and nothing else', async () =>
     assert.equal(opened.recipients.length, 2, 'the owner and the vendor');
   }
 
-  const older = await plombe(
-    'policy',
-    'publish',
-    at('policy.signed'),
-    '--identity',
-    at(owner, 'keys'),
-    '--broker',
-    `127.0.0.1:${port}`,
-    '--broker-name',
-    owner,
-  );
-  assert.match(older.stderr, /the broker keeps number 1 .* this is number 1/);
+  await publishPolicy(port, 1, vendorLines + insurerLines); // signed again
+  await assert.rejects(publishPolicy(port, 1, vendorLines), /the broker keeps number 1 .* this is number 1/);
 
   await publishPolicy(port, 2, vendorLines);
   await until('the device obeys', () =>
