@@ -86,6 +86,7 @@ interface EnrolOptions {
   readonly out: string;
   readonly keyPassphraseFile?: string;
   readonly tlsToken?: string;
+  readonly sigToken?: string;
   readonly wait?: number;
   readonly csv?: string;
   readonly count?: number;
@@ -111,6 +112,7 @@ function enrolCommand(): Command {
       'encrypts the keys with the first line of this file; it is the PIN, too',
     )
     .option('--tls-token <uri>', 'makes the TLS key on a PKCS #11 token: pkcs11:token=LABEL?module-path=FILE')
+    .option('--sig-token <uri>', 'makes the SIG key there; each envelope then takes as long as the token')
     .option('--wait <seconds>', 'give up if there is no answer by then (default: never)', parseSeconds)
     .option('--csv <file>', 'at the vendor: a column `path` names the devices; made if it is not there')
     .option('--count <n>', 'how many; a CSV file that is not there is made with so many', parseCount)
@@ -143,7 +145,10 @@ async function enrol(options: EnrolOptions): Promise<void> {
       token: readTextFile(token),
       directory: out,
       passphrase: readPassphrase(options.keyPassphraseFile),
-      tlsToken: options.tlsToken === undefined ? undefined : parseTokenUri(options.tlsToken),
+      tokens: {
+        tls: options.tlsToken === undefined ? undefined : parseTokenUri(options.tlsToken),
+        sig: options.sigToken === undefined ? undefined : parseTokenUri(options.sigToken),
+      },
       timeoutMs: options.wait === undefined ? undefined : options.wait * 1000,
       print,
       log: createLog('device', 'silent'),

@@ -33,15 +33,15 @@ export function requestCommand(): Command {
     .argument('<path>', 'who it is for, such as vendor-snapshot-service')
     .addOption(new Option('--kind <kind>', 'what the key is for').choices(kinds).default('tls'))
     .addOption(new Option('--curve <curve>', 'of the key').choices(curveNames).default('P-256'))
-    .option('--token <uri>', 'on a PKCS #11 token, for TLS alone: pkcs11:token=LABEL?module-path=FILE')
+    .option('--token <uri>', 'on a PKCS #11 token, not for enc: pkcs11:token=LABEL?module-path=FILE')
     .option('--key-passphrase-file <file>', "its first line is the token's PIN, or encrypts the key")
     .requiredOption('--out <directory>', 'of the identity: the key, or its URI, and KIND.csr.pem')
     .addHelpText('after', '\nWhoever holds the authority certifies it with `plombe pki sign`.')
     .action((name: string, { kind, token, curve, keyPassphraseFile, out }: RequestOptions) => {
       const file = path.join(out, `${kind}.key.pem`);
       if (existsSync(file)) throw new PkiError('pki.malformed_request', `${file} is there already`);
-      if (token !== undefined && kind !== 'tls')
-        throw new PkiError('pki.token', 'of the keys of an identity, only the one for TLS can be on a token');
+      if (token !== undefined && kind === 'enc')
+        throw new PkiError('pki.token', 'a key for key agreement cannot be on a token');
       const passphrase = readPassphrase(keyPassphraseFile);
       const key =
         token === undefined

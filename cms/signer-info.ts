@@ -10,8 +10,7 @@
  *       signature OCTET STRING,
  *       unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
  */
-import { hash, sign, timingSafeEqual, verify } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { hash, KeyObject, sign, timingSafeEqual, verify } from 'node:crypto';
 import type { Certificate } from '../pki/certificate.ts';
 import { DerFault, derTag, readOnlyInside, readSmallInteger, requireTag } from '../pki/der.ts';
 import type { DerElement } from '../pki/der.ts';
@@ -26,6 +25,7 @@ import {
 } from './attributes.ts';
 import type { Attributes } from './attributes.ts';
 import { derInteger, derOctetString, derSequence } from '../pki/der-writer.ts';
+import type { SigningKey } from '../pki/signing-key.ts';
 import { derAlgorithm, derRetagged, derSetOf } from './der-writer.ts';
 import { CmsError } from './errors.ts';
 import { identifierOf, readIdentifier, writeIdentifier } from './identifier.ts';
@@ -37,7 +37,7 @@ import type { Suite } from './suite.ts';
 
 /** A certified key for signatures. */
 export interface SignatureKey {
-  readonly key: KeyObject;
+  readonly key: SigningKey;
   readonly certificate: Certificate;
 }
 
@@ -82,7 +82,11 @@ const contentTypeAttributes: ReadonlyMap<Buffer, Buffer> = new Map(
 /** @throws CmsError `cms.unsupported` if the certificate is not for signatures, or the key is not its key */
 export function checkSignatureKey({ key, certificate }: SignatureKey): void {
   suiteOf(certificate.curve);
-  if (!maySign(certificate) || !certificate.x509.checkPrivateKey(key)) {
+  const isItsKey =
+    key instanceof KeyObject
+      ? certificate.x509.checkPrivateKey(key)
+      : key.publicKey.equals(certificate.publicKey);
+  if (!maySign(certificate) || !isItsKey) {
     throw new CmsError(
       'cms.unsupported',
       `the certificate of ${certificate.commonName} is not one of this signing key`,
@@ -162,9 +166,13 @@ export function makeSignerInfo(
     derAlgorithm(suite.hashOid), // RFC 5754 §2: parameters absent
     derRetagged(signedAttributesTag, attributes),
     derAlgorithm(suite.ecdsaOid),
-    derOctetString(sign(suite.hash, attributes, signer.key)),
+    derOctetString(signatureBy(signer.key, suite, attributes)),
   );
   return { hashOid: suite.hashOid, der };
+}
+
+function signatureBy(key: SigningKey, suite: Suite, attributes: Buffer): Buffer {
+  return key instanceof KeyObject ? sign(suite.hash, attributes, key) : key.sign(attributes);
 }
 
 /**

@@ -33,8 +33,8 @@ export interface RequestTerms {
   readonly agentVersion: string;
   /** Encrypts the new keys. */
   readonly passphrase?: string | undefined;
-  /** Where the key for TLS is made, instead of in the directory; the passphrase is its PIN. */
-  readonly tlsToken?: Token | undefined;
+  /** Where keys are made, instead of in the directory; the passphrase is the PIN. */
+  readonly tokens?: KeyTokens;
   readonly transfer?: string;
   readonly nowMs: number;
 }
@@ -49,6 +49,12 @@ export interface PendingRequest {
 export interface IdentityRoots {
   readonly tls: readonly Certificate[];
   readonly e2e: readonly Certificate[];
+}
+
+/** One for key agreement cannot be on a token. */
+export interface KeyTokens {
+  readonly tls?: Token | undefined;
+  readonly sig?: Token | undefined;
 }
 
 const keyNames = ['tls', 'sig', 'enc'] as const;
@@ -178,7 +184,7 @@ function certificateFile(directory: string, name: KeyName): string {
 function ownKey(
   directory: string,
   name: KeyName,
-  { path: commonName, curves, passphrase, tlsToken }: RequestTerms,
+  { path: commonName, curves, passphrase, tokens }: RequestTerms,
 ): SigningKey {
   const file = path.join(directory, `${name}.key.pem`);
   if (existsSync(file)) {
@@ -187,8 +193,9 @@ function ownKey(
       isTokenUri(text) ? openTokenKey(text, passphrase) : readPrivateKey(text, passphrase),
     );
   }
-  if (name === 'tls' && tlsToken !== undefined) {
-    const key = createTokenKey(tlsToken, passphrase, curves.tls, commonName);
+  const token = name === 'enc' ? undefined : tokens?.[name];
+  if (token !== undefined) {
+    const key = createTokenKey(token, passphrase, curves[name], commonName);
     writeFileAtomically(file, `${key.uri}\n`, secretMode);
     return key;
   }

@@ -1,5 +1,6 @@
 /** Signs a changed inside anew with its originator's key, so that what is behind the check of the signature is reached. */
 import { hash } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { p256 } from '@noble/curves/nist.js';
 import { attribute, contentTypeAttribute, signingTimeAttribute } from '../cms/attributes.ts';
 import { derOid, derRetagged, derSetOf } from '../cms/der-writer.ts';
@@ -20,7 +21,7 @@ import { atMs } from './world.ts';
 /** @returns undefined unless the envelope is signed and its structure can be read */
 export function resigned(
   envelope: Buffer,
-  signer: SignatureKey,
+  signer: SignatureKey & { readonly key: KeyObject },
   donors: readonly Buffer[],
   generator: Generator,
 ): Buffer | undefined {

@@ -60,7 +60,7 @@ export interface World {
   readonly certificates: readonly Buffer[];
   readonly crls: readonly Buffer[];
   readonly roots: readonly Certificate[];
-  readonly signers: ReadonlyMap<string, SignatureKey>;
+  readonly signers: ReadonlyMap<string, SignatureKey & { readonly key: KeyObject }>;
   /** By `traceOf`: what every reader found in the messages as they were made. */
   readonly genuine: ReadonlySet<string>;
 }

@@ -8,7 +8,9 @@ import { inFile, readTextFile } from './pem-file.ts';
 import { readPrivateKey } from './private-key.ts';
 import { openTokenTlsKey } from './tls-key.ts';
 import type { TokenTlsKey } from './tls-key.ts';
-import { isTokenUri } from './token-key.ts';
+import { publicKeyOf } from './signing-key.ts';
+import type { SigningKey } from './signing-key.ts';
+import { isTokenUri, openTokenKey } from './token-key.ts';
 
 export interface TlsIdentity {
   readonly commonName: string;
@@ -29,9 +31,14 @@ export interface KeyPair {
   readonly chain: readonly Certificate[];
 }
 
+/** Its key may be on a token. */
+export interface SigningKeyPair extends Omit<KeyPair, 'key'> {
+  readonly key: SigningKey;
+}
+
 export interface E2eIdentity {
   readonly commonName: string;
-  readonly signature: KeyPair;
+  readonly signature: SigningKeyPair;
   readonly keyAgreement: KeyPair;
   readonly roots: readonly Certificate[];
 }
@@ -93,8 +100,8 @@ export function loadTlsIdentity(directory: string, options: LoadIdentityOptions 
  * @throws PkiError as `loadTlsIdentity` does, and if the two certificates are of different identities
  */
 export function loadE2eIdentity(directory: string, options: LoadIdentityOptions = {}): E2eIdentity {
-  const signature = loadKeyPair(directory, 'sig', options);
-  const keyAgreement = loadKeyPair(directory, 'enc', options);
+  const signature = loadSigningKeyPair(directory, options);
+  const keyAgreement = loadKeyPair(directory, options);
   const commonName = requireCommonName(signature.certificate, directory);
   if (keyAgreement.certificate.commonName !== commonName) {
     throw new PkiError(
@@ -115,17 +122,24 @@ export function readPassphrase(file: string | undefined): string | undefined {
   return file === undefined ? undefined : readTextFile(file).split(/\r?\n/, 1)[0];
 }
 
-function loadKeyPair(directory: string, use: 'sig' | 'enc', options: LoadIdentityOptions): KeyPair {
-  const keyFile = path.join(directory, `${use}.key.pem`);
+function loadSigningKeyPair(directory: string, options: LoadIdentityOptions): SigningKeyPair {
+  const keyFile = path.join(directory, 'sig.key.pem');
+  const text = readTextFile(keyFile);
+  const passphrase = readPassphrase(options.passphraseFile);
+  const key = inFile(keyFile, () =>
+    isTokenUri(text) ? openTokenKey(text, passphrase) : readPrivateKey(text, passphrase),
+  );
+  return { key, ...loadCertified(directory, 'sig', publicKeyOf(key), options) };
+}
+
+function loadKeyPair(directory: string, options: LoadIdentityOptions): KeyPair {
+  const keyFile = path.join(directory, 'enc.key.pem');
   const text = readTextFile(keyFile);
   if (isTokenUri(text)) {
-    throw new PkiError(
-      'pki.token',
-      `${keyFile}: on a token there can be keys of CAs and for TLS, and no others`,
-    );
+    throw new PkiError('pki.token', `${keyFile}: a key for key agreement cannot be on a token`);
   }
   const key = inFile(keyFile, () => readPrivateKey(text, readPassphrase(options.passphraseFile)));
-  return { key, ...loadCertified(directory, use, createPublicKey(key), options) };
+  return { key, ...loadCertified(directory, 'enc', createPublicKey(key), options) };
 }
 
 function loadCertified(

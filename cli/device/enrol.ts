@@ -9,10 +9,10 @@ import {
   pendingRequest,
   prepareRequest,
 } from '../../enrolment/key-directory.ts';
-import type { Token as EnrolmentToken } from '../../enrolment/token.ts';
+import type { KeyTokens } from '../../enrolment/key-directory.ts';
+import type { Token } from '../../enrolment/token.ts';
 import { readToken, tokenIdentity } from '../../enrolment/token.ts';
 import type { CurveName } from '../../pki/certificate.ts';
-import type { Token } from '../../pki/token-key.ts';
 import type { Log } from '../../runtime/log.ts';
 import { packageVersion } from '../../runtime/version.ts';
 
@@ -21,8 +21,8 @@ export interface TokenEnrolment {
   readonly token: string;
   readonly directory: string;
   readonly passphrase: string | undefined;
-  /** Where the key for TLS is made, instead of in the directory; the passphrase is its PIN. */
-  readonly tlsToken?: Token | undefined;
+  /** Where keys are made, instead of in the directory; the passphrase is the PIN. */
+  readonly tokens?: KeyTokens;
   readonly timeoutMs: number | undefined;
   readonly print: (line: string) => void;
   readonly log: Log;
@@ -59,8 +59,8 @@ export async function enrolByToken(options: TokenEnrolment): Promise<void> {
 }
 
 function prepare(
-  token: EnrolmentToken,
-  { directory, passphrase, tlsToken, clock }: TokenEnrolment,
+  token: Token,
+  { directory, passphrase, tokens, clock }: TokenEnrolment,
 ): ReturnType<typeof prepareRequest> {
   const [certificate] = token.sig.chain;
   if (certificate === undefined)
@@ -74,7 +74,7 @@ function prepare(
     curves: { tls: tlsCurve, sig: e2eCurve, enc: e2eCurve },
     agentVersion: packageVersion(),
     passphrase,
-    tlsToken,
+    ...(tokens === undefined ? {} : { tokens }),
     nowMs: clock(),
   });
 }

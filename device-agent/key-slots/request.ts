@@ -1,4 +1,5 @@
 /** Asks for the certificates of new keys: makes the keys in the spare slot, sends the request until it is answered. */
+import { KeyObject } from 'node:crypto';
 import type { TransferDocument } from '../../domain/enrolment.ts';
 import { EnrolmentError } from '../../enrolment/errors.ts';
 import { exchange } from '../../enrolment/exchange.ts';
@@ -6,6 +7,9 @@ import { installCertificates, prepareRequest } from '../../enrolment/key-directo
 import type { PendingRequest } from '../../enrolment/key-directory.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import { readPassphrase } from '../../pki/identity.ts';
+import type { SigningKey } from '../../pki/signing-key.ts';
+import { parseTokenUri } from '../../pki/token-key.ts';
+import type { Token } from '../../pki/token-key.ts';
 import type { KeysContext } from './bearer.ts';
 import { writePlace } from './place.ts';
 import { keepingDirectory, openSlot } from './slots.ts';
@@ -31,7 +35,7 @@ export function makeRequest(
     },
     agentVersion,
     passphrase: readPassphrase(passphraseFile),
-    tlsToken: tls.tokenKey?.token,
+    tokens: { tls: tls.tokenKey?.token, sig: tokenOf(e2e.signature.key) },
     nowMs: clock(),
     ...(transfer === undefined ? {} : { transfer: transfer.id }),
   });
@@ -82,4 +86,9 @@ export async function getAnswer(
   const roots = { tls: tls.roots, e2e: e2e.roots };
   installCertificates(directory, pending, reply, { roots, nowMs: clock() });
   log.info({ id, kind, slot: spare }, 'certificates.installed');
+}
+
+/** The next key is made where the one before it is. */
+function tokenOf(key: SigningKey): Token | undefined {
+  return key instanceof KeyObject ? undefined : parseTokenUri(key.uri);
 }

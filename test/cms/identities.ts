@@ -1,5 +1,6 @@
 /** Identities with real certificates, in memory. */
 import { generateKeyPairSync } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { KemKey } from '../../cms/hybrid.ts';
 import type { Originator } from '../../cms/originator.ts';
 import type { KeyAgreementKey } from '../../cms/key-agreement-key.ts';
@@ -10,10 +11,12 @@ import type { CurveName } from '../../pki/certificate.ts';
 import { rogueCertificate } from '../pki/rogue-authority.ts';
 import type { Rogue } from '../pki/rogue-authority.ts';
 
+type SignatureKeyInFile = SignatureKey & { readonly key: KeyObject };
+
 export interface Identity {
-  readonly signatureKey: SignatureKey;
+  readonly signatureKey: SignatureKeyInFile;
   readonly recipient: RecipientKey;
-  readonly sealKeys: { readonly signature?: SignatureKey; readonly keyAgreement: KeyAgreementKey };
+  readonly sealKeys: { readonly signature?: SignatureKeyInFile; readonly keyAgreement: KeyAgreementKey };
   readonly originator: Originator;
 }
 

@@ -14,7 +14,6 @@ import {
   signContent,
   signedContentBytesMax,
 } from '../../cms/signed-content.ts';
-import type { ContentSigner } from '../../cms/signed-content.ts';
 import { writeSignedData } from '../../cms/signed-data.ts';
 import { makeSignerInfo } from '../../cms/signer-info.ts';
 import { certificatesToPem, curveNames } from '../../pki/certificate.ts';
@@ -30,7 +29,7 @@ const root = rogueCertificate({ commonName: 'root', ca: { pathLength: 2 } });
 const master = rogueCertificate({ issuer: root, commonName: 'ms-acc-1', ca: { pathLength: 1 } });
 const content = Buffer.from('content');
 
-function signerOf(commonName: string, curve: CurveName = 'P-256'): ContentSigner {
+function signerOf(commonName: string, curve: CurveName = 'P-256') {
   const { certificate, key } = rogueCertificate({ issuer: master, commonName, curve });
   return { certificate, key, chain: [certificate, master.certificate] };
 }

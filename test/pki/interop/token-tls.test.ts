@@ -1,4 +1,4 @@
-/** TLS with keys that never leave a PKCS #11 token, of a client and of a broker; SoftHSM in place of a real one. */
+/** Keys for TLS and signatures that never leave a PKCS #11 token, of a client and of a broker; SoftHSM in place of a real one. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -34,18 +34,25 @@ async function works(...args: readonly string[]): Promise<void> {
   assert.equal(status, 0, stderr);
 }
 
-test('an agent whose TLS key is on a token: enrolled, at work, renewed; each key was made on the token', async () => {
+test('an agent whose TLS and SIG keys are on a token: enrolled, at work, renewed; each key was made on the token', async () => {
   const device = 'ms-acc-1/acc-1/dev-1';
   const root = vendor.directory('on-token');
   const token = vendor.file('device.token', await vendor.token(device));
   const enrol = ['device', 'enrol', '--token', token, '--out', root, '--wait', '30'];
-  await works(...enrol, '--tls-token', uri, '--key-passphrase-file', pinFile);
-  const keyText = (directory: string): string => readFileSync(path.join(directory, 'tls.key.pem'), 'utf8');
-  assert.match(keyText(root), /^pkcs11:token=field;id=/);
+  await works(...enrol, '--tls-token', uri, '--sig-token', uri, '--key-passphrase-file', pinFile);
+  const requireOnToken = (directory: string): void => {
+    for (const name of ['tls', 'sig'])
+      assert.match(readFileSync(path.join(directory, `${name}.key.pem`), 'utf8'), /^pkcs11:token=field;id=/);
+  };
+  requireOnToken(root);
   const reader = await openReader(vendor);
   const settings = await agentSettings(vendor, root);
   const devices = [
-    { identity: root, passphraseFile: pinFile, collector: { kind: 'simulator', type: 'PC', intervalMs: 50 } },
+    {
+      identity: root,
+      passphraseFile: pinFile,
+      collector: { kind: 'simulator', type: 'PC', intervalMs: 500 },
+    },
   ];
   const { agent, journal } = await startFieldAgent({ ...settings, devices }, { renewNow: true });
   await journal.until('former_keys.removed');
@@ -53,7 +60,7 @@ test('an agent whose TLS key is on a token: enrolled, at work, renewed; each key
   await reader.until(() => reader.of(device).length > count + 2);
   await agent.stop();
   assert.equal(currentOf(root), 'slot-a');
-  assert.match(keyText(path.join(root, 'slot-a')), /^pkcs11:token=field;id=/);
+  requireOnToken(path.join(root, 'slot-a'));
   reader.requireWhole(device);
 });
 
@@ -103,8 +110,8 @@ test('loadTlsIdentity: what a token refuses, and what cannot be on one, is said'
   assert.equal(loadTlsIdentity(keys, { passphraseFile: pinFile }).commonName, 'ms-acc-4', 'found elsewhere');
   process.env['OPENSSL_ENGINES'] = engines;
   const elsewhere = await vendor.keyDirectory('ms-acc-5');
-  writeFileSync(path.join(elsewhere, 'sig.key.pem'), `${uri}\n`);
-  assert.throws(() => loadE2eIdentity(elsewhere), { code: 'pki.token', message: /for TLS, and no others/ });
-  const refused = await plombe('pki', 'request', 'ms-acc-5', '--kind', 'sig', '--token', uri, '--out', keys);
-  assert.match(refused.stderr, /only the one for TLS/);
+  writeFileSync(path.join(elsewhere, 'enc.key.pem'), `${uri}\n`);
+  assert.throws(() => loadE2eIdentity(elsewhere), { code: 'pki.token', message: /cannot be on a token/ });
+  const refused = await plombe('pki', 'request', 'ms-acc-5', '--kind', 'enc', '--token', uri, '--out', keys);
+  assert.match(refused.stderr, /cannot be on a token/);
 });
