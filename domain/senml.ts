@@ -1,5 +1,5 @@
 /** SenML (RFC 8428), as CBOR and as JSON: what an envelope contains. */
-import { decode, encode, Token, Type } from 'cborg';
+import { decode, encode, Token, Tokenizer, Type } from 'cborg';
 import {
   channelNameLengthMax,
   contentBytesMax,
@@ -133,18 +133,35 @@ export function decodeSenmlCbor(device: NamespacePath, content: Uint8Array): Sna
   requireSize(content);
   let decoded: unknown;
   try {
-    decoded = decode(content, {
-      useMaps: true,
-      rejectDuplicateMapKeys: true,
-      allowUndefined: false,
-      allowBigInt: false,
-      allowNaN: true,
-      allowInfinity: true,
-    });
+    decoded = decode(content, { ...decodeOptions, tokenizer: new WholeTexts(content, decodeOptions) });
   } catch (cause) {
     throw new SenmlError('senml.malformed', `content is not CBOR: ${messageOf(cause)}`, { cause });
   }
   return readPack(device, requireArray(decoded).map(recordFromCbor));
+}
+
+const decodeOptions = {
+  useMaps: true,
+  rejectDuplicateMapKeys: true,
+  allowUndefined: false,
+  allowBigInt: false,
+  allowNaN: true,
+  allowInfinity: true,
+  retainStringBytes: true,
+};
+const byteOrderMark = '\ufeff';
+const byteOrderMarkOctets = Buffer.from(byteOrderMark);
+
+/** cborg takes U+FEFF at the beginning of a text for a byte order mark and drops it; in CBOR it is a character (RFC 8949 §3.1). */
+class WholeTexts extends Tokenizer {
+  override next(): Token {
+    const token = super.next();
+    const { byteValue } = token;
+    if (token.type !== Type.string || byteValue === undefined) return token;
+    if (byteOrderMarkOctets.equals(byteValue.subarray(0, 3)))
+      token.value = byteOrderMark + String(token.value);
+    return token;
+  }
 }
 
 /** The same for JSON, media type `application/senml+json`. */

@@ -11,6 +11,8 @@ export interface TestMariadb {
   /** `mysql://root@127.0.0.1:PORT/plombe_test` */
   readonly url: string;
   stop(): Promise<void>;
+  /** At once, with SIGKILL; what it holds stays where it is. */
+  kill(): Promise<void>;
 }
 
 const startTimeoutMs = 60_000;
@@ -42,11 +44,13 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
   );
   const kill = (): void => void server.kill('SIGKILL');
   process.once('exit', kill);
-  const stop = async (): Promise<void> => {
+  const end = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
     process.removeListener('exit', kill);
     const ended = new Promise((resolve) => server.once('exit', resolve));
-    const signal = kept === undefined ? 'SIGKILL' : 'SIGTERM';
-    if (server.exitCode === null && server.kill(signal)) await ended;
+    if (server.exitCode === null && server.signalCode === null && server.kill(signal)) await ended;
+  };
+  const stop = async (): Promise<void> => {
+    await end(kept === undefined ? 'SIGKILL' : 'SIGTERM');
     if (kept === undefined) rmSync(directory, { recursive: true, force: true });
   };
   try {
@@ -56,7 +60,7 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
     await stop();
     throw error;
   }
-  return { url: `mysql://root@127.0.0.1:${port}/plombe_test`, stop };
+  return { url: `mysql://root@127.0.0.1:${port}/plombe_test`, stop, kill: () => end('SIGKILL') };
 }
 
 function installData(data: string, asRoot: readonly string[]): void {

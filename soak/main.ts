@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { soakConnections } from './connections.ts';
 import { soakFuzz } from './fuzz.ts';
+import { soakIngest } from './ingest.ts';
 import { soakKills } from './kills.ts';
 import type { Soak, SoakOptions } from './outcome.ts';
 import { soakPlug } from './plug.ts';
@@ -13,6 +14,7 @@ const soaks: Readonly<Record<string, Soak>> = {
   connections: soakConnections,
   renewal: soakRenewal,
   fuzz: soakFuzz,
+  ingest: soakIngest,
 };
 
 const usage = `usage: npm run soak -- kills|plug|connections|renewal|fuzz [options]
@@ -22,6 +24,7 @@ const usage = `usage: npm run soak -- kills|plug|connections|renewal|fuzz [optio
   connections  thousands of mutual-TLS connections with traffic
   renewal      a device agent is killed before every step of a renewal and of a hand-over
   fuzz         hostile octets for the packet reader, and whether its memory grows
+  ingest       backends and their database server are killed at random while snapshots come
 
   --minutes N      how long (10); not of kills and renewal
   --kills N        how many (100)

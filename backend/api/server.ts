@@ -4,6 +4,7 @@ import fastify from 'fastify';
 import type { Endpoint } from '../../runtime/config.ts';
 import type { ApiContext } from './context.ts';
 import { registerErrors } from './errors.ts';
+import { registerEvidenceRoutes } from './evidence-routes.ts';
 import { registerEvents } from './events.ts';
 import { registerProcessRoutes } from './process-routes.ts';
 import { registerSessions, requireUser } from './session.ts';
@@ -33,6 +34,7 @@ export async function startApi(
   registerErrors(server, context.log);
   await registerSessions(server, apiContext, publicUrl);
   registerTelemetryRoutes(server, apiContext);
+  registerEvidenceRoutes(server, apiContext);
   registerProcessRoutes(server, apiContext);
   registerEvents(server, apiContext);
   registerStatic(server);

@@ -257,3 +257,11 @@ test('isChannelName: what stands before the first dot is the group', () => {
   assert.equal(channelGroup('fuel.temperature.inlet'), 'fuel');
   assert.equal(channelGroup('fuel'), 'general');
 });
+
+test('decodeSenmlCbor: a text that begins with U+FEFF keeps it', () => {
+  const readings = [{ channel: 'a', value: '\ufefftext' }];
+  assert.deepEqual(
+    decodeSenmlCbor(device, encodeSenmlCbor(device, { ...sound, readings })).readings,
+    readings,
+  );
+});
