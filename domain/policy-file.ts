@@ -78,7 +78,12 @@ export function parsePolicyFile(text: string, readCertificates: ReadCertificates
     throw new PolicyError([{ path: '', message: `at most ${policyTextMax} characters are read` }]);
   }
   const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, uniqueKeys: true, prettyErrors: false });
+  const document = parseDocument(text, {
+    lineCounter,
+    uniqueKeys: true,
+    prettyErrors: false,
+    logLevel: 'error', // what is odd becomes a fault of ours, not a line on somebody's terminal
+  });
   if (document.errors.length > 0) {
     throw new PolicyError(
       document.errors.map(({ pos, message }) => ({

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as fc from 'fast-check';
 import { PolicyError } from '../../domain/policy.ts';
 import { parsePolicyFile } from '../../domain/policy-file.ts';
 
@@ -133,4 +134,55 @@ test('parsePolicyFile: anchors, another shape and what is too long are refused',
   assert.equal(faultsOf('just words').length, 1);
   assert.equal(faultsOf('- a\n- b').length, 1);
   assert.deepEqual(faultsOf(`# ${'x'.repeat(300_000)}`), ['at most 262144 characters are read']);
+});
+
+const whole = `for: ms-acc-1/acc-1
+number: 3
+readers:
+  vendor:
+    recipients: [vendor-snapshot-service, { name: Ann, pinned: insurer.pem }]
+    channels: { auto: ["*"], ask: [fuel.recipe] }
+    limits: { secondsBetweenSnapshots: 3600 }
+commands: [ping]
+`;
+
+test('parsePolicyFile: whatever is written, it is a policy or has faults with words', () => {
+  const pieces = [
+    ': ',
+    '\n',
+    '  ',
+    '- ',
+    '{',
+    '}',
+    '[',
+    ']',
+    '__proto__',
+    '!!binary',
+    '*',
+    '&a',
+    '"',
+    '#',
+    '7',
+    '~',
+  ];
+  const edit = fc.record({
+    at: fc.nat(whole.length),
+    remove: fc.nat(12),
+    insert: fc.constantFrom(...pieces, ''),
+  });
+  fc.assert(
+    fc.property(fc.array(edit, { maxLength: 4 }), (edits) => {
+      const text = edits.reduce(
+        (changed, { at, remove, insert }) => changed.slice(0, at) + insert + changed.slice(at + remove),
+        whole,
+      );
+      try {
+        assert.equal(typeof parsePolicyFile(text, read).number, 'number');
+      } catch (error) {
+        assert.ok(error instanceof PolicyError, `${String(error)} in\n${text}`);
+        assert.ok(error.faults.length > 0 && error.faults.every(({ message }) => message !== ''));
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
