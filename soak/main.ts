@@ -1,5 +1,6 @@
 /** `npm run soak -- kills|plug|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
+import { soakBacklog } from './backlog.ts';
 import { soakConnections } from './connections.ts';
 import { soakFuzz } from './fuzz.ts';
 import { soakIngest } from './ingest.ts';
@@ -9,6 +10,7 @@ import { soakPlug } from './plug.ts';
 import { soakRenewal } from './renewal.ts';
 
 const soaks: Readonly<Record<string, Soak>> = {
+  backlog: soakBacklog,
   kills: soakKills,
   plug: soakPlug,
   connections: soakConnections,
@@ -17,8 +19,9 @@ const soaks: Readonly<Record<string, Soak>> = {
   ingest: soakIngest,
 };
 
-const usage = `usage: npm run soak -- kills|plug|connections|renewal|fuzz [options]
+const usage = `usage: npm run soak -- backlog|kills|plug|connections|renewal|fuzz [options]
 
+  backlog      a broker starts with a million queued messages
   kills        a broker is killed again and again under traffic of QoS 1 and 2
   plug         device agents, two brokers, a bad wire between them, a backend: all of it killed at random
   connections  thousands of mutual-TLS connections with traffic
