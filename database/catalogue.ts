@@ -55,6 +55,8 @@ const typeNameLengthMax = 64;
 
 const selectChannels = `select c.name, c.id, u.symbol as unit, c.kind, c.changes
   from channel c left join unit u on u.id = c.unit_id where c.device_type_id = ?`;
+/** What devices still call a channel that was renamed. */
+const selectAliases = 'select name, channel_id from channel_alias where device_type_id = ?';
 
 /** Remembers every row that it has seen, so that a familiar snapshot costs no query. */
 export class Catalogue {
@@ -101,6 +103,9 @@ export class Catalogue {
     const found = this.#types.get(name) ?? (await findType(statements, name));
     const refused = await this.#refusal(statements, found, snapshot);
     if (refused !== undefined) return { refused };
+    // Its present name and a former one.
+    const ids = snapshot.readings.flatMap(({ channel }) => found?.channels.get(channel)?.id ?? []);
+    if (new Set(ids).size !== ids.length) return { refused: 'duplicate_channel' };
     const type = found ?? (await addType(statements, name, nowMs));
     this.#types.set(name, type);
     if (!this.#epochs.has(type.id)) this.#changeEpoch(type);
@@ -252,6 +257,14 @@ async function loadChannels(statements: Statements, type: KnownType): Promise<vo
   }>(selectChannels, [type.id]);
   for (const { name, id, unit, kind, changes } of rows)
     type.channels.set(name, { id, unit: unit ?? '', kind, changes });
+  const byId = new Map(Array.from(type.channels.values(), (channel) => [channel.id, channel]));
+  for (const { name, channel_id } of await statements.all<{ name: string; channel_id: number }>(
+    selectAliases,
+    [type.id],
+  )) {
+    const channel = byId.get(channel_id);
+    if (channel !== undefined) type.channels.set(name, channel);
+  }
 }
 
 async function ensureGroup(statements: Statements, typeId: number, name: string): Promise<number> {

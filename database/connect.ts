@@ -100,9 +100,8 @@ async function openSqlite(file: string): Promise<DatabaseSync> {
     if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true });
     const raw = new DatabaseSync(file, { timeout: busyTimeoutMs });
     try {
-      // Both before anything is written to a new file. Rows of 1 to 4 KiB fit into pages of this size; of smaller ones
-      // each would leave another half empty. Free pages can be given back (upkeep.ts).
-      await whenFree(() => raw.exec('pragma page_size = 16384; pragma auto_vacuum = incremental'));
+      // Before anything is written to a new file: its free pages can be given back (upkeep.ts).
+      await whenFree(() => raw.exec('pragma auto_vacuum = incremental'));
       await whenFree(() => raw.exec('pragma journal_mode = wal'));
       raw.exec('pragma synchronous = full'); // an acknowledged snapshot survives a power cut, not only a crash
       raw.exec('pragma cache_size = -65536'); // KiB

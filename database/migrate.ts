@@ -11,11 +11,12 @@ import { processes } from './migrations/002-processes.ts';
 import { brokers } from './migrations/003-brokers.ts';
 import { values } from './migrations/004-values.ts';
 import { upkeep } from './migrations/005-upkeep.ts';
+import { people } from './migrations/006-people.ts';
 import { evidence } from './migrations/007-evidence.ts';
 import { ledgers } from './migrations/009-ledgers.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
-const migrations: readonly Migration[] = [telemetry, processes, brokers, values, upkeep, evidence, ledgers];
+const migrations: readonly Migration[] = [telemetry, processes, brokers, values, upkeep, people, evidence, ledgers];
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;

@@ -31,6 +31,7 @@ export interface Schema {
 }
 
 export type ValueKind = 'number' | 'boolean' | 'string';
+export type ChannelChangeField = 'unit' | 'kind' | 'name';
 export type AlarmKind = 'equivocation' | 'chain_broken';
 export type CertificateKind = 'sig' | 'enc';
 export type CommandState = 'sent' | 'delivered' | 'done' | 'refused' | 'expired';
@@ -100,7 +101,7 @@ interface ChannelChangeTable {
   id: Generated<number>;
   channel_id: number;
   changed_ms: number;
-  field: 'unit' | 'kind';
+  field: ChannelChangeField;
   old_value: string;
   new_value: string;
 }

@@ -60,10 +60,12 @@ type Work =
       readonly beforeMs: number;
     };
 
-/** A run of so many snapshots decodes at 30 ns a value instead of 160, and takes two thirds of the space. */
-const snapshotsPerRun = 2048;
-/** A run that long is left as it is. */
-const longRun = snapshotsPerRun / 2;
+/**
+ * A run of so many snapshots decodes at 30 ns a value instead of 160, and takes two thirds of the space. Twice as many on
+ * SQLite, whose overflow pages would be three quarters empty (34 million values: 2.3 bytes each, instead of 1.9), and
+ * half as many on InnoDB, whose files keep the room that the small ones took (4.7 bytes, instead of 5.1).
+ */
+const snapshotsPerRun = { sqlite: 4096, mysql: 2048 } as const;
 /** As at sealing: a longer pause than this part of the span ends a run. */
 const pauseShare = 1 / 4;
 /** A transaction drops at most so many runs. */
@@ -101,7 +103,7 @@ export function createUpkeep(database: Database, policies: UpkeepPolicies = keep
       }
       const policy = policies.byType[candidate.type ?? ''] ?? policies.otherwise;
       const work = await inSnapshot(database, (statements) =>
-        findWork(statements, candidate.id, policy, nowMs),
+        findWork(statements, candidate.id, policy, snapshotsPerRun[database.engine], nowMs),
       );
       if (work === undefined) after = candidate.id;
       else await perform(database, work);
@@ -138,8 +140,10 @@ async function findWork(
   statements: Statements,
   deviceId: number,
   policy: RetentionPolicy,
+  runSize: number,
   nowMs: number,
 ): Promise<Work | undefined> {
+  const longRun = runSize / 2;
   const runs = await statements.all<RunRow>(upkeepSql.runs, [deviceId]);
   const beforeMs = nowMs - (policy.droppedAfterDays ?? Infinity) * dayMs;
   const old = runs.filter(({ t1 }) => t1 < beforeMs);
@@ -149,12 +153,12 @@ async function findWork(
     const { afterDays, perDay } = policy.thinned;
     const aged = whole.filter(({ t1 }) => t1 < nowMs - afterDays * dayMs);
     // Fewer would keep nearly every snapshot for some channel's extreme.
-    const group = groupsOf(aged, Infinity).find((one) => sizeOf(one) >= longRun);
+    const group = groupsOf(aged, Infinity, runSize).find((one) => sizeOf(one) >= longRun);
     if (group !== undefined)
       return { kind: 'rewrite', group: { deviceId, runs: group }, stretchMs: dayMs / perDay };
   }
-  const small = groupsOf(whole, longRun).find(
-    (one) => one.length > 1 && (sizeOf(one) >= snapshotsPerRun || one.length === runsPerRewriteMax),
+  const small = groupsOf(whole, longRun, runSize).find(
+    (one) => one.length > 1 && (sizeOf(one) >= runSize || one.length === runsPerRewriteMax),
   );
   return small && { kind: 'rewrite', group: { deviceId, runs: small }, stretchMs: undefined };
 }
@@ -164,7 +168,7 @@ function sizeOf(runs: readonly RunRow[]): number {
 }
 
 /** @returns runs that follow one another and may become one; a run of `alone` snapshots or more stays by itself */
-function groupsOf(runs: readonly RunRow[], alone: number): RunRow[][] {
+function groupsOf(runs: readonly RunRow[], alone: number, runSize: number): RunRow[][] {
   const groups: RunRow[][] = [];
   for (const run of runs) {
     const group = groups.at(-1);
@@ -175,7 +179,7 @@ function groupsOf(runs: readonly RunRow[], alone: number): RunRow[][] {
       first.n < alone &&
       run.n < alone &&
       group.length < runsPerRewriteMax &&
-      sizeOf(group) < snapshotsPerRun &&
+      sizeOf(group) < runSize &&
       run.t0 - latestOf(group) <= pauseShare * (run.t1 - first.t0);
     if (joins) group.push(run);
     else groups.push([run]);

@@ -13,6 +13,7 @@ import {
 } from '../../database/processes-lists.ts';
 import { ApiError, requireRole } from './context.ts';
 import type { ApiContext } from './context.ts';
+import { parse } from './device-access.ts';
 
 const listedMax = 500;
 const commentLengthMax = 1000;
@@ -99,11 +100,4 @@ async function deviceType(context: ApiContext, request: FastifyRequest): Promise
 
 function absent(message: string): never {
   throw new ApiError('api.not_found', message);
-}
-
-function parse<T>(type: z.ZodType<T>, value: unknown): T {
-  const parsed = type.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new ApiError('api.malformed', faults.join('; '));
 }

@@ -6,10 +6,12 @@ import type { ApiContext } from './context.ts';
 import { registerErrors } from './errors.ts';
 import { registerEvidenceRoutes } from './evidence-routes.ts';
 import { registerEvents } from './events.ts';
+import { registerPeopleRoutes } from './people-routes.ts';
 import { registerProcessRoutes } from './process-routes.ts';
 import { registerSessions, requireUser } from './session.ts';
 import { registerStatic } from './static.ts';
 import { registerTelemetryRoutes } from './telemetry-routes.ts';
+import { registerValueRoutes } from './value-routes.ts';
 
 export interface ApiServer {
   readonly port: number;
@@ -34,6 +36,8 @@ export async function startApi(
   registerErrors(server, context.log);
   await registerSessions(server, apiContext, publicUrl);
   registerTelemetryRoutes(server, apiContext);
+  registerValueRoutes(server, apiContext);
+  registerPeopleRoutes(server, apiContext);
   registerEvidenceRoutes(server, apiContext);
   registerProcessRoutes(server, apiContext);
   registerEvents(server, apiContext);

@@ -6,34 +6,28 @@ import { readBrokers } from '../../database/brokers.ts';
 import { readCertificates } from '../../database/certificates.ts';
 import { readCommands } from '../../database/commands.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
-import { readDevice, readFleet } from '../../database/fleet.ts';
-import type { DeviceRow } from '../../database/fleet.ts';
+import { readFleet } from '../../database/fleet.ts';
 import { readOpenGaps } from '../../database/gaps.ts';
 import { readLatest } from '../../database/latest.ts';
 import { pointsMax } from '../../database/buckets.ts';
 import { readSeries } from '../../database/series.ts';
-import type { Scope } from '../../database/scope.ts';
 import { countSnapshots, readTotals } from '../../database/totals.ts';
 import { commandNames } from '../../domain/command.ts';
 import { channelNameLengthMax } from '../../domain/limits.ts';
-import { parseDevicePath } from '../../domain/namespace.ts';
-import type { NamespacePath } from '../../domain/namespace.ts';
 import { ApiError, requireRole } from './context.ts';
 import type { ApiContext } from './context.ts';
+import { parse, pathType, requireDevice, timeType } from './device-access.ts';
 
-/** The bounds of ECMAScript's dates, so that no sum of two of them is inexact. */
-const timeType = z.coerce.number().min(-8.64e15).max(8.64e15);
-const pathLengthMax = 62;
-const pathQuery = z.object({ path: z.string().max(pathLengthMax) });
+const pathQuery = z.object({ path: pathType });
 const totalsQuery = z.object({ count: z.literal('exact').optional() });
 const seriesQuery = z.object({
-  path: z.string().max(pathLengthMax),
+  path: pathType,
   channel: z.string().min(1).max(channelNameLengthMax),
   fromMs: timeType,
   toMs: timeType,
   points: z.coerce.number().int().min(1).max(pointsMax).default(500),
 });
-const commandBody = z.strictObject({ path: z.string().max(pathLengthMax), name: z.enum(commandNames) });
+const commandBody = z.strictObject({ path: pathType, name: z.enum(commandNames) });
 
 /** Registers the routes below `/api/` that need only reading, and the one that sends a command. */
 export function registerTelemetryRoutes(server: FastifyInstance, context: ApiContext): void {
@@ -47,26 +41,6 @@ export function registerTelemetryRoutes(server: FastifyInstance, context: ApiCon
   server.post('/api/commands', (request, reply) => sendCommand(context, request, reply));
   server.get('/api/dead-letters', (request) => readDeadLetters(database, context.requireUser(request).scope));
   server.get('/api/alarms', (request) => readAlarms(database, context.requireUser(request).scope));
-}
-
-function parse<T>(type: z.ZodType<T>, value: unknown): T {
-  const parsed = type.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new ApiError('api.malformed', faults.join('; '));
-}
-
-/** Everything that names a device goes through here. */
-async function requireDevice(
-  context: ApiContext,
-  scope: Scope,
-  path: string,
-): Promise<DeviceRow & { readonly path: NamespacePath }> {
-  const devicePath = parseDevicePath(path);
-  const row = devicePath && (await readDevice(context.database, scope, devicePath));
-  if (devicePath === undefined || row === undefined)
-    throw new ApiError('api.not_found', 'there is no such device');
-  return { ...row, path: devicePath };
 }
 
 async function totals(context: ApiContext, request: FastifyRequest): Promise<unknown> {

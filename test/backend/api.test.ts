@@ -149,6 +149,9 @@ const device = (path: string): string[] => [
   `/api/device?path=${path}`,
   `/api/series?path=${path}&channel=fuel.flow&fromMs=0&toMs=${Date.UTC(2030, 0)}`,
   `/api/commands?path=${path}`,
+  `/api/charts?path=${path}&channel=fuel.flow&channel=x&fromMs=0&toMs=1`,
+  `/api/work?path=${path}&channel=fuel.flow&kind=state&fromMs=0&days=3`,
+  `/api/metadata?path=${path}`,
 ];
 const lists = [
   '/api/totals',
@@ -156,6 +159,10 @@ const lists = [
   '/api/brokers',
   '/api/dead-letters',
   '/api/alarms',
+  '/api/exceeding?deviceType=FM&channel=fuel.flow&direction=above&value=0&when=ever',
+  '/api/exceeding?deviceType=FM&channel=fuel.flow&direction=above&value=0&when=within&fromMs=0&toMs=4e12',
+  '/api/exceeding?deviceType=FM&channel=fuel.flow&direction=above&value=0',
+  '/api/channels?deviceType=FM',
   '/api/tasks',
   '/api/notifications',
   '/api/workflows',
@@ -241,6 +248,10 @@ test('routes: a role limits what may be done', async (context) => {
     'no command identity is configured here',
   );
   assert.equal((await theo.get('/api/totals?count=exact')).status, 403);
+  const owned = { path: mine, owner: 'Werk 1' };
+  assert.equal((await theo.post('/api/metadata', owned)).status, 403);
+  assert.equal((await theo.post('/api/channels/rename', {})).status, 403);
+  assert.equal((await otto.post('/api/metadata', owned)).status, 200);
   assert.deepEqual((await otto.get('/api/totals?count=exact')).body, {
     devices: 2,
     stored: 2,
@@ -270,6 +281,11 @@ test('routes: a nonsensical question is a 400 and never a 500', async (context) 
     series('fromMs=0&toMs=1&points=1000000000'),
     series('fromMs=0&toMs=1&points=1.5'),
     '/api/totals?count=roughly',
+    `/api/charts?path=${mine}&fromMs=0&toMs=1`,
+    `/api/work?path=${mine}&channel=x&kind=state&fromMs=0&days=100000`,
+    '/api/exceeding?deviceType=FM&channel=x&direction=above&value=NaN',
+    '/api/exceeding?deviceType=FM&channel=x&direction=above&value=1&when=within&fromMs=2&toMs=1',
+    `/api/export?path=${mine}&fromMs=2&toMs=1`,
   ]) {
     assert.equal((await page.get(path)).status, 400, path);
   }
@@ -283,6 +299,55 @@ test('routes: a nonsensical question is a 400 and never a 500', async (context) 
   });
   assert.equal(broken.status, 400);
   assert.equal((await page.get('/api/no-such')).status, 404);
+});
+
+test('routes: a device is exported as a file, and only to who may see it', async (context) => {
+  const { port, database } = await site(context);
+  await fill(database);
+  await addUsers(database, [{ name: 'anna', role: 'viewer', scope: 'ms-acc-1' }]);
+  const anna = new Page(port);
+  assert.equal((await anna.fetch(`/api/export?path=${mine}`)).status, 401);
+  await anna.login('anna');
+  const answer = await anna.fetch(`/api/export?path=${mine}`);
+  assert.equal(answer.headers.get('content-disposition'), 'attachment; filename="ms-acc-1_acc-1_dev-1.csv"');
+  assert.equal(
+    await answer.text(),
+    `time,sequence,fuel.flow\r\n${new Date(startMs + 2000).toISOString()},2,2\r\n`,
+  );
+  assert.equal((await anna.fetch(`/api/export?path=${foreign}`)).status, 404);
+});
+
+test('routes: what people say of a device and a channel is kept, with who said it', async (context) => {
+  const { port, database, time } = await site(context);
+  await fill(database);
+  await addUsers(database, [
+    { name: 'otto', role: 'operator', scope: '' },
+    { name: 'olga', role: 'operator', scope: 'ms-acc-1' },
+  ]);
+  const [otto, olga] = [new Page(port), new Page(port)] as const;
+  await Promise.all([otto.login('otto'), olga.login('olga')]);
+  assert.equal((await olga.post('/api/metadata', { path: foreign, owner: 'x' })).status, 404);
+  assert.equal((await olga.post('/api/metadata', { path: mine, serviceHours: 0 })).status, 400);
+  const said = { labels: ['hall 2', 'Prüfstand'], technician: 'Max', serviceHours: 500 };
+  assert.equal((await olga.post('/api/metadata', { path: mine, ...said })).status, 200);
+  const { body } = await otto.get(`/api/metadata?path=${mine}`);
+  const { changes, ...now } = body as { changes: { changedBy: string; changedMs: number; field: string }[] };
+  assert.deepEqual(now, { owner: '', serviceDays: null, ...said });
+  assert.deepEqual(
+    changes.map(({ changedBy, changedMs, field }) => [changedBy, changedMs, field]),
+    ['serviceHours', 'technician', 'labels'].map((field) => ['olga', time.nowMs, field]),
+  );
+  const rename = (page: Page, from: string, to: string) =>
+    page.post('/api/channels/rename', { deviceType: 'FM', from, to });
+  assert.equal((await rename(olga, 'fuel.flow', 'oil.flow')).status, 403);
+  assert.equal((await rename(otto, 'fuel.flow', ': no name')).status, 400);
+  assert.equal((await rename(otto, 'no-such', 'oil.flow')).status, 404);
+  assert.equal((await rename(otto, 'fuel.flow', 'oil.flow')).status, 204);
+  const [channel] = (await otto.get('/api/channels?deviceType=FM')).body as {
+    name: string;
+    formerNames: string[];
+  }[];
+  assert.deepEqual([channel?.name, channel?.formerNames], ['oil.flow', ['fuel.flow']]);
 });
 
 test('events: what happens is told within the scope of who listens', async (context) => {
