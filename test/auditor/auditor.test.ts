@@ -238,6 +238,43 @@ test('auditor: a number used twice and a broken chain are alarms', async (contex
   );
 });
 
+test('auditor: a broker that drops, replays, reorders and moves envelopes is found out by the ledger', async (context) => {
+  const bench = await openBench(context);
+  const auditor = await bench.start();
+  await bench.recorded.event('auditor.subscribed');
+  await publishCertificates(bench);
+  const chain: Buffer[] = [];
+  for (let sequence = 1; sequence <= 7; sequence++) {
+    const before = chain.at(-1);
+    chain.push(sealed(bench, { sequence, ...(before ? { previousDigest: envelopeDigest(before) } : {}) }));
+  }
+  const [one, two, , four, five, six, seven] = chain as [
+    Buffer,
+    Buffer,
+    Buffer,
+    Buffer,
+    Buffer,
+    Buffer,
+    Buffer,
+  ];
+  const { link } = await bench.site.reader(other, 'mover', []);
+  for (const envelope of [one, two, four, two, six, five])
+    await bench.link.publish(topic, envelope, { qos: 1 });
+  await link.publish(`${other}/snapshots`, seven, { qos: 1 });
+  await untilEntries(auditor, 6);
+  await until(() => auditor.state().redelivered === 1);
+  assert.deepEqual(
+    auditorListing(bench.data, { alarmsOnly: true }).entries.map((entry) => [
+      entry.topic,
+      entry.alarm?.reason,
+    ]),
+    [[`${other}/snapshots`, 'cms.wrong_topic']],
+  );
+  await auditor.stop();
+  const { gaps, forks, fault } = verifyLedger(path.join(bench.data, 'egress.ledger'));
+  assert.deepEqual([fault, forks, gaps], [undefined, [], [{ stream: device, from: 3, to: 3 }]]);
+});
+
 test('auditor: certificates of another identity are refused', async (context) => {
   const bench = await openBench(context);
   const auditor = await bench.start();
