@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { Certificate } from '../../pki/certificate.ts';
 import { derElement, derObjectIdentifier, derSequence } from '../../pki/der-writer.ts';
+import { extensionOid } from '../../pki/extensions.ts';
 import { issuersOf } from '../../pki/discipline.ts';
 import { PkiError } from '../../pki/errors.ts';
 import { verifyPath } from '../../pki/path.ts';
@@ -33,6 +34,7 @@ interface Attribute {
   readonly type: StringType;
   readonly name: string;
 }
+type AlternativeNames = readonly { readonly tag: number; readonly name: string }[] | undefined;
 /** RDNs of attributes. */
 type Subject = readonly (readonly Attribute[])[];
 
@@ -81,6 +83,11 @@ const cutNames = [
   'MRO-Admin\0',
 ];
 const unicodeNames = [
+  'm\u0455-acc-1', // a Cyrillic dze
+  'ms-\u0430cc-1/acc-1', // a Cyrillic a
+  'ms-acc-\u0661', // an Arabic-Indic one
+  'ms-acc-1\u200B', // a space of no width
+  '\u202Eorekorb-rodnev', // from right to left
   'ms\u2010acc\u20101',
   '\uFF4Ds-acc-1',
   'ms-acc-1/\u00e9',
@@ -112,6 +119,27 @@ const mixtures = [...plainNames, ...vendorNames].flatMap((authorityName) =>
 const oddSubject: fc.Arbitrary<Subject> = fc.array(fc.array(anyAttribute, { minLength: 1, maxLength: 2 }), {
   maxLength: 3,
 });
+/** Each of these in each string type, alone, beside a second common name, and in one RDN with it. */
+const examples = [
+  ...plainNames,
+  ...vendorNames,
+  ...nearNames,
+  ...spacedNames,
+  ...cutNames,
+  ...unicodeNames,
+].flatMap((name) =>
+  (Object.keys(stringTags) as StringType[]).flatMap((type): [Subject, AlternativeNames][] => {
+    const own = { oid: commonNameOid, type, name };
+    const other: Attribute = { oid: commonNameOid, type: 'utf8', name: 'ms-acc-1' };
+    const services = [{ tag: 0x82, name: 'vendor-broker' }];
+    return [
+      [[[own]], services],
+      [[[own], [other]], undefined],
+      [[[other], [own]], undefined],
+      [[[other, own]], undefined],
+    ];
+  }),
+);
 const anySubject = fc.oneof(plainSubject, utf8Subject, oddSubject);
 
 function encodeString({ type, name }: Attribute): Buffer {
@@ -132,8 +160,28 @@ function encodeSubject(subject: Subject): Buffer {
   return derSequence(...subject.map((attributes) => derElement(0x31, ...attributes.map(encodeAttribute))));
 }
 
-function leafBy(issuer: Rogue, subject: Subject): Certificate {
-  const request = { issuer, subjectDer: encodeSubject(subject), keyPair, extendedKeyUsage: [clientAuth] };
+/** An alternative name of any kind: what a subject may not say, it does not say there either. */
+const anyAlternativeNames = fc.option(
+  fc.array(fc.record({ tag: fc.constantFrom(0x81, 0x82, 0x86), name: anyName }), {
+    minLength: 1,
+    maxLength: 3,
+  }),
+  { nil: undefined, freq: 2 },
+);
+
+function leafBy(issuer: Rogue, subject: Subject, alternativeNames?: AlternativeNames): Certificate {
+  const names = alternativeNames?.map(({ tag, name }) => derElement(tag, Buffer.from(name, 'utf8')));
+  const extensions =
+    names === undefined
+      ? []
+      : [{ oid: extensionOid.subjectAlternativeName, isCritical: false, value: derSequence(...names) }];
+  const request = {
+    issuer,
+    subjectDer: encodeSubject(subject),
+    keyPair,
+    extendedKeyUsage: [clientAuth],
+    extensions,
+  };
   return rogueCertificate(request).certificate;
 }
 
@@ -158,12 +206,12 @@ function requireInside(identity: VerifiedIdentity): void {
 test("verifyPath: no leaf of a customer's CA is outside its subtree or a service, however it is encoded", () => {
   const seen = new Set<string>();
   fc.assert(
-    fc.property(anySubject, (subject) => {
-      const found = outcome(() => [leafBy(master, subject), master.certificate]);
+    fc.property(anySubject, anyAlternativeNames, (subject, alternativeNames) => {
+      const found = outcome(() => [leafBy(master, subject, alternativeNames), master.certificate]);
       if (typeof found !== 'string') requireInside(found);
       seen.add(typeof found === 'string' ? found : 'verified');
     }),
-    { numRuns: 1000, examples: [...plainNames, 'no name \0'].map((name) => [subjectOf(name)]) },
+    { numRuns: examples.length + 1000, examples },
   );
   assert.ok(seen.has('pki.path_discipline') && seen.has('verified'));
 });
