@@ -70,7 +70,12 @@ CREATE INDEX delivery_share ON delivery (session, sequence) WHERE share IS NOT N
 `;
 
 /** Topics of which the upstream has not got what is retained. */
-const owedTable = 'CREATE TABLE cascade_owed (topic TEXT PRIMARY KEY) STRICT;\n';
+const owedTable = `
+CREATE TABLE cascade_owed (
+  id INTEGER PRIMARY KEY,
+  topic TEXT NOT NULL UNIQUE
+) STRICT;
+`;
 
 /**
  * Until then the cascade's queue was that of a session. Its lanes are not known to SQL, so all of it is one lane, which

@@ -88,7 +88,7 @@ export const sql = {
   upDelete: 'DELETE FROM cascade_delivery WHERE sequence = ?',
   upRelease: 'UPDATE message SET pending = pending - 1 WHERE id IN (SELECT message FROM cascade_delivery)',
   upClear: 'DELETE FROM cascade_delivery',
-  upOwed: 'SELECT topic FROM cascade_owed ORDER BY rowid',
+  upOwed: 'SELECT topic FROM cascade_owed ORDER BY id',
   upOwe: 'INSERT OR IGNORE INTO cascade_owed (topic) VALUES (?)',
   upSettle: 'DELETE FROM cascade_owed WHERE topic = ?',
   upSetAside:
