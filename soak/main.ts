@@ -1,4 +1,4 @@
-/** `npm run soak -- kills|plug|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
+/** `npm run soak -- kills|nodes|plug|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
 import { soakBacklog } from './backlog.ts';
 import { soakConnections } from './connections.ts';
@@ -6,12 +6,14 @@ import { soakFuzz } from './fuzz.ts';
 import { soakIngest } from './ingest.ts';
 import { soakKills } from './kills.ts';
 import type { Soak, SoakOptions } from './outcome.ts';
+import { soakNodes } from './nodes.ts';
 import { soakPlug } from './plug.ts';
 import { soakRenewal } from './renewal.ts';
 
 const soaks: Readonly<Record<string, Soak>> = {
   backlog: soakBacklog,
   kills: soakKills,
+  nodes: soakNodes,
   plug: soakPlug,
   connections: soakConnections,
   renewal: soakRenewal,
@@ -19,10 +21,11 @@ const soaks: Readonly<Record<string, Soak>> = {
   ingest: soakIngest,
 };
 
-const usage = `usage: npm run soak -- backlog|kills|plug|connections|renewal|fuzz [options]
+const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renewal|fuzz|ingest [options]
 
   backlog      a broker starts with a million queued messages
   kills        a broker is killed again and again under traffic of QoS 1 and 2
+  nodes        three nodes and Redis are killed, and Redis is set back or wiped, under the same traffic
   plug         device agents, two brokers, a bad wire between them, a backend: all of it killed at random
   connections  thousands of mutual-TLS connections with traffic
   renewal      a device agent is killed before every step of a renewal and of a hand-over

@@ -8,8 +8,8 @@ import type { Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
 import type { NodeProcess } from './node-processes.ts';
 import { nodeOf, nodesOf } from './node-processes.ts';
-import type { RedisProcess } from './redis-process.ts';
-import { killRedisProcesses, startRedis } from './redis-process.ts';
+import type { RedisProcess } from '../../../soak/redis-process.ts';
+import { killRedisProcesses, startRedis } from '../../../soak/redis-process.ts';
 
 let site: Site;
 let redis: RedisProcess;

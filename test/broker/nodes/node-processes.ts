@@ -3,8 +3,8 @@ import path from 'node:path';
 import type { BrokerProcess, ProcessOptions } from '../broker-process.ts';
 import { startBrokerProcess } from '../broker-process.ts';
 import type { Site } from '../fixture.ts';
-import type { RedisProcess } from './redis-process.ts';
-import { freePort, startRedis } from './redis-process.ts';
+import type { RedisProcess } from '../../../soak/redis-process.ts';
+import { freePort, startRedis } from '../../../soak/redis-process.ts';
 
 /** Short, so that a test does not wait; long enough for a busy machine. */
 const leaseSeconds = 1;

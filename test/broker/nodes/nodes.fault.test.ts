@@ -12,7 +12,7 @@ import type { Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
 import type { NodeProcess, Nodes } from './node-processes.ts';
 import { nodesOf } from './node-processes.ts';
-import { killRedisProcesses } from './redis-process.ts';
+import { killRedisProcesses } from '../../../soak/redis-process.ts';
 
 let site: Site;
 let nodes: Nodes;
@@ -249,9 +249,7 @@ test('Redis is set back to a copy that is older than what it had confirmed: it g
     const active = await nodes.settled();
     nodes.redis.backUp();
     await acknowledgedMore(ledger, 100);
-    await nodes.redis.stop();
-    nodes.redis.setBack();
-    await nodes.redis.start();
+    await nodes.redis.restart(() => nodes.redis.setBack());
     await acknowledgedMore(ledger, 40);
     assert(active.broker.journal.find('node.log_lost'));
     assert.equal(await nodes.settled(), active);
@@ -273,9 +271,7 @@ test('Redis is set back to before the last change of the active node: that one s
     await nodes.settled();
     await acknowledgedMore(ledger, 40);
     const { epoch } = (await active.state()).node;
-    await nodes.redis.stop();
-    nodes.redis.setBack();
-    await nodes.redis.start();
+    await nodes.redis.restart(() => nodes.redis.setBack());
     await acknowledgedMore(ledger, 40);
     assert.equal(await nodes.settled(), active);
     assert.equal((await active.state()).node.epoch, epoch);
@@ -293,15 +289,11 @@ test('a wiped Redis gets its log back from a node that is active; without one, f
   await underTraffic(async (ledger) => {
     await acknowledgedMore(ledger, 40);
     const active = await nodes.settled();
-    await nodes.redis.stop();
-    nodes.redis.wipe();
-    await nodes.redis.start();
+    await nodes.redis.restart(() => nodes.redis.wipe());
     await acknowledgedMore(ledger, 40);
     assert.equal(await nodes.settled(), active);
     await Promise.all(nodes.all.map((node) => node.kill()));
-    await nodes.redis.stop();
-    nodes.redis.wipe();
-    await nodes.redis.start();
+    await nodes.redis.restart(() => nodes.redis.wipe());
     await Promise.all(nodes.all.map((node) => node.start()));
     for (const node of nodes.all) {
       const { reason } = await node.broker.journal.until('node.failed');

@@ -5,7 +5,7 @@ import type { Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
 import type { Nodes } from './node-processes.ts';
 import { nodesOf } from './node-processes.ts';
-import { killRedisProcesses } from './redis-process.ts';
+import { killRedisProcesses } from '../../../soak/redis-process.ts';
 
 let site: Site;
 let nodes: Nodes;

@@ -16,8 +16,8 @@ import { Store } from '../../../broker/store/store.ts';
 import { schemaVersion } from '../../../broker/store/store-schema.ts';
 import { sql } from '../../../broker/store/store-statements.ts';
 import { Journal } from '../fixture.ts';
-import type { RedisProcess } from './redis-process.ts';
-import { killRedisProcesses, startRedis } from './redis-process.ts';
+import type { RedisProcess } from '../../../soak/redis-process.ts';
+import { killRedisProcesses, startRedis } from '../../../soak/redis-process.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-nodes-'));
 const logs: SharedLog[] = [];

@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { requireDebianPackages } from '../../../scripts/debian-packages.ts';
+import { requireDebianPackages } from '../scripts/debian-packages.ts';
 
 const running = new Set<RedisProcess>();
 
@@ -33,6 +33,7 @@ export class RedisProcess {
 
   /** Copies its files as they are now. */
   backUp(): void {
+    rmSync(this.#backup, { recursive: true, force: true });
     cpSync(this.#directory, this.#backup, { recursive: true });
   }
 
@@ -69,6 +70,13 @@ export class RedisProcess {
     });
     await Promise.race([ready, exited]);
     exited.catch(() => undefined);
+  }
+
+  /** SIGKILL, and again. @param meanwhile - done to its files while it does not run */
+  async restart(meanwhile: () => void = () => undefined): Promise<void> {
+    await this.stop();
+    meanwhile();
+    await this.start();
   }
 
   #door(): string[] {
