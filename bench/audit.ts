@@ -197,11 +197,14 @@ function measureLedger(leaves: number, file: string): void {
   print(`ledger: ${size} entries, appended ${appended} at a time`, perSecond(size, startMs));
   print('  bytes for an entry, heads included', (statSync(file).size / size).toFixed(0));
   const verifyMs = performance.now();
+  const before = process.cpuUsage();
   const { fault, heads } = verifyLedger(file);
+  const { user, system } = process.cpuUsage(before);
   const seconds = (performance.now() - verifyMs) / 1000;
   if (fault !== undefined) throw new Error(fault.detail);
   const goal = leaves === fullEffort.leaves ? `; goal under ${verificationGoalSeconds} s` : '';
-  print(`  verified, with ${heads} signatures`, `${seconds.toFixed(1)} s${goal}`);
+  const cpu = `${((user + system) / 1e6).toFixed(1)} s of CPU`;
+  print(`  verified, with ${heads} signatures`, `${seconds.toFixed(1)} s, ${cpu}${goal}`);
   const proofs = [proveInclusion(file, Math.floor(size / 3)), proveConsistency(file, Math.floor(size / 3))];
   for (const { kind, path: nodes, ...proof } of proofs) {
     const bytes = JSON.stringify({ kind, path: nodes, ...proof }).length;
