@@ -32,6 +32,8 @@ export interface DdlWords {
 }
 
 const mysqlTable = 'engine = InnoDB default character set utf8mb4 collate utf8mb4_bin';
+/** For TiDB alone, whose servers else hand out ids in blocks of their own, out of the order of commits. */
+const tidbIdsInOrder = '/*T![auto_id_cache] auto_id_cache 1 */';
 
 export const ddlWords: Readonly<Record<Engine, DdlWords>> = {
   sqlite: {
@@ -57,10 +59,20 @@ export const ddlWords: Readonly<Record<Engine, DdlWords>> = {
     bytes: (lengthMax) => `varbinary(${lengthMax})`,
     longBytes: 'mediumblob',
     clustered: mysqlTable,
-    plain: mysqlTable,
+    plain: `${mysqlTable} ${tidbIdsInOrder}`,
     index: (table, name, columns) => `index ${table}_${name} (${columns})`,
   },
 };
+
+/** TiDB has no JSON_TABLE, which the view of all values is made of. Everything else works without it. */
+export function isBeyond(version: string, statement: string): boolean {
+  return isTidb(version) && /^create or replace view v_value/.test(statement);
+}
+
+/** @param version - what `select version()` says */
+export function isTidb(version: string): boolean {
+  return version.includes('-TiDB-');
+}
 
 /**
  * One table and its indexes.

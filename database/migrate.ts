@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { PoolConnection, RowDataPacket } from 'mysql2/promise';
 import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
 import type { Migration } from './ddl.ts';
-import { ddlWords } from './ddl.ts';
+import { ddlWords, isBeyond } from './ddl.ts';
 import { DatabaseError, isThereAlready } from './errors.ts';
 import { whenFree } from './sqlite-dialect.ts';
 import { telemetry } from './migrations/001-telemetry.ts';
@@ -16,7 +16,16 @@ import { evidence } from './migrations/007-evidence.ts';
 import { ledgers } from './migrations/009-ledgers.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
-const migrations: readonly Migration[] = [telemetry, processes, brokers, values, upkeep, people, evidence, ledgers];
+const migrations: readonly Migration[] = [
+  telemetry,
+  processes,
+  brokers,
+  values,
+  upkeep,
+  people,
+  evidence,
+  ledgers,
+];
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;
@@ -97,8 +106,11 @@ async function applyMysql(connection: PoolConnection, nowMs: number): Promise<st
   await connection.query(createRecord.mysql);
   const [recorded] = await connection.query<RowDataPacket[]>('select name from migration');
   const missing = missingFrom(recorded.map((row) => String(row['name'])));
+  const [versions] = await connection.query<RowDataPacket[]>('select version() as version');
+  const version = String(versions[0]?.['version']);
   for (const { name, statements } of missing) {
-    for (const statement of statements(ddlWords.mysql)) await applyOne(connection, statement);
+    for (const statement of statements(ddlWords.mysql))
+      if (!isBeyond(version, statement)) await applyOne(connection, statement);
     // MySQL commits every DDL statement by itself. Cut off here, the next start repeats them, which they bear.
     await connection.query('insert into migration (name, finished_ms) values (?, ?)', [name, nowMs]);
   }

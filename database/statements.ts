@@ -58,7 +58,8 @@ export async function inSnapshot<T>(
     database,
     [
       'set transaction isolation level repeatable read',
-      'start transaction with consistent snapshot, read only',
+      // Without `read only`, which TiDB's grammar does not take beside it.
+      'start transaction with consistent snapshot',
     ],
     work,
   );

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import test from 'node:test';
 import { connectDatabase } from '../../database/connect.ts';
+import { ddlWords, isBeyond } from '../../database/ddl.ts';
 import { migrate } from '../../database/migrate.ts';
+import { telemetry } from '../../database/migrations/001-telemetry.ts';
 import { freshUrl, testBoth } from './engines.ts';
 
 testBoth(
@@ -36,4 +39,10 @@ testBoth('migrate: refuses a database that a later version has changed', async (
   } finally {
     await database.close();
   }
+});
+
+void test('isBeyond: TiDB, whose documentation names no JSON_TABLE, does without the view', () => {
+  const statements = telemetry.statements(ddlWords.mysql);
+  const left = (version: string): number => statements.filter((text) => isBeyond(version, text)).length;
+  assert.deepEqual(['8.0.11-TiDB-v8.5.1', '8.4.0', '10.11.6-MariaDB-0+deb12u1'].map(left), [1, 0, 0]);
 });
