@@ -7,7 +7,8 @@ import { denialMeanings, refusalMeanings } from '../../broker/reasons.ts';
 import { declareCascadeTopics, declareSystemTopics } from '../../broker/system-topics.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const text = readFileSync(path.join(root, 'docs/operations.md'), 'utf8');
+/** The broker's chapter; other programs have tables of their own. */
+const [, text = ''] = readFileSync(path.join(root, 'docs/operations.md'), 'utf8').split(/^# /m);
 
 /** The first columns of the tables whose heading begins so, and the rest of each row. */
 function rowsUnder(heading: RegExp): Map<string, string> {
