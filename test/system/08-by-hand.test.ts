@@ -78,7 +78,7 @@ test('plombe init: what it writes starts as it is, and a snapshot arrives', asyn
   });
   const auditorConfig = `${deployment}/customers/ms-acc-1/auditor.yaml`;
   await until('the auditor has it too', async () =>
-    /^\S+ {2}ms-acc-1\/acc-1\/dev-1 snapshots #1 .* ok$/m.test(
+    /^\d+ {2}\S+ {2}ms-acc-1\/acc-1\/dev-1\/snapshots #1 .* ok$/m.test(
       (await plombe('auditor', 'list', '--config', auditorConfig)).stdout,
     ),
   );
