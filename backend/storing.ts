@@ -1,6 +1,7 @@
 /** What the thread that stores does: one request after the other, on a connection of its own. */
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChangeName } from '../database/changes.ts';
 import { finishCommand } from '../database/commands.ts';
 import { connectDatabase } from '../database/connect.ts';
@@ -30,6 +31,11 @@ interface Mark {
 }
 
 const markName = 'database-mark.json';
+/**
+ * SQLite has one lock for whoever writes, and no queue for it: between two batches it is free for so long that others, who ask
+ * every 2 ms (`database/sqlite-dialect.ts`), get it also while envelopes come without end.
+ */
+const lockFreeMs = 3;
 /** How often it is noted how far the database is. */
 const noteEveryMs = 5000;
 
@@ -40,6 +46,7 @@ export class Storing {
   /** How far the database was. */
   #seen: Mark;
   #notedMs: number;
+  #committedMs = 0;
 
   constructor(settings: StoreSettings) {
     this.#settings = settings;
@@ -72,9 +79,16 @@ export class Storing {
 
   #perform(connection: Connection, request: StoreRequest): Promise<StoreAnswer> {
     if (request.kind === 'store')
-      return this.#store(connection, request.packed.flatMap(unpackArrivals), request.nowMs);
+      return this.#leaveLock(connection).then(() =>
+        this.#store(connection, request.packed.flatMap(unpackArrivals), request.nowMs),
+      );
     if (request.kind === 'purge') return this.#purge(connection, request.nowMs);
     return storeDeadLetters(connection.database, request.letters).then(() => ({ kind: 'done' }));
+  }
+
+  async #leaveLock({ inode }: Connection): Promise<void> {
+    const waitMs = this.#committedMs + lockFreeMs - performance.now();
+    if (inode !== undefined && waitMs > 0) await sleep(waitMs);
   }
 
   async #purge({ database }: Connection, nowMs: number): Promise<StoreAnswer> {
@@ -107,7 +121,8 @@ export class Storing {
   ): Promise<Stored> {
     const startMs = performance.now();
     const { arrivals, result, faults } = await storeOrSplit(ingest, unpacked);
-    const seconds = (performance.now() - startMs) / 1000;
+    this.#committedMs = performance.now();
+    const seconds = (this.#committedMs - startMs) / 1000;
     const finished: string[] = [];
     for (const [index, { arrival, result: answer }] of unpacked.entries()) {
       const outcome = result.outcomes[index]?.outcome;

@@ -253,3 +253,42 @@ test('openLink: the next broker takes over with what is in flight, and the prefe
     if (isBack) break;
   }
 });
+
+test('Link: says how much may come unacknowledged, and how long its session waits', async (context) => {
+  const broker = await scripted(context);
+  open(context, { broker: broker.endpoint, receiveMaximum: 77, sessionExpirySeconds: 30 });
+  const { properties } = await (await broker.accept()).next('connect');
+  assert.deepEqual([properties?.receiveMaximum, properties?.sessionExpiryInterval], [77, 30]);
+});
+
+test('Link: while it is held nothing is read, over a reconnect too, and what it publishes leaves', async (context) => {
+  const broker = await scripted(context);
+  const received: string[] = [];
+  let taken = Promise.withResolvers<void>();
+  const { link } = open(context, {
+    broker: broker.endpoint,
+    onMessage: ({ payload }, acknowledge) => {
+      received.push(payload.toString());
+      acknowledge();
+      taken.resolve();
+    },
+  });
+  const publish = (conversation: Conversation, payload: string): void =>
+    conversation.send({ cmd: 'publish', topic: 'a', payload, qos: 0, dup: false, retain: false });
+  (await broker.welcome()).cut();
+  link.hold(true);
+  const conversation = await broker.welcome();
+  // Its acknowledgement is not read either.
+  void link.publish('b', 'out', { qos: 1 }).catch(() => undefined);
+  await conversation.next('publish');
+  publish(conversation, 'one');
+  void link.publish('b', 'out', { qos: 0 });
+  await conversation.next('publish');
+  assert.deepEqual(received, []);
+  link.hold(false);
+  await taken.promise;
+  taken = Promise.withResolvers();
+  publish(conversation, 'two');
+  await taken.promise;
+  assert.deepEqual(received, ['one', 'two']);
+});
