@@ -1,6 +1,7 @@
 /** Does everything else work unchanged with Debian's Mosquitto in the vendor's DMZ: cascade, kills, commands, revocations? */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -115,14 +116,47 @@ test('a list of revocations that is retained on it reaches the customer', async 
 });
 
 function publish(keys: string, topic: string, file: string): { status: number | null; stderr: string } {
-  const connection = ['-h', 'localhost', '-p', String(ports.vendor), '-q', '1', '-r'];
-  const tls = [
-    '--cafile',
-    `${keys}/tls-root.crt.pem`,
-    '--cert',
-    `${keys}/tls.chain.pem`,
-    '--key',
-    `${keys}/tls.key.pem`,
-  ];
-  return spawnSync('mosquitto_pub', [...connection, ...tls, '-t', topic, '-f', file], { encoding: 'utf8' });
+  const message = ['-r', '-t', topic, '-f', file];
+  return spawnSync('mosquitto_pub', [...connectionAs(keys), ...message], { encoding: 'utf8' });
 }
+
+function connectionAs(keys: string): string[] {
+  const files = ['--cafile', `${keys}/tls-root.crt.pem`, '--cert', `${keys}/tls.chain.pem`];
+  return ['-h', 'localhost', '-p', String(ports.vendor), '-q', '1', ...files, '--key', `${keys}/tls.key.pem`];
+}
+
+test('it gives the snapshots to their owner, and to no other customer', async () => {
+  const pki = path.join(directory, 'pki');
+  const read = async (identity: string): Promise<{ topics: string[]; child: ReturnType<typeof spawn> }> => {
+    const keys = path.join(directory, `reader-${identity}`);
+    await works('pki', 'issue', '--dir', pki, identity, '--kind', 'tls', '--out', keys);
+    const filters = ['#', 'ms-acc-1/#', '+/+/+/snapshots'].flatMap((filter) => ['-t', filter]);
+    const args = [...connectionAs(keys), ...filters, '-d', '-F', 'got %t'];
+    const child = spawn('mosquitto_sub', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const lines: string[] = [];
+    child.stdout.on('data', (chunk: Buffer) => lines.push(...chunk.toString().split('\n')));
+    await until(`${identity} has subscribed`, () => lines.some((line) => line.startsWith('Subscribed')));
+    return {
+      child,
+      get topics() {
+        return lines.filter((line) => line.startsWith('got '));
+      },
+    };
+  };
+  const other = await read('ms-acc-2');
+  const owner = await read('ms-acc-1');
+  try {
+    await until('the owner has one', () => owner.topics.includes(`got ${device}/snapshots`));
+    // Through `#` it has what everyone may read.
+    assert.deepEqual(
+      other.topics.filter((line) => !line.startsWith('got vendor/')),
+      [],
+    );
+  } finally {
+    for (const { child } of [owner, other]) {
+      const ended = once(child, 'exit');
+      child.kill();
+      await ended;
+    }
+  }
+});
