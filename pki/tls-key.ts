@@ -46,8 +46,9 @@ export function tlsKeyOptions(identity: {
 export function openTokenTlsKey(uri: string, pin: string | undefined): TokenTlsKey {
   const { publicKey, uri: whole } = openTokenKey(uri, pin);
   const { label, modulePath } = parseTokenUri(uri);
-  const folder = [process.env['OPENSSL_ENGINES'], ...engineFolders].find(
-    (candidate) => candidate !== undefined && existsSync(path.join(candidate, `${engineName}.so`)),
+  const given = process.env['OPENSSL_ENGINES'];
+  const folder = (given === undefined ? engineFolders : [given]).find((candidate) =>
+    existsSync(path.join(candidate, `${engineName}.so`)),
   );
   if (folder === undefined) {
     throw new PkiError(

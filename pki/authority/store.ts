@@ -95,10 +95,9 @@ export function loadAuthority(
   const files = authorityFiles(directory, pki, name);
   const certificate = readAuthorityCertificate(directory, pki, name);
   if (!hasKey(directory, pki, name)) {
-    const label = certificate.commonName ?? name;
     throw new PkiError(
       'pki.key_offline',
-      `the key of ${JSON.stringify(label)} is not here: bring ${files.key} back`,
+      `the key of ${JSON.stringify(certificate.commonName)} is not here: bring ${files.key} back`,
     );
   }
   const key = readAuthorityKey(readText(files.key), passphrase);

@@ -73,6 +73,7 @@ interface Shape {
   readonly contents?: readonly Buffer[];
   readonly version?: number;
   readonly macOid?: string;
+  readonly macParameters?: Buffer;
   readonly iterations?: number;
   readonly saltBytes?: number;
   readonly type?: string;
@@ -83,6 +84,7 @@ function fileOf({
   contents = [dataOf(plainKey(), certificateBag())],
   version = 3,
   macOid = oid.sha256,
+  macParameters = derNull(),
   iterations = 3,
   saltBytes = 8,
   type = oid.data,
@@ -95,7 +97,7 @@ function fileOf({
     derInteger(version),
     contentInfo(type, derOctetString(safe)),
     derSequence(
-      derSequence(derSequence(derObjectIdentifier(macOid), derNull()), derOctetString(mac)),
+      derSequence(derSequence(derObjectIdentifier(macOid), macParameters), derOctetString(mac)),
       derOctetString(salt),
       ...(iterations === 1 ? [] : [derInteger(iterations)]),
     ),
@@ -146,6 +148,7 @@ test('PKCS #12: every other shape is refused with its reason', () => {
     [{ type: oid.envelopedData }, 'pki.malformed_pkcs12', /by a key/],
     [{ macOid: oid.sha1 }, 'pki.unsupported_algorithm', /SHA-1.*write it again/],
     [{ macOid: '1.2.3' }, 'pki.unsupported_algorithm', /1\.2\.3/],
+    [{ macParameters: derElement(0x05, Buffer.of(0)) }, 'pki.malformed_pkcs12', /NULL that is not empty/],
     [{ iterations: iterationsMax + 1 }, 'pki.unsupported_algorithm', /iterations/],
     [{ saltBytes: 1025 }, 'pki.malformed_pkcs12', /salt/],
     [{ contents: [] }, 'pki.malformed_pkcs12', /0 keys/],
