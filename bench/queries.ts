@@ -6,6 +6,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { connectDatabase } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
@@ -51,6 +52,7 @@ const points = 500;
 const fleetSize = 2000;
 const batchSize = 256;
 const batchesPerUpkeep = 32;
+const pauseMs = 10;
 const names: Readonly<Record<Engine, string>> = { sqlite: 'SQLite', mysql: 'MariaDB' };
 const bytesGoals: Readonly<Record<Engine, number>> = { sqlite: 2, mysql: 5 };
 const usage = `usage: npm run bench -- queries [options]
@@ -341,10 +343,12 @@ async function askPeer(layout: LayoutA, snapshots: number, asks: number, times: 
   await question('exceeded ever (few devices did)', true, () => layout.exceededEver(channel(), usualMax));
 }
 
+/** Milliseconds. Between two questions is a pause, as there is between those of people. */
 async function timed(ask: () => Promise<unknown>, asks: number): Promise<{ p50: number; p95: number }> {
   const warmUps = Math.ceil(asks / 10);
   const times: number[] = [];
   for (let index = -warmUps; index < asks; index++) {
+    await sleep(pauseMs);
     const startedMs = performance.now();
     await ask();
     if (index >= 0) times.push(performance.now() - startedMs);
@@ -362,7 +366,7 @@ function pick<T>(from: readonly T[], random: () => number): T {
 }
 
 function line(name: string, figure: string, remark: string): string {
-  return `  ${name.padEnd(38)} ${figure.padStart(30)}  ${remark}`.trimEnd();
+  return `  ${name.padEnd(36)} ${figure.padStart(28)}  ${remark}`.trimEnd();
 }
 
 function goal(value: number, most: number, unit: string): string {
