@@ -222,8 +222,9 @@ export class Policies {
     this.#refused.inc({ reason });
     const detail = String(error).slice(0, detailLengthMax);
     log.error({ device: scope, reason, detail }, 'policy.refused');
+    const isNews = this.#faults.get(scope)?.reason !== reason;
     this.#faults.set(scope, { reason, atMs: clock() });
-    this.#tell(scope);
+    if (isNews) this.#tell(scope);
   }
 
   #tell(changed: NamespacePath): void {
