@@ -31,6 +31,8 @@ export interface Examination {
 export interface Passing {
   readonly device: NamespacePath;
   readonly content: 'snapshot' | 'result' | 'command';
+  /** A command that waits for us goes on only if we let it. */
+  readonly waits: boolean;
   readonly topic: string;
   readonly envelope: Buffer;
   readonly receivedMs: number;

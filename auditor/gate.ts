@@ -67,6 +67,11 @@ export class Gate {
     await publish(releasedTopic(scope, topic), addSignature(envelope, signer, clock()));
   }
 
+  /** Lets a command through to its device, as it came. Again is harmless: a device obeys a command once. */
+  async deliver(topic: string, envelope: Uint8Array): Promise<void> {
+    await this.#options.publish(topic, envelope);
+  }
+
   /** Durable when it returns. @throws RecordError `record.storage` */
   hold(envelope: Uint8Array, passage: PassageLeaf): void {
     const { held, askMs, clock } = this.#options;

@@ -3,6 +3,7 @@ import { DeviceCertificatesError } from '../domain/device-certificates.ts';
 import { ledgerCountersignedTopic } from '../domain/ledger-topics.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin, levelOf, ownersOf, parseNamespacePath } from '../domain/namespace.ts';
+import { arrivedTopic, parseArrivedTopic } from '../domain/release-topics.ts';
 import type { DeviceTopic } from '../domain/topic.ts';
 import { parseDeviceTopic, parseSharedTopic, policyTopic } from '../domain/topic.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
@@ -65,7 +66,7 @@ export function openLinks(
       subscriptions: subscriptionsOf(scope, [
         ...audited,
         ...(config.commandIssuers.length === 0 ? [] : ['commands']),
-      ]),
+      ]).flatMap((subscription) => withArrived(scope, subscription)),
       onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
       onDisconnect: () => recorder.forgetUnrecorded(),
     }),
@@ -88,6 +89,13 @@ function subscriptionsOf(scope: NamespacePath, names: readonly string[]): LinkSu
   return names.map((name) => ({ filter: `${scope}/${below}/${name}`, qos: 1 }));
 }
 
+/** A cascade with `deliver: released` puts commands where they wait for us. */
+function withArrived(scope: NamespacePath, subscription: LinkSubscription): LinkSubscription[] {
+  const { filter } = subscription;
+  if (!filter.endsWith('/commands')) return [subscription];
+  return [subscription, { ...subscription, filter: arrivedTopic(scope, filter) }];
+}
+
 /** Of whoever is above, whose policies count too, and of everybody below. */
 function policySubscriptions(scope: NamespacePath): LinkSubscription[] {
   const below = levelOf(scope) === 'master-account' ? ['+', '+/+'] : ['+'];
@@ -106,7 +114,9 @@ function receive(
   { scope, recorder, countersigning, policies }: Receivers,
   log: Log,
 ): void {
-  const { topic, payload } = message;
+  const { payload } = message;
+  const arrived = parseArrivedTopic(scope, message.topic);
+  const topic = arrived ?? message.topic;
   const place = parseDeviceTopic(topic);
   const shared = parseSharedTopic(topic);
   const device = shared?.device ?? place?.device;
@@ -123,7 +133,9 @@ function receive(
   } else if (place?.name === 'certificates') {
     takeCertificates(device, payload, recorder);
   } else {
-    return recorder.take({ device, content: contentAt(place?.name), topic, envelope: payload }, acknowledge);
+    const content = contentAt(place?.name);
+    const waits = content !== 'command' || arrived !== undefined;
+    return recorder.take({ device, content, waits, topic, envelope: payload }, acknowledge);
   }
   return acknowledge();
 }

@@ -176,8 +176,7 @@ export class Recorder {
     });
     const judged = check.judge(entry, grant);
     const { decision, alarm } = judged.decision === 'hold' && gate?.hasRoom === false ? noRoom : judged;
-    // What comes in the broker delivers; whether it is obeyed the policy tells the device itself.
-    const outcome = gate === undefined || isCommand ? 'passed' : outcomes[decision];
+    const outcome = gate !== undefined && passing.waits ? outcomes[decision] : 'passed';
     return { ...entry, passage: { ...entry.passage, outcome, alarm, policy: grant.number } };
   }
 
@@ -212,7 +211,7 @@ export class Recorder {
         this.#redelivered += 1;
         this.#redeliveries.inc();
       }
-      if (outcome === 'released') this.#release(taken);
+      if (outcome === 'released' && taken.passing.waits) this.#release(taken);
       else taken.acknowledge();
     }
   }
@@ -231,10 +230,11 @@ export class Recorder {
   /** Acknowledged once the broker has it where the cascade takes it from; until then it comes again. */
   #release(taken: Taken): void {
     const { gate, log } = this.#options;
-    const { topic, envelope } = taken.passing;
+    const { topic, envelope, content } = taken.passing;
     // Something that was released while this auditor enforced passes by itself now.
     if (gate === undefined) return taken.acknowledge();
-    gate.release(topic, envelope).then(taken.acknowledge, (error: unknown) => {
+    const gone = content === 'command' ? gate.deliver(topic, envelope) : gate.release(topic, envelope);
+    gone.then(taken.acknowledge, (error: unknown) => {
       if (this.#stopped) return; // not acknowledged, so it comes again
       log.error({ topic, error: String(error) }, 'release.failed');
       this.#waiting.push(taken);

@@ -141,7 +141,10 @@ async function audit(
   });
   const take = (envelope: Buffer): Promise<void> =>
     new Promise((acknowledge) => {
-      recorder.take({ device: required(device), content: 'snapshot', topic, envelope }, acknowledge);
+      recorder.take(
+        { device: required(device), content: 'snapshot', waits: true, topic, envelope },
+        acknowledge,
+      );
     });
   const many = sealed.slice(0, envelopes);
   await inBursts(many.slice(0, burst), take);

@@ -14,6 +14,7 @@ export interface CascadeConfig {
   readonly identity?: string | undefined;
   readonly passphraseFile?: string | undefined;
   readonly forward: 'all' | 'released';
+  readonly deliver: 'all' | 'released';
   readonly up?: CarriedTopics[] | undefined;
   readonly down?: CarriedTopics[] | undefined;
   readonly retainDown?: string[] | undefined;
@@ -57,6 +58,10 @@ export function cascadeType(types: ConfigTypes): z.ZodOptional<z.ZodType<Cascade
         .enum(['all', 'released'])
         .default('all')
         .describe("released: of what is sealed, only what this owner's auditor has released goes up"),
+      deliver: z
+        .enum(['all', 'released'])
+        .default('all')
+        .describe("released: commands that come down reach a device only if its owner's auditor lets them"),
       up: z
         .array(carriedType)
         .optional()
@@ -111,6 +116,10 @@ export function cascadeType(types: ConfigTypes): z.ZodOptional<z.ZodType<Cascade
     .refine(({ forward, up }) => forward === 'all' || up === undefined, {
       error: '`forward: released` says what goes up; `up` would say it again',
       path: ['up'],
+    })
+    .refine(({ deliver, down }) => deliver === 'all' || down === undefined, {
+      error: '`deliver: released` says what comes down; `down` would say it again',
+      path: ['down'],
     })
     .optional();
 }

@@ -1,7 +1,7 @@
 /** What a cascade carries, checked against the rights of its certificate. */
 import type { NamespacePath } from '../../domain/namespace.ts';
 import { levelOf, parseNamespacePath } from '../../domain/namespace.ts';
-import { releasedTopic } from '../../domain/release-topics.ts';
+import { arrivedTopic, releasedTopic } from '../../domain/release-topics.ts';
 import type { RoleTable } from '../access/roles.ts';
 import { everyoneReads } from '../access/roles.ts';
 import { areCovered, rightsOf } from '../access/tacs.ts';
@@ -20,6 +20,8 @@ export interface CascadeFilters {
 interface ConfiguredFilters {
   /** `released`: of what is sealed, only what the owner's auditor has released. */
   readonly forward?: 'all' | 'released' | undefined;
+  /** `released`: commands reach a device only through the owner's auditor. */
+  readonly deliver?: 'all' | 'released' | undefined;
   readonly up?: readonly CarriedTopics[] | undefined;
   readonly down?: readonly CarriedTopics[] | undefined;
   readonly retainDown?: readonly string[] | undefined;
@@ -28,7 +30,9 @@ interface ConfiguredFilters {
 /** What devices seal, and an auditor can release. */
 const sealedNames = ['snapshots', 'shared/+/snapshots', 'commands/result'];
 const upNames = ['status', 'certificates', 'firmware/progress', 'enrolment', 'enrolment/approval'];
-const downNames = ['commands', 'firmware', 'policy', 'enrolment/reply'];
+/** What an auditor can let through to a device. */
+const gatedNames = ['commands'];
+const downNames = ['firmware', 'policy', 'enrolment/reply'];
 
 /**
  * What a cascade carries unless the configuration says otherwise: the device topics of the broker's own subtree, and
@@ -51,6 +55,11 @@ export function cascadeFilters(
       ? { local: releasedTopic(path, remote), remote }
       : remote,
   );
+  const gated = own(gatedNames).map((remote) =>
+    path !== undefined && configured.deliver === 'released'
+      ? { local: arrivedTopic(path, remote), remote }
+      : remote,
+  );
   const ledgers = path === undefined ? [] : ownersBelow(path);
   const filters = {
     up: (
@@ -58,6 +67,7 @@ export function cascadeFilters(
     ).map(mappingOf),
     down: (
       configured.down ?? [
+        ...gated,
         ...own(downNames),
         ...ledgers.map((owner) => `${owner}/ledger/countersigned`),
         ...everyoneReads,

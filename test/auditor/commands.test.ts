@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import test from 'node:test';
+import type { TestContext } from 'node:test';
 import { z } from 'zod';
 import { auditorConfigType } from '../../auditor/config.ts';
 import { auditorListing } from '../../auditor/list.ts';
@@ -15,13 +16,21 @@ const device = devicePath('ms-acc-1/acc-1/dev-1');
 const service = 'vendor-command-service';
 const topic = `${device}/commands`;
 
-test('auditor: a command that comes in is recorded like what leaves: who sent it, who can read it, whether that is right', async (context) => {
+interface Bench {
+  readonly site: Site;
+  readonly data: string;
+  readonly entries: () => unknown[];
+  readonly untilEntries: (count: number) => Promise<void>;
+  /** One that is right, and four that are not. */
+  readonly envelopes: readonly [Buffer, ...Buffer[]];
+}
+
+async function openBench(context: TestContext, mode: 'observe' | 'enforce'): Promise<Bench> {
   const site = new Site(context);
   await site.startBroker();
   for (const name of [masterAccount, device, service, 'vendor-snapshot-service']) await site.issue(name);
   const recorded = new RecordedLog();
-  const { link: agent } = await site.reader(device, 'agent', []);
-  const { link } = await site.reader(service, 'commands', []);
+  const { link: agent } = await site.reader(device, 'certificates', []);
   const { signature, keyAgreement } = site.identity(device);
   const certificates = encodeDeviceCertificates({
     signature: signature.chain.map(({ der }) => der),
@@ -35,6 +44,7 @@ test('auditor: a command that comes in is recorded like what leaves: who sent it
     brokerName: masterAccount,
     identity: path.join(site.folder, masterAccount),
     data,
+    mode,
     recipients: [path.join(site.folder, masterAccount, 'enc.chain.pem')],
     commandIssuers: [service, 'vendor-snapshot-service'].map((name) => path.join(site.folder, name)),
   });
@@ -57,25 +67,57 @@ test('auditor: a command that comes in is recorded like what leaves: who sent it
       { topic, sequence: 1, previousDigest: undefined, contentType: 'command+cbor', signingTimeMs: nowMs },
     ).envelope;
   };
-  for (const envelope of [
-    sealed(service, [device, masterAccount]),
-    sealed(service, [device, masterAccount, 'vendor-snapshot-service']), // somebody else may read it
-    sealed(service, [device]), // its owner may not
-    sealed('vendor-snapshot-service', [device, masterAccount]), // who commands nobody
-    sealed(service, [device, masterAccount], Buffer.from('not a command')),
-  ]) {
-    await link.publish(topic, envelope, { qos: 1 });
-  }
-  while (auditor.state().entries < 5) await new Promise((resolve) => setImmediate(resolve));
-  const { entries } = auditorListing(data);
-  assert.deepEqual(
-    entries.map(({ direction, outcome, alarm }) => [direction, outcome, alarm?.reason]),
-    [
-      ['in', 'passed', undefined],
-      ['in', 'passed', 'audit.foreign_recipient'],
-      ['in', 'passed', 'cms.not_a_recipient'],
-      ['in', 'passed', 'audit.foreign_originator'],
-      ['in', 'passed', 'command.malformed'],
+  return {
+    site,
+    data,
+    entries: () =>
+      auditorListing(data).entries.map((entry) => [entry.direction, entry.outcome, entry.alarm?.reason]),
+    untilEntries: async (count) => {
+      while (auditor.state().entries < count) await new Promise((resolve) => setImmediate(resolve));
+    },
+    envelopes: [
+      sealed(service, [device, masterAccount]),
+      sealed(service, [device, masterAccount, 'vendor-snapshot-service']), // somebody else may read it
+      sealed(service, [device]), // its owner may not
+      sealed('vendor-snapshot-service', [device, masterAccount]), // who commands nobody
+      sealed(service, [device, masterAccount], Buffer.from('not a command')),
     ],
+  };
+}
+
+const reasons = [
+  undefined,
+  'audit.foreign_recipient',
+  'cms.not_a_recipient',
+  'audit.foreign_originator',
+  'command.malformed',
+];
+
+test('auditor: a command that comes in is recorded like what leaves: who sent it, who can read it, whether that is right', async (context) => {
+  const bench = await openBench(context, 'observe');
+  const { link } = await bench.site.reader(service, 'commands', []);
+  for (const envelope of bench.envelopes) await link.publish(topic, envelope, { qos: 1 });
+  await bench.untilEntries(5);
+  assert.deepEqual(
+    bench.entries(),
+    reasons.map((reason) => ['in', 'passed', reason]),
   );
+});
+
+test('enforce: of the commands that wait for the auditor, a device gets those that are right', async (context) => {
+  const bench = await openBench(context, 'enforce');
+  const { received } = await bench.site.reader(device, 'agent', [topic]);
+  // As the cascade does, which has the owner's rights.
+  const { link } = await bench.site.reader(masterAccount, 'cascade', []);
+  const [right, ...wrong] = bench.envelopes;
+  for (const envelope of [...wrong, right]) {
+    await link.publish('ms-acc-1/$arrived/acc-1/dev-1/commands', envelope, { qos: 1 });
+  }
+  const { payload } = await received.next('/commands');
+  assert.deepEqual(payload, right); // as it came, and before it nothing
+  await bench.untilEntries(5);
+  assert.deepEqual(bench.entries(), [
+    ...reasons.slice(1).map((reason) => ['in', 'denied', reason]),
+    ['in', 'released', undefined],
+  ]);
 });

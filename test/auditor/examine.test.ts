@@ -29,6 +29,7 @@ test('examine: a recipient of a kind that nobody here knows is foreign', (contex
       {
         device: path,
         content: 'snapshot',
+        waits: true,
         topic: contextOf().topic,
         envelope,
         receivedMs: contextOf().signingTimeMs,

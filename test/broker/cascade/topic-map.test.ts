@@ -155,3 +155,10 @@ test('cascadeFilters: with `forward: released`, what is sealed goes up from wher
     }
   }
 });
+
+test('cascadeFilters: with `deliver: released`, commands come down to where they wait for the auditor', () => {
+  const { down } = cascadeFilters('ms-acc-1', { deliver: 'released' }, defaultRoles);
+  const topics = new TopicMap(down);
+  assert.equal(topics.toLocal('ms-acc-1/acc-1/dev-1/commands'), 'ms-acc-1/$arrived/acc-1/dev-1/commands');
+  assert.equal(topics.toLocal('ms-acc-1/acc-1/dev-1/policy'), 'ms-acc-1/acc-1/dev-1/policy');
+});
