@@ -41,7 +41,6 @@ const channels: readonly Channel[] = [
 ];
 
 export const measuredChannels: readonly string[] = channels.slice(0, 150).map(({ name }) => name);
-export const stateChannel = 'state.valve-1';
 
 function many(count: number, name: string, make: (name: string) => Channel): Channel[] {
   return Array.from({ length: count }, (_, index) => make(`${name}-${index + 1}`));
