@@ -20,6 +20,7 @@ export interface BackendConfig {
   readonly commandPassphraseFile?: string | undefined;
   readonly commandExpirySeconds: number;
   readonly commandReaders: readonly string[];
+  readonly releasers: readonly string[];
   readonly database: string;
   readonly data: string;
   readonly ingest: IngestConfig;
@@ -125,6 +126,12 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
         .array(types.existingPath)
         .default([])
         .describe("ENC certificates of customers' auditors, who can read the commands to their own devices"),
+      releasers: z
+        .array(types.existingPath)
+        .default([])
+        .describe(
+          "SIG certificates of customers' auditors: of their devices, only what these have signed too is stored",
+        ),
       database: databaseUrlType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
       data: types.path
         .prefault('./data/backend')

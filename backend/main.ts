@@ -189,6 +189,9 @@ function assemble(
     store: { url: config.database, directory: config.data, evidenceMs: evidence },
     // What answers a command is sealed for whoever issued it, and for those who read everything.
     recipients: [own, ...(commanding ? [commanding] : [])].map(({ e2e }) => e2e.keyAgreement),
+    releasers: config.releasers.map((file) =>
+      loadTrustedIdentity(file, { roots, atMs: given.clock(), purpose: 'signature' }),
+    ),
     policy: { allowUnsigned: config.allowUnsigned, kdfFlavours: config.kdfFlavours },
     stalePolicy: stalePolicyOf(config.staleCrl),
     threads,
