@@ -35,7 +35,11 @@ const messagesPerSecondMax = 1_000_000;
 const bytesPerSecondMax = 1024 ** 3;
 
 export const limitsType = z.strictObject({
-  connectionsMax: count(10_000, 'open connections, handshakes included'),
+  connectionsMax: count(10_000, 'open connections, not counting handshakes'),
+  handshakingMax: count(
+    4000,
+    'connections whose handshake is not over, half of them from one address at most; strangers take nobody else a place',
+  ),
   handshakesPerSecondMax: count(2000, 'connections that begin in a second, after a burst of ten seconds'),
   handshakesPerAddressPerSecondMax: count(
     1000,

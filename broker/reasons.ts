@@ -4,7 +4,7 @@ import type { WireFaultReason } from '../mqtt/packets/packet-body.ts';
 import type { DenialReason } from './access/tacs.ts';
 import type { ConnectRefusal } from './connection/connect-check.ts';
 import type { BoundsFault } from './packets/topic-form.ts';
-import type { HandshakeRefusal } from './quota/handshake-gate.ts';
+import type { HandshakeRefusal } from './quota/handshakes.ts';
 import type { ShareRefusal } from './quota/shares.ts';
 import type { PublishRefusal } from './routing/hub.ts';
 
@@ -33,7 +33,9 @@ type VerdictReason = PkiErrorCode;
 
 /** What each means, for an operator. */
 export const refusalMeanings: Readonly<Record<Exclude<RefusalReason, VerdictReason>, string>> = {
-  connections_max: '`limits.connectionsMax` connections are open, handshakes included',
+  connections_max: '`limits.connectionsMax` connections are open',
+  handshaking_max: '`limits.handshakingMax` connections have not shown who they are yet',
+  handshaking_per_address_max: 'half of these are from one address',
   handshakes_max: 'more than `limits.handshakesPerSecondMax` connections began in this second',
   handshakes_per_address_max: 'one address began more than `limits.handshakesPerAddressPerSecondMax`',
   tls: 'no TLS session: no certificate, one that OpenSSL does not accept, another protocol, or too slow',

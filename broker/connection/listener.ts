@@ -10,7 +10,8 @@ import type { Log } from '../../runtime/log.ts';
 import { claimedName, isForVerifier } from '../access/identity.ts';
 import type { Peer, PeerVerifier } from '../access/identity.ts';
 import type { BrokerLimits } from '../limits.ts';
-import { HandshakeGate } from '../quota/handshake-gate.ts';
+import { Handshakes } from '../quota/handshakes.ts';
+import type { HandshakeLimits } from '../quota/handshakes.ts';
 import type { Measures } from '../measures.ts';
 import type { RefusalReason } from '../reasons.ts';
 
@@ -20,10 +21,7 @@ export interface ListenerOptions {
   readonly reusePort?: boolean;
   readonly identity: TlsIdentity;
   readonly verifier: PeerVerifier;
-  readonly limits: Pick<
-    BrokerLimits,
-    'connectionsMax' | 'handshakeSeconds' | 'handshakesPerSecondMax' | 'handshakesPerAddressPerSecondMax'
-  >;
+  readonly limits: HandshakeLimits & Pick<BrokerLimits, 'connectionsMax'>;
   readonly measures: Measures;
   readonly log: Log;
   /** Never goes back; the process's own unless given. */
@@ -38,13 +36,6 @@ export interface Listener {
   reload(identity: TlsIdentity): void;
   /** Takes no more connections; those that stand are the caller's. */
   close(): Promise<void>;
-}
-
-/** One that has not ended yet. */
-interface Handshake {
-  readonly socket: Socket;
-  /** It has succeeded, or will not any more. */
-  readonly end: () => void;
 }
 
 /** For TLS 1.2 the one suite of DESIGN §6; the rest is TLS 1.3. */
@@ -77,26 +68,23 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     handshakeTimeout: limits.handshakeSeconds * 1000,
     noDelay: true, // an acknowledgement must not wait for the next one
   });
-  server.maxConnections = limits.connectionsMax;
-  server.on('drop', (data) => {
-    measures.refusals.inc({ reason: 'connections_max' });
-    log.warn({ address: data?.remoteAddress, reason: 'connections_max' }, 'connection.refused');
-  });
+  const handshakes = new Handshakes(limits, options.monotonicMs ?? (() => performance.now()));
+  let connections = 0;
+  const closed = (): void => void connections--;
+  const refusal = (address: string): RefusalReason | undefined =>
+    connections >= limits.connectionsMax ? 'connections_max' : handshakes.refusal(address);
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     measures.refusals.inc({ reason: 'tls' });
     const detail = error.code === undefined ? error.message : `${error.code}: ${error.message}`;
     log.warn({ address: socket.remoteAddress, reason: 'tls', detail }, 'connection.refused');
     socket.destroy();
   });
-  // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
-  const handshaking = new Map<string, Handshake>();
   // In place of Node's own listener, so that no TLS socket is made for one that is refused.
   const begin = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
-  const gate = new HandshakeGate(limits, options.monotonicMs ?? (() => performance.now()));
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress;
-    const reason = gate.refusal(address ?? '');
+    const reason = refusal(address ?? '');
     if (reason !== undefined) {
       measures.refusals.inc({ reason });
       log.warn({ address, reason }, 'connection.refused');
@@ -104,21 +92,13 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       return;
     }
     begin.forEach((listener) => listener.call(server, socket));
-    const key = peerKey(socket);
-    // Node's own handshake time-out begins anew with each byte.
-    const timer = setTimeout(() => socket.destroy(), limits.handshakeSeconds * 1000);
-    // Nothing of it is left behind: a connection lasts for days, and many are made at once.
-    const end = (): void => {
-      clearTimeout(timer);
-      socket.off('close', end);
-      handshaking.delete(key);
-    };
-    socket.once('close', end);
-    handshaking.set(key, { socket, end });
+    handshakes.begin(socket);
   });
   server.on('secureConnection', (socket) => {
-    handshaking.get(peerKey(socket))?.end();
-    admit(socket, options);
+    handshakes.end(socket);
+    connections++;
+    socket.once('close', closed);
+    admit(socket, options, connections <= limits.connectionsMax);
   });
   await listen(server, options);
   return {
@@ -126,12 +106,12 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     reload: (renewed) => {
       // With it go the keys of the session tickets: nobody resumes what the old roots let in.
       server.setSecureContext(contextOf(renewed));
-      server.maxConnections = limits.connectionsMax;
     },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const { socket } of handshaking.values()) socket.destroy();
+        // Those that have not shown who they are yet would otherwise hold up the end until their time is over.
+        handshakes.destroy();
       }),
   };
 }
@@ -148,7 +128,11 @@ function contextOf(identity: TlsIdentity): SecureContextOptions {
   };
 }
 
-function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerOptions): void {
+function admit(
+  socket: TLSSocket,
+  { verifier, measures, log, onPeer }: ListenerOptions,
+  isRoom: boolean,
+): void {
   const address = socket.remoteAddress;
   // Until a connection takes it over, an error must not end the process.
   socket.on('error', (error) => log.debug({ address, detail: error.message }, 'socket.failed'));
@@ -157,6 +141,10 @@ function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerO
     log.warn({ identity: claimedName(socket), address, reason, detail }, 'connection.refused');
     socket.destroy();
   };
+  if (!isRoom) {
+    refuse('connections_max'); // it came while there was room
+    return;
+  }
   if (!isForVerifier(socket)) {
     // OpenSSL's own judgement of the chain; in the field stands its code, whatever the type says.
     refuse('tls', String(socket.authorizationError));
@@ -171,11 +159,6 @@ function admit(socket: TLSSocket, { verifier, measures, log, onPeer }: ListenerO
     return;
   }
   if (!onPeer(socket, peer)) refuse('unavailable');
-}
-
-/** The same for a TLS socket and the TCP socket below it. */
-function peerKey({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress ?? ''} ${remotePort ?? ''}`;
 }
 
 function listen(

@@ -57,6 +57,7 @@ export async function openPeerDoor(options: PeersOptions): Promise<PeerDoor> {
     verifier,
     limits: {
       connectionsMax: linksMax,
+      handshakingMax: linksMax,
       handshakeSeconds,
       handshakesPerSecondMax,
       handshakesPerAddressPerSecondMax: handshakesPerSecondMax,

@@ -4,7 +4,7 @@ import type { BrokerLimits } from '../limits.ts';
 import { Recent } from './recent.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-export type HandshakeRefusal = 'handshakes_per_address_max' | 'handshakes_max';
+export type RateRefusal = 'handshakes_per_address_max' | 'handshakes_max';
 
 /** Of addresses; who shows more makes the broker forget the others, and the bound on all of them still holds. */
 const rememberedMax = 20_000;
@@ -30,7 +30,7 @@ export class HandshakeGate {
   }
 
   /** @returns why one more connection from the address cannot be now, or undefined */
-  refusal(address: string): HandshakeRefusal | undefined {
+  refusal(address: string): RateRefusal | undefined {
     const { handshakesPerSecondMax, handshakesPerAddressPerSecondMax } = this.#limits;
     const nowMs = this.#monotonicMs();
     const network = networkOf(address);

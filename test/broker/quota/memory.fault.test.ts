@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
 import path from 'node:path';
@@ -73,8 +74,10 @@ test('CONNECT byte by byte: has no more time than any other, and no more bytes',
   assert(journal.find('packet.refused', { reason: 'packet_too_large' }));
 });
 
-test('handshakes that do not begin: as many as there may be connections, each for its time, and then others come in', async () => {
-  const { broker, journal } = await start({ limits: { connectionsMax: 4, handshakeSeconds: 1 } });
+test('handshakes that do not begin: half of their places at most from one address, each for its time, and none of a client', async () => {
+  const { broker, journal } = await start({
+    limits: { connectionsMax: 1, handshakingMax: 10, handshakeSeconds: 1 },
+  });
   const sockets = Array.from({ length: 20 }, () => knock(broker));
   const dribble = setInterval(
     () => sockets.forEach((socket) => socket.writable && socket.write('\x16')),
@@ -82,9 +85,14 @@ test('handshakes that do not begin: as many as there may be connections, each fo
   );
   await Promise.all(sockets.map(closed));
   clearInterval(dribble);
-  const refused = journal.lines.filter(({ reason }) => reason === 'connections_max');
-  assert.equal(refused.length, 16);
-  await open(broker, device, 'at last');
+  const refused = journal.lines.filter(({ reason }) => reason === 'handshaking_per_address_max');
+  assert.equal(refused.length, 15);
+  const waiting = Array.from({ length: 4 }, () => knock(broker));
+  await Promise.all(waiting.map((socket) => once(socket, 'connect')));
+  await open(broker, device, 'beside them');
+  await assert.rejects(site.rawConnect(broker, device, 5));
+  await journal.until('connection.refused', { reason: 'connections_max' });
+  for (const socket of waiting) socket.destroy();
 });
 
 test('handshakes per second: refused before TLS, by address, and logged by name', async () => {

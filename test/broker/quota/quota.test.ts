@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { Socket } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { limitsType } from '../../../broker/limits.ts';
+import { Handshakes } from '../../../broker/quota/handshakes.ts';
 import { HandshakeGate, networkOf } from '../../../broker/quota/handshake-gate.ts';
 import { PublishRates } from '../../../broker/quota/publish-rates.ts';
 import { Recent } from '../../../broker/quota/recent.ts';
@@ -117,6 +119,26 @@ test('HandshakeGate: an address, then all; who knocks too often takes nothing fr
   for (let index = 0; index < 1_000_000; index++)
     gate.refusal(`10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`);
   assert(gate.size <= 20_000);
+});
+
+test('Handshakes: those of many addresses together are bounded, too', () => {
+  const limits = limitsType.parse({ handshakingMax: 3 });
+  const handshakes = new Handshakes(limits, () => 0);
+  const sockets = ['192.0.2.1', '192.0.2.1', '192.0.2.2'].map((address, index) =>
+    Object.defineProperties(new Socket(), {
+      remoteAddress: { value: address },
+      remotePort: { value: index },
+    }),
+  );
+  for (const socket of sockets) {
+    assert.equal(handshakes.refusal(socket.remoteAddress ?? ''), undefined);
+    handshakes.begin(socket);
+  }
+  assert.equal(handshakes.refusal('192.0.2.1'), 'handshaking_per_address_max');
+  assert.equal(handshakes.refusal('192.0.2.3'), 'handshaking_max');
+  for (const socket of sockets) handshakes.end(socket);
+  assert.equal(handshakes.size, 0);
+  assert.equal(handshakes.refusal('192.0.2.1'), undefined);
 });
 
 test('PublishRates: connections of one identity spend together, and so do the devices of an account', () => {
