@@ -45,7 +45,10 @@ testBoth(
       );
     const first = new RecordedLog();
     const backend = await vendor.startBackend(first.log, { database: url, observe: '127.0.0.1:0' });
-    await first.until((records) => records.filter(({ event }) => event === 'link.connected').length === 2);
+    await first.until((records) => {
+      const connected = records.filter(({ event }) => event === 'link.connected');
+      return new Set(connected.map(({ service }) => service)).size === 2;
+    });
     await link.publish(`${name}/status`, JSON.stringify({ state: 'online', agentVersion: '1.2.3' }), {
       qos: 1,
       retain: true,
