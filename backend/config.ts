@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
+import type { UpkeepPolicies } from '../database/upkeep.ts';
 import { databaseUrlType } from '../database/url-type.ts';
 import type { StaleCrlConfig } from '../pki/stale-crl-type.ts';
 import { staleCrlType } from '../pki/stale-crl-type.ts';
@@ -10,6 +11,7 @@ import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
 import { logLevels } from '../runtime/log.ts';
 import { queueMaxDefault } from './ingest.ts';
+import { retentionType } from './retention-type.ts';
 
 export interface BackendConfig {
   readonly broker: Endpoint;
@@ -22,6 +24,7 @@ export interface BackendConfig {
   readonly commandReaders: readonly string[];
   readonly releasers: readonly string[];
   readonly database: string;
+  readonly retention: UpkeepPolicies;
   readonly data: string;
   readonly ingest: IngestConfig;
   readonly share?: ShareConfig | undefined;
@@ -133,6 +136,7 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
           "SIG certificates of customers' auditors: of their devices, only what these have signed too is stored",
         ),
       database: databaseUrlType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
+      retention: retentionType,
       data: types.path
         .prefault('./data/backend')
         .describe('directory of what it keeps beside the database: the revocation lists'),

@@ -35,6 +35,7 @@ import type { Pipeline } from './pipeline.ts';
 import { RestWatch } from './rest-watch.ts';
 import { commandSession, restSession, snapshotSession } from './subscriptions.ts';
 import type { BackendSession } from './subscriptions.ts';
+import { startUpkeep } from './upkeep-thread.ts';
 
 export interface BackendSurroundings {
   readonly log: Log;
@@ -132,8 +133,10 @@ export async function startBackend(
       .purge()
       .catch((error: unknown) => log.error({ error: String(error) }, 'evidence.not_purged'));
   }, purgeMs);
+  const stopUpkeep = startUpkeep({ url: config.database, policies: config.retention }, log);
   const stop = async (): Promise<void> => {
     clearInterval(purging);
+    await stopUpkeep();
     commands?.stop();
     await ledgers.stop();
     await parts.pipeline.drain(); // while the links are up, so that what is committed is acknowledged too

@@ -12,7 +12,7 @@ import { freshDatabase, testBoth, urlOf } from '../database/engines.ts';
 
 testBoth('startUpkeep: makes large runs of small ones beside who stores', async (context, engine) => {
   const database = await freshDatabase(context, engine);
-  const count = 10 * snapshotsPerSealing;
+  const count = 17 * snapshotsPerSealing;
   const store = (from: number, to: number) =>
     createIngest(database).storeBatch(
       Array.from({ length: to - from }, (_, index) => arrival('ms-acc-1/acc-1/dev-1', from + index)),
