@@ -54,6 +54,7 @@ const batchSize = 256;
 const batchesPerUpkeep = 32;
 const pauseMs = 10;
 const names: Readonly<Record<Engine, string>> = { sqlite: 'SQLite', mysql: 'MariaDB' };
+const bytesGoalValues = 34_000_000;
 const bytesGoals: Readonly<Record<Engine, number>> = { sqlite: 2, mysql: 5 };
 const usage = `usage: npm run bench -- queries [options]
 
@@ -115,7 +116,9 @@ async function onEngine(engine: Engine, effort: Effort): Promise<void> {
     console.log(`\n${names[engine]}, ${millions(effort.values)} values, layout D`);
     const snapshots = await buildOurs(ours, effort.values);
     const bytes = ours.bytes() / (snapshots * machines * channelsOfMachine);
-    console.log(line('bytes per value on disk', bytes.toFixed(2), goal(bytes, bytesGoals[engine], '')));
+    // Of fewer values the newest, which rest whole, are a larger part.
+    const bytesGoal = effort.values >= bytesGoalValues ? goal(bytes, bytesGoals[engine], '') : '';
+    console.log(line('bytes per value on disk', bytes.toFixed(2), bytesGoal));
     await askOurs(ours.database, snapshots, effort.asks);
   } finally {
     await ours.close();
