@@ -140,8 +140,8 @@ export async function startBackend(
     commands?.stop();
     await ledgers.stop();
     await parts.pipeline.drain(); // while the links are up, so that what is committed is acknowledged too
-    await Promise.all([link, commandLink, ...rests].map((one) => one?.close()));
-    await Promise.all([...closers.map((close) => close())]);
+    await Promise.all([link.close(), commandLink?.close(), ...rests.map((rest) => rest.close())]);
+    await Promise.all(closers.map((close) => close()));
     await parts.pipeline.close();
     await database.close();
   };
