@@ -1,4 +1,4 @@
-/** Does the story that docs/identity.md opens with work for somebody who types it, word by word, in an empty directory? */
+/** Does the story of a device in the README work for somebody who types it, word by word, in an empty directory? */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,12 +14,12 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 const timeoutSeconds = 150;
 
 function typedCommands(): string {
-  const page = readFileSync(path.resolve(import.meta.dirname, '../../docs/identity.md'), 'utf8');
-  const [, story = ''] = page.split('\n## ', 2);
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8');
+  const [, story = ''] = /^### The life of a device$(.*?)^##/ms.exec(page) ?? [];
   return Array.from(story.matchAll(/^```sh\n(.*?)^```$/gms), ([, commands = '']) => commands).join('');
 }
 
-test('docs/identity.md: its opening, typed', async () => {
+test('README: the life of a device, typed', async () => {
   const [first, ...rest] = typedCommands().split('\n');
   assert.equal(first, 'plombe init deployment && cd deployment');
   const deployment = path.join(directory, 'deployment');
