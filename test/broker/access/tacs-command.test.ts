@@ -37,7 +37,10 @@ test('tacs check: asks for publishing when told to, and takes the roles of a con
 test('tacs export: both formats name every service of the table and the own subtree', () => {
   const mosquitto = tacs('export', '--for', 'mosquitto').stdout;
   assert.match(mosquitto, /^pattern readwrite %u\/#$/m);
-  assert.match(mosquitto, /^user vendor-snapshot-service\n(topic write .*\n)+topic read \+\/\+\/\+\/snapshots$/m);
+  assert.match(
+    mosquitto,
+    /^user vendor-snapshot-service\n(topic write .*\n)+topic read \+\/\+\/\+\/snapshots$/m,
+  );
   const emqx = tacs('export', '--for', 'emqx').stdout;
   assert.match(emqx, /^\{allow, all, all, \["\$\{username\}\/#"\]\}\.$/m);
   assert.match(emqx, /\{deny, all\}\.\n$/);
