@@ -3,7 +3,8 @@
  * Without a file it runs all of test/.
  */
 import { spawn } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { globSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { requireDebianPackages } from './debian-packages.ts';
 import { startMariadb } from './mariadb.ts';
@@ -20,21 +21,29 @@ async function main(): Promise<number> {
   if (files.length === 0) throw new Error(`no test files in ${paths.join(' ')}`);
   requireDebianPackages();
   const mariadb = await startMariadb();
+  // Hundreds of processes of ours are started: each module is compiled once for all of them.
+  const compiled = mkdtempSync(path.join(tmpdir(), 'plombe-compiled-'));
   try {
-    return await runNodeTests(mariadb.url);
+    return await runNodeTests(mariadb.url, compiled);
   } finally {
     await mariadb.stop();
+    rmSync(compiled, { recursive: true, force: true });
   }
 }
 
-function runNodeTests(mysqlUrl: string): Promise<number> {
+function runNodeTests(mysqlUrl: string, compiled: string): Promise<number> {
   const runner = spawn(
     process.execPath,
     ['--test', '--test-concurrency=2', '--test-timeout=600000', ...options, ...files],
     {
       cwd: root,
       stdio: 'inherit',
-      env: { ...process.env, PLOMBE_TEST_MYSQL_URL: mysqlUrl, PLOMBE_TEST_CHROMIUM: '/usr/bin/chromium' },
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: compiled,
+        PLOMBE_TEST_MYSQL_URL: mysqlUrl,
+        PLOMBE_TEST_CHROMIUM: '/usr/bin/chromium',
+      },
     },
   );
   return new Promise((resolve) => runner.once('exit', (code) => resolve(code ?? 1)));
