@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { Command, InvalidArgumentError } from 'commander';
 import { loadBackendConfig } from '../backend/config.ts';
-import { hashPassword, passwordLengthMax, passwordLengthMin } from '../backend/password.ts';
+import { hashPassword, passwordLengthMax, passwordLengthMin } from '../web/password.ts';
 import { connectDatabase } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { migrate } from '../database/migrate.ts';

@@ -13,7 +13,7 @@ export interface User {
 }
 
 export interface UserWithPassword extends User {
-  /** Opaque here; see backend/password.ts. */
+  /** Opaque here; see web/password.ts. */
   readonly passwordHash: string;
 }
 

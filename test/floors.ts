@@ -14,12 +14,14 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
   // What whoever obeys a policy and whoever signs it have in common.
   policy: ['domain', 'runtime', 'pki', 'cms'],
   database: ['domain', 'runtime'],
+  // What programs that serve pages have in common: logins, files, errors.
+  web: ['domain', 'runtime'],
   // A broker carries and cannot read: `cms` never appears in this line.
   broker: ['domain', 'runtime', 'pki', 'mqtt'],
   registrar: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment'],
   'device-agent': ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'enrolment', 'policy'],
-  auditor: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'policy'],
-  backend: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'database'],
+  auditor: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'policy', 'web'],
+  backend: ['domain', 'runtime', 'pki', 'cms', 'mqtt', 'ledger', 'database', 'web'],
   bpm: ['domain', 'runtime', 'database'],
   dashboard: ['domain'],
   cli: [
@@ -32,6 +34,7 @@ export const floors: Readonly<Record<string, readonly string[]>> = {
     'policy',
     'ledger',
     'database',
+    'web',
     'broker',
     'registrar',
     'device-agent',

@@ -1,25 +1,17 @@
-/** Everything that names a device goes through here, and what comes as a query is checked. */
+/** Everything that names a device goes through here. */
 import { z } from 'zod';
 import { readDevice } from '../../database/fleet.ts';
 import type { DeviceRow } from '../../database/fleet.ts';
 import type { Scope } from '../../database/scope.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
 import type { NamespacePath } from '../../domain/namespace.ts';
-import { ApiError } from './context.ts';
+import { ApiError } from '../../web/api-error.ts';
 import type { ApiContext } from './context.ts';
 
 const pathLengthMax = 62;
 export const pathType = z.string().max(pathLengthMax);
 /** The bounds of ECMAScript's dates, so that no sum of two of them is inexact. */
 export const timeType = z.coerce.number().min(-8.64e15).max(8.64e15);
-
-/** @throws ApiError `api.malformed` with every fault */
-export function parse<T>(type: z.ZodType<T>, value: unknown): T {
-  const parsed = type.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new ApiError('api.malformed', faults.join('; '));
-}
 
 /** @throws ApiError `api.not_found` if there is none, or none within the scope: nobody learns which */
 export async function requireDevice(

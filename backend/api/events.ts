@@ -4,10 +4,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { changeNames, readChanges } from '../../database/changes.ts';
 import type { ChangeName } from '../../database/changes.ts';
 import { isWithin } from '../../domain/namespace.ts';
+import { ApiError } from '../../web/api-error.ts';
 import type { StoredEvent } from '../feed.ts';
-import { ApiError } from './context.ts';
 import type { ApiContext } from './context.ts';
-import { userNow } from './session.ts';
 
 const batchMs = 500;
 const heartbeatMs = 15_000;
@@ -68,7 +67,7 @@ function openStream(
   const heartbeat = setInterval(() => {
     write(': still here\n\n');
     // A session that ended, or a scope that was changed, ends the stream too.
-    userNow(context, request).then(
+    context.userNow(request).then(
       (user) => {
         if (user?.scope !== scope) stream.end();
       },

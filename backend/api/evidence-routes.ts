@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { readEvidence } from '../../database/evidence.ts';
-import { ApiError } from './context.ts';
+import { ApiError } from '../../web/api-error.ts';
 import type { ApiContext } from './context.ts';
 
 const evidenceQuery = z.object({

@@ -6,9 +6,10 @@ import { changeMetadata, readMetadata, readMetadataChanges } from '../../databas
 import type { DeviceMetadata } from '../../database/metadata.ts';
 import { channelNameLengthMax } from '../../domain/limits.ts';
 import { isChannelName } from '../../domain/snapshot.ts';
-import { ApiError, requireRole } from './context.ts';
+import { ApiError, parse } from '../../web/api-error.ts';
+import { requireRole } from './context.ts';
 import type { ApiContext } from './context.ts';
-import { parse, pathType, requireDevice } from './device-access.ts';
+import { pathType, requireDevice } from './device-access.ts';
 
 const labelsMax = 20;
 const intervalMax = 1_000_000;

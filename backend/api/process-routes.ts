@@ -11,9 +11,9 @@ import {
   readDefinitionXml,
   readDeviceTypeRules,
 } from '../../database/processes-lists.ts';
-import { ApiError, requireRole } from './context.ts';
+import { ApiError, parse } from '../../web/api-error.ts';
+import { requireRole } from './context.ts';
 import type { ApiContext } from './context.ts';
-import { parse } from './device-access.ts';
 
 const listedMax = 500;
 const commentLengthMax = 1000;

@@ -14,9 +14,10 @@ import { readSeries } from '../../database/series.ts';
 import { countSnapshots, readTotals } from '../../database/totals.ts';
 import { commandNames } from '../../domain/command.ts';
 import { channelNameLengthMax } from '../../domain/limits.ts';
-import { ApiError, requireRole } from './context.ts';
+import { ApiError, parse } from '../../web/api-error.ts';
+import { requireRole } from './context.ts';
 import type { ApiContext } from './context.ts';
-import { parse, pathType, requireDevice, timeType } from './device-access.ts';
+import { pathType, requireDevice, timeType } from './device-access.ts';
 
 const pathQuery = z.object({ path: pathType });
 const totalsQuery = z.object({ count: z.literal('exact').optional() });

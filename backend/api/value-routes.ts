@@ -8,9 +8,9 @@ import { exportDevice } from '../../database/export.ts';
 import { readManySeries, seriesChannelsMax } from '../../database/series.ts';
 import { readOperatingHours, readUtilisation, workDaysMax } from '../../database/utilisation.ts';
 import { channelNameLengthMax } from '../../domain/limits.ts';
-import { ApiError } from './context.ts';
+import { ApiError, parse } from '../../web/api-error.ts';
 import type { ApiContext } from './context.ts';
-import { parse, pathType, requireDevice, timeType } from './device-access.ts';
+import { pathType, requireDevice, timeType } from './device-access.ts';
 
 const channelType = z.string().min(1).max(channelNameLengthMax);
 const chartsQuery = z.object({

@@ -1,7 +1,7 @@
 /** The people of the demo: one at the vendor, one at each customer, each with a password made for this run. */
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
-import { hashPassword } from '../../backend/password.ts';
+import { hashPassword } from '../../web/password.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import { migrate } from '../../database/migrate.ts';
 import { addUser, removeUser } from '../../database/users.ts';

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { request as httpRequest } from 'node:http';
 import { startApi } from '../../backend/api/server.ts';
 import { Feed } from '../../backend/feed.ts';
-import { hashPassword, isPassword } from '../../backend/password.ts';
+import { hashPassword, isPassword } from '../../web/password.ts';
 import { noteBroker } from '../../database/brokers.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';

@@ -1,5 +1,5 @@
 /** A browser's side of the API: a cookie, JSON, and the headers that a browser adds. */
-import { hashPassword } from '../../backend/password.ts';
+import { hashPassword } from '../../web/password.ts';
 import type { Database } from '../../database/connect.ts';
 import type { Role } from '../../database/schema.ts';
 import { addUser } from '../../database/users.ts';

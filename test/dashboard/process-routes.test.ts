@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { startApi } from '../../backend/api/server.ts';
 import { Feed } from '../../backend/feed.ts';
-import { hashPassword } from '../../backend/password.ts';
+import { hashPassword } from '../../web/password.ts';
 import { addUser } from '../../database/users.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { Plant } from '../bpm/plant.ts';

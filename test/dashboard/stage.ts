@@ -5,7 +5,7 @@ import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';
 import { startApi } from '../../backend/api/server.ts';
 import { Feed } from '../../backend/feed.ts';
-import { hashPassword } from '../../backend/password.ts';
+import { hashPassword } from '../../web/password.ts';
 import { loadRules } from '../../bpm/rules.ts';
 import { saveRules } from '../../database/processes.ts';
 import { addUser } from '../../database/users.ts';

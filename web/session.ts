@@ -3,14 +3,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import cookie from '@fastify/cookie';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { endSession, findSession, findUser, openSession } from '../../database/users.ts';
-import type { User } from '../../database/users.ts';
-import { hashPassword, isPassword, passwordLengthMax } from '../password.ts';
-import { ApiError } from './context.ts';
-import type { ApiContext } from './context.ts';
+import type { Clock } from '../domain/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import { ApiError } from './api-error.ts';
+import { hashPassword, isPassword, passwordLengthMax } from './password.ts';
 import { createRateLimit } from './rate-limit.ts';
 
-const cookieName = 'plombe_session';
 const tokenBytes = 32;
 const sessionMs = 12 * 3600 * 1000;
 const failures = { perUserMax: 10, perAddressMax: 50, windowMs: 15 * 60 * 1000 };
@@ -23,35 +21,68 @@ const credentialsType = z.strictObject({
   password: z.string().min(1).max(passwordLengthMax),
 });
 
-const users = new WeakMap<FastifyRequest, User>();
-
-/** @throws ApiError `api.unauthenticated` */
-export function requireUser(request: FastifyRequest): User {
-  const user = users.get(request);
-  if (user === undefined) throw new ApiError('api.unauthenticated', 'log in first');
-  return user;
+/** Somebody who may log in, as pages are told. */
+export interface Account {
+  readonly name: string;
+  readonly role: string;
+  /** A namespace path; empty: everything. */
+  readonly scope: string;
 }
 
-/** @returns the user of the request's session as it is now, for what outlives one request */
-export async function userNow(context: ApiContext, request: FastifyRequest): Promise<User | undefined> {
-  const token = request.cookies[cookieName];
-  return token === undefined ? undefined : findSession(context.database, hashOf(token), context.clock());
+/** Where accounts and their sessions are kept. A token comes hashed: who reads them must not be able to log in. */
+export interface Accounts<A extends Account> {
+  find(name: string): Promise<(A & { readonly passwordHash: string }) | undefined>;
+  openSession(tokenHash: Uint8Array, account: A, nowMs: number, expiresMs: number): Promise<void>;
+  /** @returns whose session it is, unless it has expired or was ended */
+  findSession(tokenHash: Uint8Array, nowMs: number): Promise<A | undefined>;
+  endSession(tokenHash: Uint8Array): Promise<void>;
 }
 
-/** @param publicUrl - how browsers reach the server, if not by its own address */
-export async function registerSessions(
+export interface SessionOptions<A extends Account> {
+  readonly accounts: Accounts<A>;
+  /** Cookies know hosts and no ports, so each program has a name of its own. */
+  readonly cookieName: string;
+  /** How browsers reach the server, if not by its own address. */
+  readonly publicUrl: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Sessions<A extends Account> {
+  /** @throws ApiError `api.unauthenticated` */
+  requireUser(request: FastifyRequest): A;
+  /** The user of the request's session as it is now, for what outlives one request. */
+  userNow(request: FastifyRequest): Promise<A | undefined>;
+}
+
+export async function registerSessions<A extends Account>(
   server: FastifyInstance,
-  context: ApiContext,
-  publicUrl: string | undefined,
-): Promise<void> {
+  options: SessionOptions<A>,
+): Promise<Sessions<A>> {
+  const { accounts, cookieName, publicUrl, clock } = options;
+  const users = new WeakMap<FastifyRequest, A>();
+  const userNow = async (request: FastifyRequest): Promise<A | undefined> => {
+    const token = request.cookies[cookieName];
+    return token === undefined ? undefined : accounts.findSession(hashOf(token), clock());
+  };
+  const requireUser = (request: FastifyRequest): A => {
+    const user = users.get(request);
+    if (user === undefined) throw new ApiError('api.unauthenticated', 'log in first');
+    return user;
+  };
   await server.register(cookie);
   server.addHook('onRequest', async (request) => {
     if (!request.url.startsWith('/api/')) return;
     requireOwnOrigin(request, publicUrl);
-    const user = await userNow(context, request);
+    const user = await userNow(request);
     if (user !== undefined) users.set(request, user);
   });
-  registerLogin(server, context, publicUrl?.startsWith('https:') === true);
+  registerLogin(server, options);
+  server.get('/api/me', (request, reply) => {
+    const { name, role, scope } = requireUser(request);
+    return reply.send({ user: name, role, scope });
+  });
+  return { requireUser, userNow };
 }
 
 /**
@@ -74,8 +105,11 @@ function requireOwnOrigin(request: FastifyRequest, publicUrl: string | undefined
   if (!own.includes(origin)) throw new ApiError('api.foreign_origin', 'another site asked for this');
 }
 
-function registerLogin(server: FastifyInstance, context: ApiContext, isSecure: boolean): void {
-  const { database, clock, log } = context;
+function registerLogin<A extends Account>(
+  server: FastifyInstance,
+  { accounts, cookieName, publicUrl, clock, log }: SessionOptions<A>,
+): void {
+  const isSecure = publicUrl?.startsWith('https:') === true;
   const byUser = createRateLimit(failures.perUserMax, failures.windowMs, clock);
   const byAddress = createRateLimit(failures.perAddressMax, failures.windowMs, clock);
   const options = { path: '/', httpOnly: true, sameSite: 'strict', secure: isSecure } as const;
@@ -92,7 +126,7 @@ function registerLogin(server: FastifyInstance, context: ApiContext, isSecure: b
     }
     verifications += 1;
     try {
-      const user = await findUser(database, name);
+      const user = await accounts.find(name);
       const isRight = await isPassword(password, user?.passwordHash ?? (await nobody));
       if (user === undefined || !isRight) {
         byUser.fail(name);
@@ -102,7 +136,7 @@ function registerLogin(server: FastifyInstance, context: ApiContext, isSecure: b
       }
       byUser.clear(name);
       const token = randomBytes(tokenBytes).toString('base64url');
-      await openSession(database, hashOf(token), user.id, clock(), clock() + sessionMs);
+      await accounts.openSession(hashOf(token), user, clock(), clock() + sessionMs);
       log.info({ user: name, address: request.ip }, 'login.accepted');
       return reply
         .setCookie(cookieName, token, { ...options, maxAge: sessionMs / 1000 })
@@ -114,15 +148,11 @@ function registerLogin(server: FastifyInstance, context: ApiContext, isSecure: b
   };
   const logout = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const token = request.cookies[cookieName];
-    if (token !== undefined) await endSession(database, hashOf(token));
+    if (token !== undefined) await accounts.endSession(hashOf(token));
     return reply.clearCookie(cookieName, options).code(204).send();
   };
   server.post('/api/login', login);
   server.post('/api/logout', logout);
-  server.get('/api/me', (request, reply) => {
-    const { name, role, scope } = requireUser(request);
-    return reply.send({ user: name, role, scope });
-  });
 }
 
 /** The token has 256 random bits, so a plain hash is enough, and what the database holds logs nobody in. */

@@ -1,25 +1,30 @@
-/** The dashboard's files: its own modules, with their types stripped in a checkout, and the libraries that it uses. */
+/** The files of pages: their own modules, with their types stripped in a checkout, and the libraries that they use. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createRequire, stripTypeScriptTypes } from 'node:module';
 import path from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { ApiError } from './context.ts';
+import { ApiError } from './api-error.ts';
 
 const require = createRequire(import.meta.url);
 
-/** Whether this module itself runs as TypeScript: then the dashboard does too. */
+/** Whether this module itself runs as TypeScript: then the pages do too. */
 const isCheckout = import.meta.filename.endsWith('.ts');
-const repository = path.resolve(import.meta.dirname, '..', '..');
+const repository = path.resolve(import.meta.dirname, '..');
 
-/** Folders of ours that a browser may read. `domain/` is where the dashboard's imports lead; it holds no secret. */
-const ownFolders: Readonly<Record<string, string>> = {
-  dashboard: path.join(repository, 'dashboard'),
-  domain: path.join(repository, 'domain'),
-};
-
-/** Packages that a browser may read. */
-const vendorPackages: ReadonlySet<string> = new Set(['lit-html', 'uplot', 'bpmn-js']);
+/** What a browser may read; paths are relative to the repository, or to the package. */
+export interface StaticFiles {
+  /** What is at `/`. */
+  readonly home: string;
+  /** Folders that are served under their own names. */
+  readonly folders: readonly string[];
+  /** Where everything else is looked for; undefined: nowhere. */
+  readonly otherwise?: string;
+  /** Packages, below `/vendor/`. */
+  readonly packages: readonly string[];
+  /** Of the Content-Security-Policy (CSP 3, §6.4): whence styles may come. */
+  readonly styleSources: string;
+}
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -36,7 +41,7 @@ const types: Readonly<Record<string, string>> = {
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self' {importMap}",
-  "style-src 'self' 'unsafe-inline'", // bpmn-js puts style attributes into its SVG
+  'style-src {styleSources}',
   "img-src 'self' data:",
   "font-src 'self' data:",
   "connect-src 'self'",
@@ -56,7 +61,7 @@ interface StaticFile {
 const filesKeptMax = 500;
 const kept = new Map<string, StaticFile>();
 
-export function registerStatic(server: FastifyInstance): void {
+export function registerStatic(server: FastifyInstance, files: StaticFiles): void {
   server.addHook('onSend', (_request, reply, _payload, done) => {
     reply.headers({
       'x-content-type-options': 'nosniff',
@@ -70,14 +75,18 @@ export function registerStatic(server: FastifyInstance): void {
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     done();
   });
-  server.get('/', (request, reply) => send(request, reply, path.join(repository, 'dashboard', 'index.html')));
-  server.get('/vendor/*', (request, reply) => send(request, reply, vendorFile(rest(request))));
-  for (const [name, folder] of Object.entries(ownFolders)) {
-    server.get(`/${name}/*`, (request, reply) => send(request, reply, within(folder, rest(request))));
-  }
-  server.get('/*', (request, reply) =>
-    send(request, reply, within(path.join(repository, 'dashboard'), rest(request))),
+  const answer = (request: FastifyRequest, reply: FastifyReply, file: string): Promise<FastifyReply> =>
+    send(request, reply, file, files.styleSources);
+  const serve = (address: string, folder: string): void => {
+    const whole = path.join(repository, folder);
+    server.get(`${address}/*`, (request, reply) => answer(request, reply, within(whole, rest(request))));
+  };
+  server.get('/', (request, reply) => answer(request, reply, path.join(repository, files.home)));
+  server.get('/vendor/*', (request, reply) =>
+    answer(request, reply, vendorFile(rest(request), files.packages)),
   );
+  for (const folder of files.folders) serve(`/${folder}`, folder);
+  if (files.otherwise !== undefined) serve('', files.otherwise);
 }
 
 function rest(request: FastifyRequest): string {
@@ -99,9 +108,9 @@ function within(folder: string, name: string): string {
   return file;
 }
 
-function vendorFile(name: string): string {
+function vendorFile(name: string, packages: readonly string[]): string {
   const [packageName = '', ...parts] = name.split('/');
-  if (!vendorPackages.has(packageName)) throw notFound();
+  if (!packages.includes(packageName)) throw notFound();
   return within(packageFolder(packageName), parts.join('/'));
 }
 
@@ -123,15 +132,20 @@ function notFound(): ApiError {
   return new ApiError('api.not_found', 'there is nothing at this address');
 }
 
-async function send(request: FastifyRequest, reply: FastifyReply, file: string): Promise<FastifyReply> {
-  const { type, etag, body, policy } = await load(file);
+async function send(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  file: string,
+  styleSources: string,
+): Promise<FastifyReply> {
+  const { type, etag, body, policy } = await load(file, styleSources);
   reply.headers({ 'content-type': type, etag, 'cache-control': 'no-cache' });
   if (policy !== undefined) reply.header('content-security-policy', policy);
   if (request.headers['if-none-match'] === etag) return reply.code(304).send();
   return reply.send(body);
 }
 
-async function load(file: string): Promise<StaticFile> {
+async function load(file: string, styleSources: string): Promise<StaticFile> {
   const known = isCheckout ? undefined : kept.get(file);
   if (known !== undefined) return known;
   const body = await content(file);
@@ -139,7 +153,7 @@ async function load(file: string): Promise<StaticFile> {
     type: types[path.extname(file)] ?? 'application/octet-stream',
     etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
     body,
-    policy: path.extname(file) === '.html' ? policyFor(body.toString('utf8')) : undefined,
+    policy: path.extname(file) === '.html' ? policyFor(body.toString('utf8'), styleSources) : undefined,
   };
   if (!isCheckout && kept.size < filesKeptMax) kept.set(file, loaded);
   return loaded;
@@ -158,7 +172,7 @@ async function content(file: string): Promise<Buffer> {
 }
 
 /** An import map is an inline script (HTML §4.12.1), so the policy names it by its hash. */
-function policyFor(html: string): string {
+function policyFor(html: string, styleSources: string): string {
   const hashes = Array.from(
     html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g),
     ([, text = '']) => {
@@ -166,5 +180,7 @@ function policyFor(html: string): string {
       return `'sha256-${digest}'`;
     },
   );
-  return contentSecurityPolicy.replace(' {importMap}', hashes.map((hash) => ` ${hash}`).join(''));
+  return contentSecurityPolicy
+    .replace(' {importMap}', hashes.map((hash) => ` ${hash}`).join(''))
+    .replace('{styleSources}', styleSources);
 }

@@ -1,5 +1,5 @@
 /** Slows down whoever tries passwords: so many failures in a window, then nothing until the window has passed. */
-import type { Clock } from '../../domain/clock.ts';
+import type { Clock } from '../domain/clock.ts';
 
 export interface RateLimit {
   /** @returns whether one more attempt is allowed now */
