@@ -153,9 +153,9 @@ export function agentConfigType(types: ConfigTypes): z.ZodType<AgentConfig> {
             .describe('true: nothing is sealed before a policy of an owner has come'),
           asked: z
             .enum(['sealed', 'withheld'])
-            .default('sealed')
+            .default('withheld')
             .describe(
-              'channels that are `ask`; withheld: where no auditor enforces, they leave nobody any other way',
+              'channels that are `ask`; sealed: where an auditor enforces, who holds them until somebody has decided',
             ),
         })
         .prefault({}),

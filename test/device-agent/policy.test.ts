@@ -248,18 +248,22 @@ test('agent: where the configuration wants a policy, nothing is sealed before on
   );
 });
 
-test('agent: where nobody can be asked, what is to be asked about is withheld', async (context) => {
-  const desk = await openDesk(context, { policy: { asked: 'withheld' } });
-  const channels = { auto: ['hours'], ask: ['fuel.*'], deny: [] };
-  await publish(
-    desk,
-    policyWith(masterAccount, { vendor: { recipients: named(service), channels, limits: {} } }),
-  );
-  desk.stdin.write(line({ 'fuel.recipe': 1 }));
-  desk.stdin.write(line(values));
-  const first = await next(desk, '/dev-1/snapshots');
-  assert.deepEqual([first.opened.sequence, first.channels], [1, ['hours']]);
-});
+for (const [asked, settings, wanted] of [
+  ['withheld unless the configuration says that somebody asks', {}, ['hours']],
+  ['sealed where an auditor holds it', { policy: { asked: 'sealed' } }, ['fuel.recipe', 'hours']],
+] as const) {
+  test(`agent: what is to be asked about is ${asked}`, async (context) => {
+    const desk = await openDesk(context, settings);
+    const channels = { auto: ['hours'], ask: ['fuel.recipe'], deny: [] };
+    await publish(
+      desk,
+      policyWith(masterAccount, { vendor: { recipients: named(service), channels, limits: {} } }),
+    );
+    desk.stdin.write(line(values));
+    const first = await next(desk, '/dev-1/snapshots');
+    assert.deepEqual([first.opened.sequence, first.channels.toSorted()], [1, wanted]);
+  });
+}
 
 test('agent: limits hold for each group alone, and leave no gap', async (context) => {
   const nowMs = Date.now();
