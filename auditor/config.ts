@@ -7,6 +7,12 @@ import { endpointType, loadConfig } from '../runtime/config.ts';
 import type { LogLevel } from '../runtime/log.ts';
 import { logLevels } from '../runtime/log.ts';
 
+/** The page for people. */
+export interface PageConfig {
+  readonly listen: Endpoint;
+  readonly publicUrl?: string | undefined;
+}
+
 export interface AuditorConfig {
   readonly broker: Endpoint;
   readonly brokerName: string | string[];
@@ -22,6 +28,7 @@ export interface AuditorConfig {
   readonly headEverySeconds: number;
   readonly countersign: boolean;
   readonly staleCrl: StaleCrlConfig;
+  readonly page?: PageConfig | undefined;
   readonly observe?: Endpoint | undefined;
   readonly log: { readonly level: LogLevel };
 }
@@ -85,6 +92,18 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .default(true)
       .describe('show the vendor the heads of the ledger, so that both can prove the same history'),
     staleCrl: staleCrlType,
+    page: z
+      .strictObject({
+        listen: endpointType.describe('where the page is; plain HTTP, for loopback or a TLS proxy'),
+        publicUrl: z
+          .url({ protocol: /^https?$/ })
+          .optional()
+          .describe('how browsers reach it, if not by that address; https makes the cookie secure'),
+      })
+      .optional()
+      .describe(
+        'a page on the premises: what left, what is held, the ledger; `plombe auditor user add` makes accounts',
+      ),
     observe: endpointType.optional().describe('host:port for /metrics, /healthz and /state'),
     log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
   });

@@ -37,6 +37,7 @@ export class Gate {
   readonly #leaving = new Set<string>();
   readonly #again = new Set<string>();
   #isStopped = false;
+  #revision = 0;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -49,6 +50,16 @@ export class Gate {
 
   get size(): number {
     return this.#options.held.size;
+  }
+
+  /** Counts up with everything that is held, decided or gone. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** What happens to what nobody decides about. */
+  get atDeadline(): HeldDecision['outcome'] {
+    return this.#options.atDeadline;
   }
 
   /** Whether one more may be held. */
@@ -77,6 +88,7 @@ export class Gate {
     const { held, askMs, clock } = this.#options;
     try {
       held.add(envelope, passage, Math.round(clock() + askMs));
+      this.#revision += 1;
     } catch (cause) {
       throw new RecordError('record.storage', `cannot hold an envelope: ${String(cause)}`, { cause });
     }
@@ -85,6 +97,10 @@ export class Gate {
   /** What waits, the oldest first. */
   list(max: number): HeldEnvelope[] {
     return this.#options.held.list(max);
+  }
+
+  find(id: number): HeldEnvelope | undefined {
+    return this.#options.held.find(id);
   }
 
   /**
@@ -96,6 +112,7 @@ export class Gate {
     const { held } = this.#options;
     const found = held.find(id);
     if (found === undefined || !held.decide(id, decision)) return false;
+    this.#revision += 1;
     this.#advance(streamOf(found.passage));
     return true;
   }
@@ -138,6 +155,7 @@ export class Gate {
       if (decision.outcome === 'released') await this.release(passage.topic, envelope);
       if (this.#isStopped) return;
       held.remove(id);
+      this.#revision += 1;
       log.info({ topic: passage.topic, sequence: passage.sequence, ...decision }, 'envelope.decided');
     }
   }

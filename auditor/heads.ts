@@ -16,11 +16,17 @@ export interface HeadsOptions {
   readonly log: Log;
 }
 
+/** How many leaves a head covers, and since when. */
+export interface SignedFor {
+  readonly size: number;
+  readonly timeMs: number;
+}
+
 export class Heads {
   readonly #options: HeadsOptions;
   readonly #timer: NodeJS.Timeout;
-  /** Leaves under the last one of this run. */
-  #signedSize = 0;
+  /** The last one of this run. */
+  #signed: SignedFor | undefined;
 
   constructor(options: HeadsOptions) {
     this.#options = options;
@@ -31,14 +37,20 @@ export class Heads {
     this.#timer.unref();
   }
 
+  /** What was signed for last, in this run. */
+  get signed(): SignedFor | undefined {
+    return this.#signed;
+  }
+
   /** Signs for what was recorded, if that is more than the last time. */
   sign(): void {
     const { record, signer, clock, log } = this.#options;
     const { size } = record.head;
-    if (size === this.#signedSize) return;
+    if (size === this.#signed?.size) return;
     try {
-      record.appendHead(signer, clock());
-      this.#signedSize = size;
+      const timeMs = clock();
+      record.appendHead(signer, timeMs);
+      this.#signed = { size, timeMs };
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       log.error({ reason: error.code, detail: error.message }, 'head.failed'); // the next one covers the same and more

@@ -1,5 +1,6 @@
-/** The auditor, in observe mode: the customer's own reader, which opens, checks and records everything that leaves. */
+/** The auditor: the customer's own reader, which opens, checks, records and, if told to, releases everything that leaves. */
 import { createOpener } from '../cms/open.ts';
+import type { Opener } from '../cms/open.ts';
 import type { Originators } from '../cms/originator.ts';
 import { originatorsOf } from '../cms/originator.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
@@ -10,6 +11,7 @@ import type { NamespacePath } from '../domain/namespace.ts';
 import { levelOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { Link } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
+import type { E2eIdentity } from '../pki/identity.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { loadCommandIssuers } from '../policy/command-issuers.ts';
@@ -32,6 +34,8 @@ import type { HeldStore } from './held-store.ts';
 import { openHeldStore } from './held-store.ts';
 import type { Links } from './links.ts';
 import { openLinks } from './links.ts';
+import type { PageSource } from './page/context.ts';
+import { startPage } from './page/server.ts';
 import { PolicyCheck } from './policy-check.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
@@ -65,6 +69,8 @@ export interface AuditorState {
 
 export interface RunningAuditor {
   readonly observePort: number | undefined;
+  /** Where people look at it; undefined without a page. */
+  readonly pagePort: number | undefined;
   /** Where people decide; undefined for an auditor that only looks on. */
   readonly gate: Gate | undefined;
   state(): AuditorState;
@@ -89,52 +95,40 @@ export async function startAuditor(
   dependencies: AuditorDependencies,
 ): Promise<RunningAuditor> {
   const { log, clock = systemClock, metrics = createMetrics(), reconnect } = dependencies;
-  const { passphraseFile, withoutPolicy } = config;
+  const { passphraseFile, withoutPolicy, data, staleCrl } = config;
   const { commonName, tls, e2e } = loadIdentity(config.identity, { nowMs: clock(), passphraseFile });
   const scope = requireScope(config.identity, commonName);
-  const trust = { roots: e2e.roots, atMs: clock(), purpose: 'key-agreement' } as const;
+  const { roots, signature: signer } = e2e;
+  const trust = { roots, atMs: clock(), purpose: 'key-agreement' } as const;
   const recipients = config.recipients.map((file) => loadTrustedIdentity(file, trust));
   const shared = { clock, metrics, log };
-  const directory = new OriginatorDirectory(e2e.roots);
-  const lists = new RevocationLists({
-    directory: config.data,
-    roots: e2e.roots,
-    stalePolicy: stalePolicyOf(config.staleCrl),
-    metrics,
-    log,
-  });
-  const record = openRecord(config.data, scope, clock());
+  const stalePolicy = stalePolicyOf(staleCrl);
+  const directory = new OriginatorDirectory(roots);
+  const lists = new RevocationLists({ directory: data, roots, stalePolicy, metrics, log });
+  const record = openRecord(data, scope, clock());
   recallCertificates(record, directory, clock(), log);
-  const issuers = originatorsOf(loadCommandIssuers(config.commandIssuers, e2e.roots, clock()));
-  const opener = createOpener({ recipient: e2e.keyAgreement, originators: eitherOf(directory, issuers) });
+  const opener = openerFor(config, e2e, directory, clock());
   const waitMs = config.certificatesWaitSeconds * 1000;
   const publish = (topic: string, payload: Uint8Array): Promise<void> =>
     links.main.publish(topic, payload, { qos: 1 });
-  const policies = new Policies({ directory: config.data, roots: e2e.roots, lists, clock, metrics, log });
-  const gate = enforcing(config, { scope, record, signer: e2e.signature, publish, clock, log });
+  const policies = new Policies({ directory: data, roots, lists, clock, metrics, log });
+  const gate = enforcing(config, { scope, record, signer, publish, clock, log });
+  const check = new PolicyCheck({ policies, recipients, roots, withoutPolicy, clock });
   const recorder = new Recorder({
     record,
     directory,
     opener,
-    check: new PolicyCheck({ policies, recipients, roots: e2e.roots, withoutPolicy, clock }),
+    check,
     gate: gate?.gate,
     lists,
     waitMs,
     ...shared,
   });
-  const countersigning = new Countersigning({
-    scope,
-    record,
-    signer: e2e.signature,
-    roots: e2e.roots,
-    lists,
-    directory: config.data,
-    publish,
-    ...shared,
-  });
+  const own = { scope, record, directory: data, roots };
+  const countersigning = new Countersigning({ ...own, signer, lists, publish, ...shared });
   const heads = new Heads({
     record,
-    signer: e2e.signature,
+    signer,
     everyMs: config.headEverySeconds * 1000,
     afterwards: () => config.countersign && countersigning.ask(),
     ...shared,
@@ -145,29 +139,33 @@ export async function startAuditor(
     { scope, recorder, countersigning, policies },
     { log, reconnect },
   );
+  const connected = (): boolean => links.main.connected;
   const state = (): AuditorState => ({
     scope,
-    connected: links.main.connected,
+    connected: connected(),
     devices: directory.size,
     ...recorder.state(),
     leaves: record.head.size,
     countersigned: countersigning.size,
     held: gate?.gate.size ?? 0,
   });
-  const observation = await observe(config, metrics, links.main, state, () =>
-    stopAll(links, recorder, heads, record, gate),
-  );
+  const headsNow = () => ({ signed: heads.signed, countersigned: countersigning.size });
+  const source = { ...own, ...shared, gate: gate?.gate, opener, check, heads: headsNow, connected };
+  const stopParts = (): Promise<void> => stopAll(links, recorder, heads, record, gate);
+  const served = await serve(config, { metrics, link: links.main, state, source }, stopParts);
   gate?.gate.start();
-  log.info({ scope, observePort: observation?.port, ...record.counts() }, 'auditor.started');
+  const { observePort, pagePort } = served;
+  log.info({ scope, observePort, pagePort, ...record.counts() }, 'auditor.started');
   return {
-    observePort: observation?.port,
+    observePort,
+    pagePort,
     gate: gate?.gate,
     state,
     stop: async () => {
       recorder.stop();
       const last = recorder.state();
-      await stopAll(links, recorder, heads, record, gate);
-      await observation?.close();
+      await served.close(); // the page reads what is closed next
+      await stopParts();
       log.info(last, 'auditor.stopped');
     },
   };
@@ -186,6 +184,16 @@ async function stopAll(
   await Promise.all([links.main.close(), links.certificates.close()]);
   record.close();
   enforcing?.held.close();
+}
+
+function openerFor(
+  { commandIssuers }: AuditorConfig,
+  { keyAgreement, roots }: E2eIdentity,
+  devices: OriginatorDirectory,
+  atMs: number,
+): Opener {
+  const issuers = originatorsOf(loadCommandIssuers(commandIssuers, roots, atMs));
+  return createOpener({ recipient: keyAgreement, originators: eitherOf(devices, issuers) });
 }
 
 /** Devices, by what they published, and those who command them. */
@@ -214,19 +222,37 @@ function enforcing(
   return { held, gate: new Gate({ ...options, held, askMs: ask.deadlineHours * 3_600_000, atDeadline }) };
 }
 
-async function observe(
-  { observe: endpoint }: AuditorConfig,
-  metrics: Metrics,
-  link: Link,
-  state: () => AuditorState,
+interface Served {
+  readonly observePort: number | undefined;
+  readonly pagePort: number | undefined;
+  close(): Promise<void>;
+}
+
+interface Shown {
+  readonly metrics: Metrics;
+  readonly link: Link;
+  readonly state: () => AuditorState;
+  readonly source: PageSource;
+}
+
+/** What programs and people look at, if configured: both or, after `onFailure`, none. */
+async function serve(
+  { observe: endpoint, page: pageConfig }: AuditorConfig,
+  { metrics, link, state, source }: Shown,
   onFailure: () => Promise<void>,
-): Promise<ObservationServer | undefined> {
-  if (endpoint === undefined) return undefined;
+): Promise<Served> {
   const health = () => (link.connected ? { healthy: true } : { healthy: false, reason: 'not connected' });
+  let observation: ObservationServer | undefined;
   try {
-    return await startObservation(endpoint, { metrics, health, state });
+    observation = endpoint && (await startObservation(endpoint, { metrics, health, state }));
+    const page = pageConfig && (await startPage(pageConfig, source));
+    const close = async (): Promise<void> => {
+      await Promise.all([observation?.close(), page?.close()]);
+    };
+    return { observePort: observation?.port, pagePort: page?.port, close };
   } catch (error) {
     await onFailure();
+    await observation?.close();
     throw error;
   }
 }

@@ -82,6 +82,7 @@ export class RecordIndex {
       ),
       byDigest: prepare(`SELECT stream, outcome, reason FROM leaf WHERE digest = ? ORDER BY number DESC`),
       position: prepare(`SELECT position FROM leaf WHERE number = ?`),
+      channels: prepare(`SELECT position FROM leaf WHERE digest = ? AND stream IS NULL`),
       totals: prepare(`SELECT entries, alarms, bytes FROM totals`),
       addCertificates: prepare(
         `INSERT INTO device_certificates (device, payload, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -140,6 +141,12 @@ export class RecordIndex {
   /** @returns where a leaf is in the file */
   positionOf(number: number): number | undefined {
     const row = this.#statements.position.get(number);
+    return row && Number(row['position']);
+  }
+
+  /** @returns where the list of channels with that digest is in the file */
+  positionOfChannels(digest: Uint8Array): number | undefined {
+    const row = this.#statements.channels.get(digest);
     return row && Number(row['position']);
   }
 

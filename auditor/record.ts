@@ -153,6 +153,15 @@ export class EgressRecord {
     });
   }
 
+  /** @returns the names of which a passage has the digest; undefined if the ledger has not that list */
+  channelNames(digest: Uint8Array): readonly string[] | undefined {
+    return translated(() => {
+      const position = this.index.positionOfChannels(digest);
+      const [found] = position === undefined ? [] : this.#ledger.read(position, 1);
+      return found?.leaf.kind === 'channels' ? found.leaf.names : undefined;
+    });
+  }
+
   counts(): { entries: number; alarms: number } {
     const { entries, alarms } = this.index.totals();
     return { entries, alarms };

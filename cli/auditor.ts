@@ -1,9 +1,10 @@
-/** `plombe auditor --config FILE` runs the customer's reader; `plombe auditor list` shows what left. */
+/** `plombe auditor --config FILE` runs the customer's reader; `list` shows what left, `user` is who may look at its page. */
 import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { auditorListing, entryToJson, listingText } from '../auditor/list.ts';
 import { parseNamespacePath } from '../domain/namespace.ts';
 import { loadConfig } from '../runtime/config.ts';
+import { auditorUserCommand } from './auditor-user.ts';
 
 interface ListOptions {
   readonly config: string;
@@ -27,6 +28,7 @@ export function auditorCommand(): Command {
       .enablePositionalOptions()
       .option('--config <file>', 'configuration file (YAML); `plombe init` writes a commented one')
       .addCommand(listCommand())
+      .addCommand(auditorUserCommand())
       .action(async ({ config }: { config?: string }, command: Command) => {
         if (config === undefined) command.error("error: required option '--config <file>' not specified");
         else await (await import('../auditor/main.ts')).runAuditor(config);

@@ -1,18 +1,16 @@
 /** `plombe user add|list|passwd|remove`: the people who may look at the dashboard. */
-import { randomBytes } from 'node:crypto';
 import { Command, InvalidArgumentError } from 'commander';
 import { loadBackendConfig } from '../backend/config.ts';
-import { hashPassword, passwordLengthMax, passwordLengthMin } from '../web/password.ts';
+import { hashPassword } from '../web/password.ts';
 import { connectDatabase } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { migrate } from '../database/migrate.ts';
 import type { Role } from '../database/schema.ts';
 import { addUser, readUsers, removeUser, setPassword } from '../database/users.ts';
 import { parseNamespacePath } from '../domain/namespace.ts';
+import { choosePassword, parseUserName } from './credentials.ts';
 
 const roles: readonly Role[] = ['operator', 'technician', 'viewer'];
-const namePattern = /^[A-Za-z0-9._@-]{1,64}$/;
-const generatedBytes = 15;
 const configHelp = "the backend's configuration file, which names the database";
 
 export function userCommand(): Command {
@@ -22,7 +20,7 @@ export function userCommand(): Command {
   user
     .command('add')
     .description('adds a user')
-    .argument('<name>', 'letters, digits and . _ @ -', parseName)
+    .argument('<name>', 'letters, digits and . _ @ -', parseUserName)
     .requiredOption('--role <role>', roles.join(', '), parseRole)
     .option(
       '--scope <path>',
@@ -50,11 +48,6 @@ export function userCommand(): Command {
     .requiredOption('--config <file>', configHelp)
     .action(remove);
   return user;
-}
-
-function parseName(text: string): string {
-  if (namePattern.test(text)) return text;
-  throw new InvalidArgumentError('wanted 1 to 64 letters, digits and . _ @ -');
 }
 
 function parseRole(text: string): Role {
@@ -114,23 +107,4 @@ async function withDatabase(configFile: string, work: (database: Database) => Pr
   } finally {
     await database.close();
   }
-}
-
-/** The first line of a pipe or a file; a terminal is not read, because it would show what is typed. */
-async function choosePassword(): Promise<{ password: string; isGenerated: boolean }> {
-  const given = process.stdin.isTTY ? '' : await firstLineOfStdin();
-  if (given === '') return { password: randomBytes(generatedBytes).toString('base64url'), isGenerated: true };
-  if (given.length < passwordLengthMin || given.length > passwordLengthMax) {
-    throw new Error(`a password has ${passwordLengthMin} to ${passwordLengthMax} characters`);
-  }
-  return { password: given, isGenerated: false };
-}
-
-async function firstLineOfStdin(): Promise<string> {
-  let text = '';
-  for await (const chunk of process.stdin) {
-    text += String(chunk);
-    if (text.includes('\n') || text.length > passwordLengthMax) break;
-  }
-  return text.split(/\r?\n/, 1)[0] ?? '';
 }

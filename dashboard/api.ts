@@ -11,14 +11,7 @@ import type {
   Totals,
   Workflow,
 } from '../domain/view.ts';
-
-export type Role = 'operator' | 'technician' | 'viewer';
-
-export interface User {
-  readonly user: string;
-  readonly role: Role;
-  readonly scope: string;
-}
+import { get, post, query, request } from './http.ts';
 
 export interface Alarm {
   readonly path: string;
@@ -81,24 +74,7 @@ export interface DeviceTypeRules {
   readonly figures: readonly { readonly label: string; readonly channel: string }[];
 }
 
-/** The server's answer was not the one that was asked for. */
-export class ApiError extends Error {
-  override readonly name = 'ApiError';
-  /** HTTP status; 0 if the server could not be reached. */
-  readonly status: number;
-  constructor(status: number, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.status = status;
-  }
-}
-
-const query = (parameters: Readonly<Record<string, string | number>>): string =>
-  new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)])).toString();
-
 export const api = {
-  me: () => get<User>('/api/me'),
-  login: (user: string, password: string) => post('/api/login', { user, password }),
-  logout: () => post('/api/logout', {}),
   totals: () => get<Totals>('/api/totals'),
   brokers: () => get<BrokerRow[]>('/api/brokers'),
   fleet: () => get<FleetRow[]>('/api/fleet'),
@@ -122,38 +98,3 @@ export const api = {
   definition: async (name: string, digest: string) =>
     (await request(`/api/definitions/${encodeURIComponent(name)}?${query({ digest })}`, {})).text(),
 };
-
-async function get<T>(url: string): Promise<T> {
-  const response = await request(url, {});
-  return (await response.json()) as T;
-}
-
-/** JSON also when there is nothing to say: the server takes a change from nothing else. */
-async function post(url: string, body: object): Promise<void> {
-  await request(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-}
-
-async function request(url: string, init: RequestInit): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(url, { ...init, credentials: 'same-origin' });
-  } catch (cause) {
-    throw new ApiError(0, 'The server cannot be reached.', { cause });
-  }
-  if (response.ok) return response;
-  throw new ApiError(response.status, await messageOf(response));
-}
-
-async function messageOf(response: Response): Promise<string> {
-  try {
-    const body: unknown = await response.json();
-    if (typeof body === 'object' && body !== null && 'message' in body) return String(body.message);
-  } catch {
-    // not JSON: the status says it
-  }
-  return `The server answered ${response.status}.`;
-}

@@ -1,6 +1,6 @@
 /** What a page is, and what it may ask of the application around it. */
 import type { TemplateResult } from 'lit-html';
-import type { User } from './api.ts';
+import type { User } from './http.ts';
 
 export interface SnapshotEvent {
   readonly path: string;

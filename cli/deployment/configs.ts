@@ -144,6 +144,9 @@ data: ./data/auditor
 recipients:
   - ./recipients/${snapshotServiceName}.enc.chain.pem
   - ./recipients/${masterAccount}.enc.chain.pem
+# A page on the premises: what left, what is held, the ledger. Accounts: plombe auditor user add NAME --role releaser
+# page:
+#   listen: 127.0.0.1:8090
 ${observeLines(plan?.observe)}`;
 }
 

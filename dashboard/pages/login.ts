@@ -1,15 +1,19 @@
 /** The login. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
-import { api, ApiError } from '../api.ts';
+import { ApiError, session } from '../http.ts';
 import { fieldText } from '../page.ts';
+import { sealUrl } from '../seal.ts';
 
 export interface Login {
   view(): TemplateResult;
 }
 
-/** @param done - called when the server knows who this is */
-export function createLogin(refresh: () => void, done: () => void): Login {
+/**
+ * @param lead - what is behind it, in a sentence
+ * @param done - called when the server knows who this is
+ */
+export function createLogin(lead: string, refresh: () => void, done: () => void): Login {
   let fault = '';
   let busy = false;
   const submit = async (event: SubmitEvent): Promise<void> => {
@@ -20,7 +24,7 @@ export function createLogin(refresh: () => void, done: () => void): Login {
     fault = '';
     refresh();
     try {
-      await api.login(fieldText(form, 'user'), fieldText(form, 'password'));
+      await session.login(fieldText(form, 'user'), fieldText(form, 'password'));
       done();
     } catch (error) {
       fault = faultText(error);
@@ -32,8 +36,8 @@ export function createLogin(refresh: () => void, done: () => void): Login {
     view: () =>
       html`<main class="login">
         <form class="card" @submit=${(event: SubmitEvent) => void submit(event)}>
-          <div class="brand"><img src="./seal.svg" alt="" width="40" height="40" /><span>Plombe</span></div>
-          <p class="lead">Sealed telemetry. Sign in to see your devices.</p>
+          <div class="brand"><img src=${sealUrl} alt="" width="40" height="40" /><span>Plombe</span></div>
+          <p class="lead">${lead}</p>
           <label>User name<input name="user" autocomplete="username" required autofocus /></label>
           <label
             >Password<input name="password" type="password" autocomplete="current-password" required

@@ -4,7 +4,8 @@ import { continueReady } from '../../bpm/tasks.ts';
 import { noteBroker } from '../../database/brokers.ts';
 import { listTasks, listWorkflows } from '../../database/processes-lists.ts';
 import type { Reading } from '../../domain/snapshot.ts';
-import { createStage, logIn, password } from './stage.ts';
+import { logIn } from './browser.ts';
+import { createStage, password } from './stage.ts';
 
 const device = 'm-1/a-1/d-1';
 

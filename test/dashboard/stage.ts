@@ -1,8 +1,6 @@
 /** A backend with devices that report, and a real Chromium that looks at it; for tests. */
-import { existsSync } from 'node:fs';
 import type { TestContext } from 'node:test';
-import { chromium } from 'playwright-core';
-import type { Browser, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { startApi } from '../../backend/api/server.ts';
 import { Feed } from '../../backend/feed.ts';
 import { hashPassword } from '../../web/password.ts';
@@ -13,6 +11,7 @@ import type { Reading } from '../../domain/snapshot.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { Plant } from '../bpm/plant.ts';
 import { createPlant } from '../bpm/plant.ts';
+import { launch, logIn, openPageAt } from './browser.ts';
 
 export const password = 'a long enough password';
 
@@ -53,22 +52,7 @@ export async function createStage(context: TestContext): Promise<Stage> {
   const browser = await launch();
   context.after(() => browser.close());
   const url = `http://127.0.0.1:${server.port}`;
-  const openPage: Stage['openPage'] = async ({ dark = false } = {}) => {
-    const profile = await browser.newContext({ colorScheme: dark ? 'dark' : 'light' });
-    const page = await profile.newPage();
-    const complaints: string[] = [];
-    page.on('pageerror', (error) => complaints.push(error.message));
-    page.on('dialog', (dialog) => {
-      complaints.push(`dialog: ${dialog.message()}`);
-      void dialog.dismiss();
-    });
-    page.on('console', (message) => {
-      // A 401 before the login is how a page learns that nobody is logged in.
-      if (message.type() === 'error' && !message.text().includes('401')) complaints.push(message.text());
-    });
-    await page.goto(url);
-    return { page, complaints };
-  };
+  const openPage: Stage['openPage'] = (options) => openPageAt(browser, url, options);
   return {
     plant,
     feed,
@@ -92,33 +76,4 @@ export async function createStage(context: TestContext): Promise<Stage> {
       return opened;
     },
   };
-}
-
-export async function logIn(page: Page, user: string, secret: string): Promise<void> {
-  await page.getByLabel('User name').fill(user);
-  await page.getByLabel('Password').fill(secret);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-}
-
-async function launch(): Promise<Browser> {
-  const executablePath = process.env['PLOMBE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
-  if (!existsSync(executablePath)) {
-    throw new Error(
-      `there is no Chromium at ${executablePath}. Install one (Debian: apt-get install chromium), ` +
-        'or name its file in PLOMBE_TEST_CHROMIUM',
-    );
-  }
-  return chromium.launch({
-    executablePath,
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
 }

@@ -1,0 +1,90 @@
+/** The auditor's page and its API over HTTP, on the customer's premises. */
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import fastify from 'fastify';
+import type { FastifyInstance } from 'fastify';
+import { registerErrors } from '../../web/errors.ts';
+import { registerSessions } from '../../web/session.ts';
+import type { StaticFiles } from '../../web/static.ts';
+import { registerStatic } from '../../web/static.ts';
+import type { PageConfig } from '../config.ts';
+import { countersignedFileName } from '../countersigning.ts';
+import { Departures } from '../departures.ts';
+import { ledgerFileName } from '../record.ts';
+import { openAccounts } from './accounts.ts';
+import type { PageContext, PageSource } from './context.ts';
+import { registerEvents } from './events.ts';
+import { registerHeldRoutes } from './held-routes.ts';
+import { LedgerCheck } from './ledger-check.ts';
+import { registerLedgerRoutes } from './ledger-routes.ts';
+
+export interface PageServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const bodyBytesMax = 4096;
+const requestTimeoutMs = 30_000;
+const cookieName = 'plombe_auditor_session';
+const files: StaticFiles = {
+  home: 'dashboard/auditor/index.html',
+  // The browser's side of both pages is one folder; `domain/` is where its imports lead. Neither holds a secret.
+  folders: ['dashboard', 'domain'],
+  packages: ['lit-html'],
+  styleSources: "'self'",
+};
+
+export async function startPage({ listen, publicUrl }: PageConfig, source: PageSource): Promise<PageServer> {
+  const server = fastify({
+    bodyLimit: bodyBytesMax,
+    requestTimeout: requestTimeoutMs,
+    forceCloseConnections: true,
+    logger: false,
+  });
+  const { directory, record, roots, clock, log } = source;
+  const accounts = openAccounts(directory);
+  registerErrors(server, log, () => undefined);
+  const sessions = await registerSessions(server, { accounts, cookieName, publicUrl, clock, log });
+  const ledgerCheck = new LedgerCheck({
+    ledgerFile: path.join(directory, ledgerFileName),
+    headFile: path.join(directory, countersignedFileName),
+    roots,
+    clock,
+    log,
+  });
+  const context: PageContext = {
+    ...source,
+    ...sessions,
+    departures: new Departures(record, clock),
+    ledgerCheck,
+  };
+  requireLogin(server, context);
+  registerHeldRoutes(server, context);
+  registerLedgerRoutes(server, context);
+  registerEvents(server, context);
+  registerStatic(server, files);
+  try {
+    await server.listen({ host: listen.host, port: listen.port });
+  } catch (error) {
+    await server.close();
+    accounts.close();
+    throw error;
+  }
+  return {
+    port: (server.server.address() as AddressInfo).port,
+    close: async () => {
+      await ledgerCheck.stop();
+      await server.close();
+      accounts.close();
+    },
+  };
+}
+
+/** Of every address below `/api/` but the two that log in and out, so that no route can forget it. */
+function requireLogin(server: FastifyInstance, context: PageContext): void {
+  server.addHook('onRequest', async (request) => {
+    const { url = request.url } = request.routeOptions;
+    if (url === '/api/login' || url === '/api/logout') return;
+    if (url.startsWith('/api/')) context.requireUser(request);
+  });
+}

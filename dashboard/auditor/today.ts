@@ -1,0 +1,129 @@
+/** What left today: how much, for whom, from which device, and which channels. */
+import type { TemplateResult } from 'lit-html';
+import { html, nothing } from 'lit-html';
+import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
+import { emptyList, heading, stateMark } from '../marks.ts';
+import type { App, Page } from '../page.ts';
+import { atMostEvery } from '../page.ts';
+import type { DeviceToday, RecipientToday, Today } from './api.ts';
+import { auditor } from './api.ts';
+
+const reloadMs = 1000;
+const channelsShown = 12;
+
+export function createTodayPage(app: App): Page {
+  let today: Today | undefined;
+  const load = async (): Promise<void> => {
+    today = await auditor.today();
+    app.refresh();
+    if (!today.isComplete) reload();
+  };
+  const reload = atMostEvery(reloadMs, () => app.attempt(load));
+  return {
+    title: 'Today',
+    load,
+    changed: (what) => what === 'entries' && reload(),
+    stop: () => reload.cancel(),
+    view: () =>
+      html`${heading(
+        'Today',
+        today === undefined ? 'Loading…' : `What left the premises since ${formatDateTime(today.sinceMs)}.`,
+      )}
+      ${today === undefined ? nothing : contentOf(today)}`,
+  };
+}
+
+function contentOf(today: Today): TemplateResult {
+  const { envelopes, bytes, denied, held, alarms, recipients, devices } = today;
+  return html`${today.isComplete ? nothing : html`<p class="quiet" role="status">Still counting…</p>`}
+    <section class="tiles" aria-label="Sums">
+      ${tile('Left', formatCount(envelopes), formatBytes(bytes))}
+      ${tile('Held', formatCount(held), 'for a person to decide')}
+      ${tile('Denied', formatCount(denied), 'stayed inside', denied > 0 ? 'overdue' : '')}
+      ${tile('Alarms', formatCount(alarms), 'see Ledger', alarms > 0 ? 'abnormal' : '')}
+    </section>
+    ${
+      devices.length === 0
+        ? emptyList('Nothing left today', 'Whatever a device sends from now on appears here.')
+        : html`${recipientTable(recipients)} ${deviceTable(devices)}`
+    }`;
+}
+
+function tile(name: string, value: string, detail: string, tone = ''): TemplateResult {
+  return html`<div class="tile ${tone}">
+    <span>${name}</span><strong>${value}</strong><small>${detail}</small>
+  </div>`;
+}
+
+function recipientTable(recipients: readonly RecipientToday[]): TemplateResult {
+  return html`<section class="card flush">
+    <h2 class="inset">Who can read it</h2>
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Recipient</th>
+            <th scope="col" class="number">Envelopes</th>
+            <th scope="col" class="number">Bytes</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${recipients.map(
+            ({ name, isKnown, envelopes, bytes }) =>
+              html`<tr>
+                <td>${isKnown ? name : html`<code>${name}</code> ${stateMark('unknown', 'bad')}`}</td>
+                <td class="number">${formatCount(envelopes)}</td>
+                <td class="number">${formatBytes(bytes)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function deviceTable(devices: readonly DeviceToday[]): TemplateResult {
+  return html`<section class="card flush">
+    <h2 class="inset">From which device</h2>
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Device</th>
+            <th scope="col" class="number">Envelopes</th>
+            <th scope="col" class="number">Bytes</th>
+            <th scope="col" class="number">Held</th>
+            <th scope="col" class="number">Denied</th>
+            <th scope="col">Channels</th>
+            <th scope="col">Last</th>
+            <th scope="col">Entries</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${devices.map(
+            (device) =>
+              html`<tr>
+                <td class="path">${device.device}</td>
+                <td class="number">${formatCount(device.envelopes)}</td>
+                <td class="number">${formatBytes(device.bytes)}</td>
+                <td class="number">${formatCount(device.held)}</td>
+                <td class="number">${formatCount(device.denied)}</td>
+                <td class="wrap">${channelsOf(device)}</td>
+                <td title=${formatDateTime(device.lastMs)}>${formatAgo(device.lastMs)}</td>
+                <td><a href=${auditor.entriesUrl(device.device)} download>CSV</a></td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function channelsOf({ channels }: DeviceToday): TemplateResult {
+  const names = channels.map(({ name, envelopes }) => `${name} (${formatCount(envelopes)})`);
+  if (names.length <= channelsShown) return html`${names.join(', ')}`;
+  return html`<details>
+    <summary>${formatCount(names.length)} channels</summary>
+    ${names.join(', ')}
+  </details>`;
+}
