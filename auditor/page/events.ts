@@ -22,6 +22,7 @@ export function registerEvents(server: FastifyInstance, context: PageContext): v
     }
     known = now;
   }, checkMs);
+  check.unref();
   server.addHook('preClose', (done) => {
     clearInterval(check);
     for (const stream of streams) stream.end();

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { Departures } from '../../auditor/departures.ts';
+import { exportEntries } from '../../auditor/export.ts';
+import { LedgerCheck } from '../../auditor/page/ledger-check.ts';
+import type { Entry } from '../../auditor/record.ts';
+import { channelsOf, openRecord } from '../../auditor/record.ts';
+import type { PassageLeaf } from '../../ledger/leaf.ts';
+import { devicePath, RecordedLog } from '../device-agent/site.ts';
+import { temporaryFolder } from '../device-agent/collector/files.ts';
+
+const owner = devicePath('ms-acc-1/acc-1/dev-1');
+const noonMs = new Date(2026, 5, 10, 12).getTime();
+const dayMs = 24 * 3600 * 1000;
+
+function entry(device: string, sequence: number, timeMs: number, change: Partial<PassageLeaf> = {}): Entry {
+  const channelNames = sequence % 2 === 0 ? ['level'] : ['level', 'flow'];
+  return {
+    channelNames,
+    passage: {
+      kind: 'passage',
+      timeMs,
+      direction: 'out',
+      topic: `${device}/snapshots`,
+      sequence,
+      signingTimeMs: timeMs,
+      digest: createHash('sha256').update(`${device} ${sequence}`).digest(),
+      previousDigest: undefined,
+      recipients: [{ identifier: 'aa', name: 'vendor-snapshot-service' }],
+      channels: channelsOf(channelNames),
+      bytes: 1000,
+      outcome: 'released',
+      alarm: undefined,
+      policy: undefined,
+      decidedBy: undefined,
+      ...change,
+    },
+  };
+}
+
+test('Departures: adds up what left since midnight, goes on from there, and begins anew the next day', async (context) => {
+  const record = openRecord(temporaryFolder(context), owner, noonMs - 2 * dayMs);
+  context.after(() => record.close());
+  const yesterday = Array.from({ length: 700 }, (_, index) => entry('m/a/one', index + 1, noonMs - dayMs));
+  record.append(yesterday);
+  record.append([
+    entry('m/a/one', 701, noonMs - 2),
+    entry('m/a/one', 702, noonMs - 1, { outcome: 'denied', alarm: { reason: 'policy.x', detail: '' } }),
+    entry('m/a/two', 1, noonMs, { outcome: 'held' }),
+    entry('m/a/two', 2, noonMs, { direction: 'in', topic: 'm/a/two/commands' }),
+  ]);
+  let nowMs = noonMs;
+  const departures = new Departures(record, () => nowMs);
+  const sums = async () => {
+    const { envelopes, bytes, denied, held, alarms, isComplete } = await departures.today();
+    return [envelopes, bytes, denied, held, alarms, isComplete];
+  };
+  assert.deepEqual(await sums(), [1, 1000, 1, 1, 1, true]);
+  record.append([entry('m/a/two', 1, noonMs + 1, { decidedBy: 'Anna', alarm: { reason: 'x', detail: '' } })]);
+  assert.deepEqual(await sums(), [2, 2000, 1, 1, 2, true]);
+  const { devices, recipients } = await departures.today();
+  assert.deepEqual(
+    devices.map(({ device, envelopes, channels }) => [device, envelopes, channels.map(({ name }) => name)]),
+    [
+      ['m/a/one', 1, ['level', 'flow']],
+      ['m/a/two', 1, ['level', 'flow']],
+    ],
+  );
+  assert.deepEqual(recipients, [
+    { name: 'vendor-snapshot-service', envelopes: 2, bytes: 2000, isKnown: true },
+  ]);
+  nowMs += dayMs;
+  assert.deepEqual(await sums(), [0, 0, 0, 0, 0, true]);
+});
+
+test('exportEntries: a device alone, in order, and no formula where the file is opened', async (context) => {
+  const directory = temporaryFolder(context);
+  const record = openRecord(directory, owner, noonMs);
+  const alarm = { reason: 'cms.malformed', detail: '=HYPERLINK("http://evil.test"),\r\n"x"' };
+  record.append([
+    entry('m/a/dev', 1, noonMs),
+    entry('m/a/dev-2', 1, noonMs),
+    entry('m/a/dev', 2, noonMs, { topic: 'm/a/dev/shared/insurer/snapshots', signingTimeMs: 9e15, alarm }),
+  ]);
+  record.close();
+  let text = '';
+  for await (const piece of exportEntries(directory, 'm/a/dev')) text += piece;
+  const time = new Date(noonMs).toISOString();
+  const [, first = '', ...rest] = text.split('\r\n');
+  assert.ok(
+    first.startsWith(`2,${time},out,m/a/dev/snapshots,1,${time},1000,vendor-snapshot-service,2,released,`),
+  );
+  const last = rest.join('\r\n');
+  assert.ok(last.includes(`,m/a/dev/shared/insurer/snapshots,2,9000000000000000,`));
+  assert.ok(last.includes(`,cms.malformed,"'=HYPERLINK(""http://evil.test""),\r\n""x""",`));
+  assert.ok(!text.includes('dev-2'));
+});
+
+test('LedgerCheck: a changed octet is found and named, and the program goes on', async (context) => {
+  const directory = temporaryFolder(context);
+  const record = openRecord(directory, owner, noonMs);
+  record.append([entry('m/a/dev', 1, noonMs), entry('m/a/dev', 2, noonMs)]);
+  record.close();
+  const ledgerFile = path.join(directory, 'egress.ledger');
+  const octets = readFileSync(ledgerFile);
+  octets.writeUInt8(octets.readUInt8(octets.length - 20) ^ 1, octets.length - 20);
+  writeFileSync(ledgerFile, octets);
+  const recorded = new RecordedLog();
+  const headFile = path.join(directory, 'countersigned.head');
+  const check = new LedgerCheck({ ledgerFile, headFile, roots: [], clock: () => noonMs, log: recorded.log });
+  assert.equal(check.start('anna'), true);
+  assert.equal(check.start('berta'), false);
+  const { reason } = await recorded.event('ledger.not_verified');
+  assert.equal(reason, 'damaged');
+  assert.ok(check.state.state === 'found');
+  assert.deepEqual([check.state.by, check.state.finding.leaves], ['anna', 4]);
+});
