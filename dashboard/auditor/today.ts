@@ -38,7 +38,7 @@ function contentOf(today: Today): TemplateResult {
   return html`${today.isComplete ? nothing : html`<p class="quiet" role="status">Still counting…</p>`}
     <section class="tiles" aria-label="Sums">
       ${tile('Left', formatCount(envelopes), formatBytes(bytes))}
-      ${tile('Held', formatCount(held), 'for a person to decide')}
+      ${tile('Held', formatCount(held), 'since then, for a person to decide')}
       ${tile('Denied', formatCount(denied), 'stayed inside', denied > 0 ? 'overdue' : '')}
       ${tile('Alarms', formatCount(alarms), 'see Ledger', alarms > 0 ? 'abnormal' : '')}
     </section>

@@ -394,13 +394,13 @@ test('static: the page and its parts are there, with their types and a strict po
   assert.doesNotMatch(policy, /script-src[^;]*unsafe/);
   assert.match(policy, /script-src 'self' 'sha256-/, 'the import map is named by its hash');
   assert.match(html, /importmap/);
-  const module = await page.fetch('/api.ts');
+  const module = await page.fetch('/http.ts');
   assert.equal(module.headers.get('content-type'), 'text/javascript; charset=utf-8');
   const source = await module.text();
   assert.doesNotMatch(source, /^export (interface|type) /m);
   assert.equal(source.includes('export class ApiError'), true);
   const etag = module.headers.get('etag') ?? '';
-  assert.equal((await page.fetch('/api.ts', { headers: { 'if-none-match': etag } })).status, 304);
+  assert.equal((await page.fetch('/http.ts', { headers: { 'if-none-match': etag } })).status, 304);
   for (const path of [
     '/vendor/lit-html/lit-html.js',
     '/vendor/uplot/dist/uPlot.min.css',
