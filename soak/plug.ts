@@ -156,7 +156,8 @@ async function pullPlugs(trial: Trial): Promise<Record<string, number>> {
     faults[fault] = (faults[fault] ?? 0) + 1;
     const wireFault = wireFaults.find((one) => one === fault);
     if (wireFault === undefined) {
-      process.kill(supervisor.processIds().get(fault) ?? 0, 'SIGKILL');
+      const processId = supervisor.processIds().get(fault);
+      if (processId !== undefined) process.kill(processId, 'SIGKILL'); // otherwise it is down already
     } else {
       wire.begin(wireFault, between(delayMs));
       await sleep(between(faultMs));

@@ -66,9 +66,13 @@ export class Supervisor {
     return [...this.#programs.values()].reduce((sum, program) => sum + program.restarts, 0);
   }
 
-  /** @returns the process id of each program that runs */
+  /** @returns the process id of each program that runs; one that waits for its restart has none */
   processIds(): Map<string, number> {
-    return new Map(Array.from(this.#programs, ([name, { process: child }]) => [name, child.pid ?? 0]));
+    const running = [...this.#programs].flatMap(([name, { process: child }]) => {
+      const isRunning = child.exitCode === null && child.signalCode === null;
+      return isRunning && child.pid !== undefined ? [[name, child.pid] as const] : [];
+    });
+    return new Map(running);
   }
 
   start(spec: ProgramSpec): void {
