@@ -296,7 +296,10 @@ function handshakeRow(name: string, certificates: Certificates): Row {
   };
 }
 
-/** In one process, right after each other: without a client that costs the others something, and with it. */
+/** Turns with the client that costs the others something, each compared with those without it before and after. */
+const besideTurns = 3;
+
+/** In one process, by turns: a machine that others use changes its speed by more than such a client may cost. */
 function measureBeside(
   site: BenchSite,
   start: StartContender,
@@ -305,15 +308,18 @@ function measureBeside(
   openClient: typeof openStalledSubscriber,
 ): Promise<Figure> {
   return withBroker(start(site), async (broker) => {
-    const ends = { first: broker, last: broker };
-    const alone = await checkedLoad(site, ends, load, effort);
-    const end = await openClient(site, broker);
-    try {
-      const beside = await checkedLoad(site, ends, load, effort);
-      return (beside.messagesPerSecond / alone.messagesPerSecond) * 100;
-    } finally {
-      end();
+    const carriedNow = async (): Promise<number> =>
+      (await checkedLoad(site, { first: broker, last: broker }, load, effort)).messagesPerSecond;
+    await carriedNow(); // compiles
+    const shares: Figure[] = [];
+    for (let before = await carriedNow(); shares.length < besideTurns;) {
+      const end = await openClient(site, broker);
+      const beside = await carriedNow().finally(end);
+      const after = await carriedNow();
+      shares.push((200 * beside) / (before + after));
+      before = after;
     }
+    return median(shares);
   });
 }
 

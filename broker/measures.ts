@@ -28,9 +28,13 @@ export interface Traffic {
   fullQueues: number;
 }
 
-interface TallyEntry<Labels> {
-  readonly labels: Labels;
+/** One set of labels' share of a tally. */
+export interface Count {
   count: number;
+}
+
+interface TallyEntry<Labels> extends Count {
+  readonly labels: Labels;
   handedOver: number;
 }
 
@@ -46,10 +50,15 @@ export class Tally<Labels extends Readonly<Record<string, string>>> {
   }
 
   inc(labels: Labels, by = 1): void {
+    this.of(labels).count += by;
+  }
+
+  /** To be kept by whoever counts millions in a second. */
+  of(labels: Labels): Count {
     const key = this.#keyOf(labels);
-    const entry = this.#entries.get(key);
-    if (entry === undefined) this.#entries.set(key, { labels, count: by, handedOver: 0 });
-    else entry.count += by;
+    let entry = this.#entries.get(key);
+    if (entry === undefined) this.#entries.set(key, (entry = { labels, count: 0, handedOver: 0 }));
+    return entry;
   }
 
   /** Since the start. */

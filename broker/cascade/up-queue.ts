@@ -119,7 +119,7 @@ export class UpQueue implements SessionQueue {
     return queuedMs === undefined ? 0 : Math.max(0, this.#options.clock() - queuedMs);
   }
 
-  enqueue(message: Message, _qos: 1 | 2, { retain }: Terms): void {
+  enqueue(message: Message, _qos: 1 | 2, { retain }: Terms): boolean {
     const bytes = messageBytes(message);
     if (this.isFullFor(bytes)) this.raiseFull();
     while (this.isFullFor(bytes) && this.#dropOldest());
@@ -138,6 +138,7 @@ export class UpQueue implements SessionQueue {
     this.#bytes += bytes;
     this.#lanes.append(lane, delivery, this.#outlet !== undefined);
     if (!this.#held.has(lane)) this.#fair.add(lane);
+    return true;
   }
 
   /**

@@ -139,9 +139,12 @@ export class DeliveryQueue implements SessionQueue {
     this.#alarm.raise();
   }
 
-  /** Appends a message, dropping the oldest that wait if it has to. */
-  enqueue(message: Message, qos: 1 | 2, terms: Terms): void {
-    if (this.#isStalled) return this.#options.onDropped('queue_full', ++this.#dropped);
+  /** Appends a message, dropping the oldest that wait if it has to. @returns false if the message itself was dropped */
+  enqueue(message: Message, qos: 1 | 2, terms: Terms): boolean {
+    if (this.#isStalled) {
+      this.#options.onDropped('queue_full', ++this.#dropped);
+      return false;
+    }
     const bytes = messageBytes(message);
     while (this.isFullFor(bytes)) {
       this.raiseFull();
@@ -149,9 +152,10 @@ export class DeliveryQueue implements SessionQueue {
       // Everything that counts is in flight: then the new one is what cannot be kept.
       this.#options.onDropped('queue_full', ++this.#dropped);
       if (this.#options.stored !== undefined) this.#releaseMessage(message);
-      return undefined;
+      return false;
     }
-    return this.#append(message, qos, bytes, terms);
+    this.#append(message, qos, bytes, terms);
+    return true;
   }
 
   #append(message: Message, qos: 1 | 2, bytes: number, { retain, identifiers, share }: Terms): void {

@@ -240,9 +240,8 @@ export class Hub {
   ): void {
     const qos = lesser(grant.qos, sent.qos);
     if (qos === 0) return this.#sendNow(session, grant, sent.retain, message);
-    const terms = termsOf(session, grant, qos, sent.retain);
-    session.queue.enqueue(message, qos, terms);
-    return session.queue.pump();
+    const { queue } = session;
+    if (queue.enqueue(message, qos, termsOf(session, grant, qos, sent.retain))) queue.pump();
   }
 
   #sendNow(session: Session, grant: Grant, retain: boolean, content: Content): void {

@@ -42,6 +42,8 @@ export class Queues {
     existing?: ExistingQueue,
   ): DeliveryQueue {
     const { store, limits, measures, log, clock } = this.#options;
+    // A client that does not read costs the others no more than this for each message.
+    const queueFull = measures.dropped.of({ reason: 'queue_full' });
     const queue: DeliveryQueue = new DeliveryQueue(
       {
         stored: storedId === undefined ? undefined : { store, session: storedId },
@@ -49,7 +51,8 @@ export class Queues {
         clock,
         mayReceive,
         onDropped: (reason, dropped) => {
-          measures.dropped.inc({ reason });
+          if (reason === 'queue_full') queueFull.count++;
+          else measures.dropped.inc({ reason });
           // A queue that overflows for hours must not fill the log as well.
           if (isWorthALine(dropped)) log.warn({ identity, clientId, reason, dropped }, 'message.dropped');
         },

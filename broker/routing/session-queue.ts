@@ -14,8 +14,8 @@ export interface SessionQueue {
   isFullFor(bytes: number): boolean;
   /** Something did not fit: an alarm, until there is room again. */
   raiseFull(): void;
-  /** Appends a message, dropping the oldest that wait if it has to. */
-  enqueue(message: Message, qos: 1 | 2, terms: Terms): void;
+  /** Appends a message, dropping the oldest that wait if it has to. @returns false if the message itself was dropped */
+  enqueue(message: Message, qos: 1 | 2, terms: Terms): boolean;
   /** Sends what there is room for. */
   pump(): void;
   /** The client is gone. */
