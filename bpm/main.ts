@@ -15,6 +15,7 @@ import { isUnavailable } from '../database/errors.ts';
 import { migrate } from '../database/migrate.ts';
 import { saveRules } from '../database/processes.ts';
 import { countUnjudged } from '../database/processes-backlog.ts';
+import { errorText } from '../domain/error-text.ts';
 import type { BpmConfig } from './config.ts';
 import { bpmConfigSchema } from './config.ts';
 import { loadDefinitions } from './definitions.ts';
@@ -214,7 +215,7 @@ async function loop(
       // The database may come back; anything else is our fault, is loud, and leaves the other works running.
       failing.add(work.name);
       counters.failed(work.name);
-      const fields = { work: work.name, reason: error instanceof Error ? error.message : String(error) };
+      const fields = { work: work.name, reason: errorText(error) };
       if (isUnavailable(error)) log.warn(fields, 'bpm.round_failed');
       else
         log.error({ ...fields, stack: error instanceof Error ? error.stack : undefined }, 'bpm.round_failed');

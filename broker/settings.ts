@@ -1,5 +1,6 @@
 /** What the broker runs with: its configuration, and what is in the files that it names. */
 import { createSecureContext } from 'node:tls';
+import { errorText } from '../domain/error-text.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import { loadTlsIdentity } from '../pki/identity.ts';
@@ -154,7 +155,7 @@ function requireServable(directory: string, identity: TlsIdentity): void {
   try {
     createSecureContext({ ...tlsKeyOptions(identity), cert: chainPem, ca: rootsPem });
   } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause);
+    const detail = errorText(cause);
     throw new BrokerError('broker.wrong_identity', `${directory}: no use for TLS: ${detail}`, { cause });
   }
 }

@@ -1,6 +1,7 @@
 /** What is around the pages of a program: the login, the frame, the address, and what the server tells. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing, render } from 'lit-html';
+import { errorText } from '../domain/error-text.ts';
 import type { User } from './http.ts';
 import { ApiError, session } from './http.ts';
 import { listen } from './live.ts';
@@ -35,7 +36,7 @@ export async function start(site: Site): Promise<void> {
     user = await session.me();
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) return showLogin(site);
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     render(
       html`<main class="login"><p class="card fault" role="alert">${reason} Trying again…</p></main>`,
       root,
@@ -79,7 +80,7 @@ function run(site: Site, user: User): void {
   const attempt = (action: () => Promise<void>): void => {
     action().catch((error: unknown) => {
       if (error instanceof ApiError && error.status === 401) return end();
-      state.fault = error instanceof Error ? error.message : String(error);
+      state.fault = errorText(error);
       refresh();
       setTimeout(() => {
         state.fault = '';

@@ -2,6 +2,7 @@
 import { LineCounter, isCollection, isNode, isPair, parseDocument } from 'yaml';
 import type { Document } from 'yaml';
 import { z } from 'zod';
+import { errorText } from './error-text.ts';
 import type { Policy, PolicyFault, PolicyRecipient, ReaderGroup } from './policy.ts';
 import {
   channelsType,
@@ -103,7 +104,7 @@ export function parsePolicyFile(text: string, readCertificates: ReadCertificates
     try {
       return readCertificates(file);
     } catch (error) {
-      faults.push(at(path, error instanceof Error ? error.message : String(error)));
+      faults.push(at(path, errorText(error)));
       return [];
     }
   });

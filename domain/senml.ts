@@ -1,5 +1,6 @@
 /** SenML (RFC 8428), as CBOR and as JSON: what an envelope contains. */
 import { decode, encode, Token, Tokenizer, Type } from 'cborg';
+import { errorText } from './error-text.ts';
 import {
   channelNameLengthMax,
   contentBytesMax,
@@ -135,7 +136,7 @@ export function decodeSenmlCbor(device: NamespacePath, content: Uint8Array): Sna
   try {
     decoded = decode(content, { ...decodeOptions, tokenizer: new WholeTexts(content, decodeOptions) });
   } catch (cause) {
-    throw new SenmlError('senml.malformed', `content is not CBOR: ${messageOf(cause)}`, { cause });
+    throw new SenmlError('senml.malformed', `content is not CBOR: ${errorText(cause)}`, { cause });
   }
   return readPack(device, requireArray(decoded).map(recordFromCbor));
 }
@@ -173,13 +174,9 @@ export function decodeSenmlJson(device: NamespacePath, content: Uint8Array | str
       typeof content === 'string' ? content : new TextDecoder('utf-8', { fatal: true }).decode(content),
     );
   } catch (cause) {
-    throw new SenmlError('senml.malformed', `content is not JSON: ${messageOf(cause)}`, { cause });
+    throw new SenmlError('senml.malformed', `content is not JSON: ${errorText(cause)}`, { cause });
   }
   return readPack(device, requireArray(decoded).map(recordFromJson));
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }
 
 function requireSize(content: Uint8Array | string): void {

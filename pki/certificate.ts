@@ -1,6 +1,7 @@
 /** An X.509 certificate, parsed once and strictly (RFC 5280 §4). */
 import { createPublicKey, hash, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { errorText } from '../domain/error-text.ts';
 import {
   DerFault,
   DerReader,
@@ -135,8 +136,9 @@ function orMalformed<T>(read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : 'unknown';
-    throw new PkiError('pki.malformed_certificate', `cannot read a certificate: ${reason}`, { cause });
+    throw new PkiError('pki.malformed_certificate', `cannot read a certificate: ${errorText(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 /** A certificate revocation list, parsed once and strictly (RFC 5280 §5). */
 import { createHash } from 'node:crypto';
+import { errorText } from '../domain/error-text.ts';
 import type { Certificate } from './certificate.ts';
 import {
   DerFault,
@@ -80,8 +81,7 @@ export function parseCrl(der: Uint8Array): Crl {
     return readCrl(Buffer.from(der));
   } catch (cause) {
     if (cause instanceof PkiError) throw cause;
-    const reason = cause instanceof Error ? cause.message : 'unknown';
-    throw new PkiError('pki.malformed_crl', `cannot read a CRL: ${reason}`, { cause });
+    throw new PkiError('pki.malformed_crl', `cannot read a CRL: ${errorText(cause)}`, { cause });
   }
 }
 

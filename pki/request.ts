@@ -12,6 +12,7 @@
  */
 import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { errorText } from '../domain/error-text.ts';
 import { encodeName, signToBeSigned } from './authority/encode.ts';
 import { readSubjectPublicKeyInfo } from './certificate.ts';
 import type { CurveName } from './certificate.ts';
@@ -63,8 +64,9 @@ export function parseRequest(der: Uint8Array): CertificationRequest {
     return readRequest(Buffer.from(der));
   } catch (cause) {
     if (cause instanceof PkiError) throw cause;
-    const reason = cause instanceof Error ? cause.message : 'unknown';
-    throw new PkiError('pki.malformed_request', `cannot read a certification request: ${reason}`, { cause });
+    throw new PkiError('pki.malformed_request', `cannot read a certification request: ${errorText(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import type { KeyObject } from 'node:crypto';
 import path from 'node:path';
 import { createSecureContext } from 'node:tls';
+import { errorText } from '../domain/error-text.ts';
 import { PkiError } from './errors.ts';
 import { openTokenKey, parseTokenUri } from './token-key.ts';
 import type { Token } from './token-key.ts';
@@ -70,10 +71,13 @@ export function openTokenTlsKey(uri: string, pin: string | undefined): TokenTlsK
   try {
     createSecureContext(tlsKeyOptions({ privateKeyPem: '', tokenKey }));
   } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : '';
-    throw new PkiError('pki.token', `token ${JSON.stringify(label)} refused to open a TLS key: ${detail}`, {
-      cause,
-    });
+    throw new PkiError(
+      'pki.token',
+      `token ${JSON.stringify(label)} refused to open a TLS key: ${errorText(cause)}`,
+      {
+        cause,
+      },
+    );
   }
   return tokenKey;
 }

@@ -1,4 +1,5 @@
 /** The life of a program's process: start, one clear line on failure, drain on a signal, exit. */
+import { errorText } from '../domain/error-text.ts';
 import { ConfigError, describeSystemError } from './config.ts';
 import type { Log } from './log.ts';
 
@@ -91,5 +92,5 @@ export function startErrorText(error: unknown): string {
     const file = 'path' in error ? ` ${String(error.path)}` : '';
     return `cannot ${String(error.syscall)}${where}${file}: ${describeSystemError(error)}`;
   }
-  return error instanceof Error ? error.message : String(error);
+  return errorText(error);
 }

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { errorText } from '../domain/error-text.ts';
 import { requireDebianPackages } from './debian-packages.ts';
 import { startMariadb } from './mariadb.ts';
 
@@ -52,6 +53,6 @@ function runNodeTests(mysqlUrl: string, compiled: string): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (error) {
-  console.error(`npm test: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`npm test: ${errorText(error)}`);
   process.exitCode = 1;
 }

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
+import { errorText } from '../domain/error-text.ts';
 import { Generator } from '../fuzz/generator.ts';
 import { ExactClient } from './exact-client.ts';
 import { Ledger } from './ledger.ts';
@@ -72,7 +73,7 @@ export async function soakNodes({ minutes, seed, onProgress }: SoakOptions): Pro
     await Promise.all(staying);
     for (const { forgotten } of clients) if (forgotten > 0) ledger.violate('a session was forgotten');
   } catch (error) {
-    ledger.violate(error instanceof Error ? error.message : String(error));
+    ledger.violate(errorText(error));
   } finally {
     isOver = true;
     for (const client of clients) client.drop();

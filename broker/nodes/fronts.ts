@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { Socket, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { errorText } from '../../domain/error-text.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
 import { backoffMs } from '../../runtime/retry.ts';
@@ -182,9 +183,7 @@ class Front {
     log.error({ pid: worker.process.pid, reason }, 'front.ended');
     this.#timer = setTimeout(
       () => {
-        this.start().catch((error: unknown) =>
-          log.error({ reason: error instanceof Error ? error.message : String(error) }, 'front.failed'),
-        );
+        this.start().catch((error: unknown) => log.error({ reason: errorText(error) }, 'front.failed'));
       },
       backoffMs(this.#attempt++, restart),
     );

@@ -1,4 +1,5 @@
 /** What the active node does for as long as it is: renews its lease, and shortens the log that the others follow. */
+import { errorText } from '../../domain/error-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Replicator } from './replicator.ts';
 import type { SharedLog } from './shared-log.ts';
@@ -33,7 +34,7 @@ async function renew({ log, sharedLog, replicator, onFenced }: LeaseUpkeepOption
     if (renewed.kind === 'fenced') onFenced();
     else replicator.compare(renewed.kind === 'ok' ? renewed.position : undefined);
   } catch (error) {
-    log.debug({ reason: textOf(error) }, 'node.renewal_failed');
+    log.debug({ reason: errorText(error) }, 'node.renewal_failed');
   }
 }
 
@@ -43,10 +44,6 @@ async function trim({ log, sharedLog, replicator, snapshots }: LeaseUpkeepOption
     const { trimmed, first } = await sharedLog.trim(replicator.place, snapshots.awaitedPosition);
     if (trimmed > 0) log.debug({ trimmed, first }, 'log.trimmed');
   } catch (error) {
-    log.debug({ reason: textOf(error) }, 'log.trim_failed');
+    log.debug({ reason: errorText(error) }, 'log.trim_failed');
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText } from '../../domain/error-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import { backoffMs } from '../../runtime/retry.ts';
 import { BrokerError } from '../errors.ts';
@@ -158,8 +159,8 @@ export class Member {
         this.#failure = undefined;
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
-        if (this.#failure === undefined) this.#log.error({ reason: textOf(error) }, 'node.failed');
-        this.#failure = textOf(error);
+        if (this.#failure === undefined) this.#log.error({ reason: errorText(error) }, 'node.failed');
+        this.#failure = errorText(error);
         await sleep(backoffMs(attempt++, retry));
       }
     }
@@ -385,7 +386,7 @@ export class Member {
 
   async #release(place: Place): Promise<void> {
     await this.#sharedLog.release(place).catch((error: unknown) => {
-      this.#log.warn({ reason: textOf(error) }, 'node.release_failed');
+      this.#log.warn({ reason: errorText(error) }, 'node.release_failed');
     });
   }
 
@@ -411,8 +412,4 @@ function requireEmpty(replica: Replica, directory: string): void {
     'broker.cluster_refused',
     `${directory} holds a broker's state that is not that of the cluster: empty it, or begin the cluster with it`,
   );
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 /** Links between nodes: mutual TLS with the brokers' own identity, and nobody else's. */
 import type { TLSSocket } from 'node:tls';
+import { errorText } from '../../domain/error-text.ts';
 import { openSecureSocket } from '../../mqtt/secure-socket.ts';
 import type { TlsIdentity } from '../../pki/identity.ts';
 import type { Endpoint } from '../../runtime/config.ts';
@@ -111,7 +112,7 @@ export class ActiveLink {
       () => (this.#isDialling = false),
       (error: unknown) => {
         this.#isDialling = false;
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = errorText(error);
         this.#options.log.warn({ node: holder.node, address: holder.address, reason }, 'node.link_failed');
       },
     );

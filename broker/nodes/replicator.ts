@@ -1,5 +1,6 @@
 /** The active node's side of the shared log: each transaction becomes an entry, and is promised once Redis has it. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText } from '../../domain/error-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import { backoffMs } from '../../runtime/retry.ts';
 import type { Journal, Mark, StoredValue } from '../store/journal.ts';
@@ -140,7 +141,7 @@ export class Replicator implements Journal {
         this.#failure = undefined;
         attempt = 0;
       } catch (error) {
-        this.#failure = error instanceof Error ? error.message : String(error);
+        this.#failure = errorText(error);
         if (attempt === 0) this.#options.log.error({ reason: this.#failure }, 'node.append_failed');
         await sleep(backoffMs(attempt++, retry));
       }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
+import { errorText } from '../../domain/error-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import { backoffMs } from '../../runtime/retry.ts';
 import { BrokerError } from '../errors.ts';
@@ -137,7 +138,7 @@ export class SharedLog {
       );
       settings = new Map(answer.map((pair) => [String(listOf(pair)[0]), String(listOf(pair)[1])]));
     } catch (error) {
-      this.#log.warn({ reason: textOf(error) }, 'redis.durability_unknown');
+      this.#log.warn({ reason: errorText(error) }, 'redis.durability_unknown');
       return;
     }
     const appendOnly = settings.get('appendonly');
@@ -333,8 +334,4 @@ function entryOf(item: unknown): LogEntry {
 function listOf(answer: unknown): readonly unknown[] {
   if (!Array.isArray(answer)) throw new Error(`Redis answered ${typeof answer}`);
   return answer;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
 /** Where other nodes get a copy of the state, one after the other. */
+import { errorText } from '../../domain/error-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Channel } from './channel.ts';
 import { sendSnapshot } from './snapshot.ts';
@@ -47,7 +48,7 @@ export class SnapshotDesk {
       log.info({ bytes }, 'snapshot.sent');
     } catch (error) {
       channel.destroy();
-      log.error({ reason: error instanceof Error ? error.message : String(error) }, 'snapshot.failed');
+      log.error({ reason: errorText(error) }, 'snapshot.failed');
     } finally {
       this.#isBusy = false;
       this.#awaitedUntilMs = monotonicMs() + leasesPerSnapshot * this.#leaseMs;

@@ -1,6 +1,7 @@
 /** The login. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import { errorText } from '../../domain/error-text.ts';
 import { ApiError, session } from '../http.ts';
 import { fieldText } from '../page.ts';
 import { sealUrl } from '../seal.ts';
@@ -53,5 +54,5 @@ function faultText(error: unknown): string {
   if (error instanceof ApiError && error.status === 401) return 'User name or password is wrong.';
   if (error instanceof ApiError && error.status === 429)
     return 'Too many attempts. Wait a minute and try again.';
-  return error instanceof Error ? error.message : String(error);
+  return errorText(error);
 }

@@ -5,6 +5,7 @@
 import { CmsError } from '../../cms/errors.ts';
 import { EnrolmentMessageError } from '../../domain/enrolment.ts';
 import type { TransferDocument } from '../../domain/enrolment.ts';
+import { errorText } from '../../domain/error-text.ts';
 import { EnrolmentError } from '../../enrolment/errors.ts';
 import { forgetRequest, isEnrolled, pendingRequest } from '../../enrolment/key-directory.ts';
 import type { PendingRequest } from '../../enrolment/key-directory.ts';
@@ -223,7 +224,7 @@ export class Keys {
     if (reason === 'enrolment.unanswered' && this.#step === 'waiting-for-approval') return 0;
     const isMove = this.#step === 'moving' || this.#offer !== undefined;
     const isRefused = reason === 'enrolment.refused';
-    this.#fault = `${reason}: ${error instanceof Error ? error.message : ''}`;
+    this.#fault = `${reason}: ${errorText(error)}`;
     this.#step = this.#refusals >= refusalsMax ? 'refused' : 'steady';
     measures[isMove ? 'handOvers' : 'renewals'].inc({ outcome: isRefused ? 'refused' : 'failed' });
     const delayMs = backoffMs(this.#failures++, times.retry, random);
