@@ -6,7 +6,7 @@ import { channelsDigest, outcomes } from '../ledger/leaf.ts';
 import type { Checkpoint, WrittenLeaf } from '../ledger/ledger-file.ts';
 import { hashBytes } from '../ledger/merkle.ts';
 import { streamOf } from '../ledger/stream.ts';
-import { bytesOf, openSqliteFile } from '../runtime/sqlite-file.ts';
+import { bytesOf, inTransaction, openSqliteFile } from '../runtime/sqlite-file.ts';
 
 export const indexFileName = 'auditor.sqlite';
 
@@ -104,15 +104,10 @@ export class RecordIndex {
 
   /** Takes all or nothing of what the ledger has already. */
   add(leaves: readonly WrittenLeaf[], { size, subtrees, position }: Checkpoint): void {
-    try {
-      this.#database.exec('BEGIN IMMEDIATE');
+    inTransaction(this.#database, () => {
       for (const leaf of leaves) this.#add(leaf);
       this.#statements.keepCheckpoint.run(size, Buffer.concat(subtrees), position);
-      this.#database.exec('COMMIT');
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw error;
-    }
+    });
   }
 
   /**

@@ -2,6 +2,7 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
 import { CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
 import type { DatabaseConnection, Dialect, Driver, QueryResult } from 'kysely';
+import { sqliteBusy, sqliteResultOf } from '../runtime/sqlite-result.ts';
 
 /** Lets one user at a time have the connection, in the order in which they asked. */
 export class Turns {
@@ -20,7 +21,6 @@ export class Turns {
 /** Shorter than a program that stores without end leaves the lock free between two batches. */
 const busyWaitMs = 2;
 const busyWaitsMax = 5000;
-const sqliteBusy = 5;
 
 /**
  * Runs `work` again while another connection has the write lock. SQLite could wait by itself, but it would stop
@@ -31,8 +31,7 @@ export async function whenFree<T>(work: () => T): Promise<T> {
     try {
       return work();
     } catch (error) {
-      const busy = error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
-      if (!busy || waits === busyWaitsMax) throw error;
+      if (sqliteResultOf(error) !== sqliteBusy || waits === busyWaitsMax) throw error;
       await new Promise((resolve) => {
         setTimeout(resolve, busyWaitMs);
       });

@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { CommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
-import { bytesOf, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
+import { bytesOf, inTransaction, openSqliteFile, SqliteFileError } from '../runtime/sqlite-file.ts';
 import type { OutgoingTopic, StreamUsage } from './stream.ts';
 import { sharedPrefix } from './stream.ts';
 
@@ -200,11 +200,8 @@ export class OutboxStore {
   /** Runs `work` as one transaction. @throws OutboxError `outbox.storage`, after which nothing has changed */
   transaction(work: () => void): void {
     try {
-      this.#database.exec('BEGIN IMMEDIATE');
-      work();
-      this.#database.exec('COMMIT');
+      inTransaction(this.#database, work);
     } catch (cause) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
       throw new OutboxError('outbox.storage', `cannot store: ${String(cause)}`, { cause });
     }
   }

@@ -1,7 +1,7 @@
 /** The registrar's memory: every request that it took up, what became of it, and which invitations are used. */
 import path from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { bytesOf, openSqliteFile } from '../runtime/sqlite-file.ts';
+import { bytesOf, inTransaction, openSqliteFile } from '../runtime/sqlite-file.ts';
 
 /** `accepted`: to be certified; whatever happens meanwhile, it will be. */
 export type EntryState = 'waiting' | 'accepted' | 'issued' | 'refused';
@@ -149,7 +149,7 @@ export class Journal {
 
   /** Takes up new requests, in one step. */
   add(entries: readonly NewEntry[]): void {
-    this.#atomically(() => {
+    inTransaction(this.#database, () => {
       for (const { digest, id, name, path: asked, message, state, receivedMs, invitation } of entries) {
         if (invitation !== undefined) this.#useInvitation.run(invitation, digest);
         this.#add.run(digest, id, name, asked, message, state, receivedMs);
@@ -167,7 +167,7 @@ export class Journal {
   answer(
     answers: readonly { readonly digest: Buffer; readonly state: EntryState; readonly reply: Buffer }[],
   ): void {
-    this.#atomically(() => {
+    inTransaction(this.#database, () => {
       for (const { digest, state, reply } of answers) this.#answer.run(state, reply, digest);
     });
   }
@@ -192,17 +192,6 @@ export class Journal {
 
   close(): void {
     this.#database.close();
-  }
-
-  #atomically(work: () => void): void {
-    this.#database.exec('BEGIN IMMEDIATE');
-    try {
-      work();
-      this.#database.exec('COMMIT');
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw error;
-    }
   }
 }
 

@@ -1,9 +1,10 @@
-/** A program's own SQLite file: opened or made with its tables, and every fault with a code. */
+/** A program's own SQLite file: opened or made with its tables, written in transactions, and every fault with a code. */
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describeSystemError } from './config.ts';
+import { sqliteBusy, sqliteResultOf } from './sqlite-result.ts';
 
 export type SqliteFileErrorCode =
   | 'sqlite.in_use' // another process has it open, and one of the two wants it alone
@@ -44,7 +45,7 @@ export function openSqliteFile(file: string, settings: SqliteFileSettings): Data
   } catch (cause) {
     database?.close();
     if (cause instanceof SqliteFileError) throw cause;
-    if (isBusy(cause)) {
+    if (sqliteResultOf(cause) === sqliteBusy) {
       throw new SqliteFileError('sqlite.in_use', `cannot open ${file}: another process has it open`, {
         cause,
       });
@@ -52,6 +53,18 @@ export function openSqliteFile(file: string, settings: SqliteFileSettings): Data
     throw new SqliteFileError('sqlite.failed', `cannot open ${file}: ${describeSystemError(cause)}`, {
       cause,
     });
+  }
+}
+
+/** Runs `work` in one transaction. @throws what `work` or SQLite throws, after which nothing has changed */
+export function inTransaction(database: DatabaseSync, work: () => void): void {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    work();
+    database.exec('COMMIT');
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw error;
   }
 }
 
@@ -74,9 +87,4 @@ function prepareSchema(
   }
   if (version === 0) database.exec(`${schema} PRAGMA user_version = ${schemaVersion};`);
   database.exec('COMMIT');
-}
-
-function isBusy(error: unknown): boolean {
-  const sqliteBusy = 5; // https://sqlite.org/rescode.html#busy
-  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
 }

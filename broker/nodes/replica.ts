@@ -1,6 +1,7 @@
 /** This node's copy of the state while another node is active: follows the shared log, entry by entry. */
 import path from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { sqliteConstraint, sqliteResultOf } from '../../runtime/sqlite-result.ts';
 import type { Mark } from '../store/journal.ts';
 import type { StoreFileOptions } from '../store/store-file.ts';
 import { openStoreFile, storeError } from '../store/store-file.ts';
@@ -112,11 +113,6 @@ export class Replica {
 
 /** The active node could write it, so this copy was another one. */
 function isConstraint(error: unknown): boolean {
-  const sqliteConstraint = 19; // https://sqlite.org/rescode.html#constraint; the low octet of the extended codes
-  return (
-    error instanceof Error &&
-    'errcode' in error &&
-    typeof error.errcode === 'number' &&
-    (error.errcode & 0xff) === sqliteConstraint
-  );
+  const code = sqliteResultOf(error);
+  return code !== undefined && (code & 0xff) === sqliteConstraint;
 }

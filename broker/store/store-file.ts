@@ -4,6 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { describeSystemError } from '../../runtime/config.ts';
 import type { SqliteFileErrorCode } from '../../runtime/sqlite-file.ts';
 import { openSqliteFile, SqliteFileError } from '../../runtime/sqlite-file.ts';
+import { sqliteResultOf } from '../../runtime/sqlite-result.ts';
 import type { BrokerErrorCode } from '../errors.ts';
 import { BrokerError } from '../errors.ts';
 import { requireSound } from './damage.ts';
@@ -119,15 +120,10 @@ export function storeError(file: string, cause: unknown): BrokerError {
 
 /** Whether it was a write that found no room, as far as anybody can tell. */
 export function isWantOfRoom({ code, cause }: BrokerError): boolean {
-  return code === 'broker.store_full' || resultCodeOf(cause) === writeFailed;
+  return code === 'broker.store_full' || sqliteResultOf(cause) === writeFailed;
 }
 
 function codeOf(cause: unknown): BrokerErrorCode {
-  const code = resultCodeOf(cause);
+  const code = sqliteResultOf(cause);
   return (code === undefined ? undefined : resultCodes.get(code & 0xff)) ?? 'broker.store_failed';
-}
-
-function resultCodeOf(error: unknown): number | undefined {
-  const isCoded = error instanceof Error && 'errcode' in error && typeof error.errcode === 'number';
-  return isCoded ? Number(error.errcode) : undefined;
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { bytesOf, openSqliteFile } from '../../runtime/sqlite-file.ts';
+import { bytesOf, inTransaction, openSqliteFile } from '../../runtime/sqlite-file.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-sqlite-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -48,6 +48,21 @@ test('openSqliteFile: a later version, no database, and a place where no file ca
     code: 'sqlite.failed',
     message: /x\.sqlite: /,
   });
+});
+
+test('inTransaction: what fails half-way has changed nothing, and the next one works', () => {
+  const database = openSqliteFile(path.join(directory, 'half.sqlite'), settings);
+  const add = database.prepare('INSERT INTO thing VALUES (?)');
+  const count = (): unknown => database.prepare('SELECT count(*) AS things FROM thing').get()?.['things'];
+  const half = (): void => {
+    add.run(Buffer.of(1));
+    throw new RangeError('half-way');
+  };
+  assert.throws(() => inTransaction(database, half), RangeError);
+  assert.equal(count(), 0);
+  inTransaction(database, () => void add.run(Buffer.of(1)));
+  assert.equal(count(), 1);
+  database.close();
 });
 
 test('bytesOf: what is not bytes is an error of ours', () => {
