@@ -34,14 +34,16 @@ export type Opened =
       readonly result: CommandResult | undefined;
       readonly signingTimeMs: number | undefined;
     }
-  | {
-      readonly kind: 'refused';
-      /** Stable: a metric's label and a dead letter's reason. */
-      readonly reason: string;
-      readonly detail: string;
-      /** Empty if the topic names no device. */
-      readonly devicePath: string;
-    };
+  | RefusedEnvelope;
+
+export interface RefusedEnvelope {
+  readonly kind: 'refused';
+  /** Stable: a metric's label and a dead letter's reason. */
+  readonly reason: string;
+  readonly detail: string;
+  /** Empty if the topic names no device. */
+  readonly devicePath: string;
+}
 
 export type Decryptor = (message: SealedMessage) => Opened;
 

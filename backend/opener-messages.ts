@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import type { OpenPolicy } from '../cms/open.ts';
 import type { CertificateKind } from '../database/schema.ts';
 import type { StalePolicy } from '../pki/revocation.ts';
+import type { RefusedEnvelope } from './decryptor.ts';
 import type { KnownLayout } from './packed-arrivals.ts';
 
 /**
@@ -63,14 +64,7 @@ export type Verdict =
       readonly isSnapshot: boolean;
       readonly signingTimeMs: number | undefined;
     }
-  | {
-      readonly kind: 'refused';
-      /** Stable: a metric's label and a dead letter's reason. */
-      readonly reason: string;
-      readonly detail: string;
-      /** Empty if the topic names no device. */
-      readonly devicePath: string;
-    };
+  | RefusedEnvelope;
 
 /** Whether certificates are believed, and are news. */
 export type Trust =
