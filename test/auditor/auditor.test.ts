@@ -4,19 +4,16 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { TestContext } from 'node:test';
 import test from 'node:test';
-import { z } from 'zod';
-import { auditorConfigType } from '../../auditor/config.ts';
 import { auditorListing, entryToJson, listingText } from '../../auditor/list.ts';
 import type { RunningAuditor } from '../../auditor/main.ts';
-import { startAuditor } from '../../auditor/main.ts';
 import type { ContentType } from '../../cms/envelope-info.ts';
 import { envelopeDigest } from '../../cms/envelope.ts';
 import { createSealer } from '../../cms/seal.ts';
-import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
 import { verifyLedger } from '../../ledger/verify.ts';
 import type { Link } from '../../mqtt/link.ts';
 import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import { auditorAt, introduce, until } from './premises.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');
 const other = devicePath('ms-acc-1/acc-1/dev-2');
@@ -42,29 +39,13 @@ async function openBench(context: TestContext): Promise<Bench> {
   const { link } = await site.reader(device, 'agent', []);
   const recorded = new RecordedLog();
   const data = path.join(site.folder, 'auditor-data');
-  const types = { path: z.string(), existingPath: z.string() };
-  const start = async (settings: object = {}): Promise<RunningAuditor> => {
-    const config = auditorConfigType(types).parse({
-      broker: `127.0.0.1:${site.brokerPort}`,
-      brokerName: masterAccount,
-      identity: path.join(site.folder, masterAccount),
-      data,
-      recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
-      ...settings,
-    });
-    const auditor = await startAuditor(config, { log: recorded.log, reconnect: { firstMs: 5, maxMs: 50 } });
-    return site.ending(auditor);
-  };
+  const start = (settings: object = {}): Promise<RunningAuditor> =>
+    auditorAt(site, recorded, { data, ...settings });
   return { site, recorded, link, data, start };
 }
 
 function publishCertificates({ site, link }: Bench, name = device): Promise<void> {
-  const { signature, keyAgreement } = site.identity(name);
-  const payload = encodeDeviceCertificates({
-    signature: signature.chain.map(({ der }) => der),
-    keyAgreement: keyAgreement.chain.map(({ der }) => der),
-  });
-  return link.publish(`${device}/certificates`, payload, { qos: 1, retain: true });
+  return introduce(site, link, device, name);
 }
 
 interface SealAs {
@@ -347,9 +328,4 @@ test('auditorListing: without a record there is a clear error', () => {
 
 function untilEntries(auditor: RunningAuditor, entries: number): Promise<void> {
   return until(() => auditor.state().entries >= entries);
-}
-
-/** The condition becomes true by what the programs do; the test runner's time limit is the only clock. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,14 +3,11 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
-import { z } from 'zod';
-import { auditorConfigType } from '../../auditor/config.ts';
 import { auditorListing } from '../../auditor/list.ts';
-import { startAuditor } from '../../auditor/main.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { encodeCommand } from '../../domain/command.ts';
-import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import { auditorAt, introduce } from './premises.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');
 const service = 'vendor-command-service';
@@ -31,24 +28,14 @@ async function openBench(context: TestContext, mode: 'observe' | 'enforce'): Pro
   for (const name of [masterAccount, device, service, 'vendor-snapshot-service']) await site.issue(name);
   const recorded = new RecordedLog();
   const { link: agent } = await site.reader(device, 'certificates', []);
-  const { signature, keyAgreement } = site.identity(device);
-  const certificates = encodeDeviceCertificates({
-    signature: signature.chain.map(({ der }) => der),
-    keyAgreement: keyAgreement.chain.map(({ der }) => der),
-  });
-  await agent.publish(`${device}/certificates`, certificates, { qos: 1, retain: true });
-  const types = { path: z.string(), existingPath: z.string() };
+  await introduce(site, agent, device);
   const data = path.join(site.folder, 'auditor-data');
-  const config = auditorConfigType(types).parse({
-    broker: `127.0.0.1:${site.brokerPort}`,
-    brokerName: masterAccount,
-    identity: path.join(site.folder, masterAccount),
+  const auditor = await auditorAt(site, recorded, {
     data,
     mode,
     recipients: [path.join(site.folder, masterAccount, 'enc.chain.pem')],
     commandIssuers: [service, 'vendor-snapshot-service'].map((name) => path.join(site.folder, name)),
   });
-  const auditor = site.ending(await startAuditor(config, { log: recorded.log }));
   await recorded.event('auditor.subscribed');
   while (auditor.state().devices === 0) await new Promise((resolve) => setImmediate(resolve));
   const nowMs = Date.now();

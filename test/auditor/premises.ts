@@ -47,25 +47,9 @@ export async function openBench(context: TestContext): Promise<Bench> {
   ]);
   const recorded = new RecordedLog();
   const data = path.join(site.folder, 'auditor-data');
-  const types = { path: z.string(), existingPath: z.string() };
-  const { signature, keyAgreement } = site.identity(device);
-  const certificates = encodeDeviceCertificates({
-    signature: signature.chain.map(({ der }) => der),
-    keyAgreement: keyAgreement.chain.map(({ der }) => der),
-  });
-  await agent.publish(`${device}/certificates`, certificates, { qos: 1, retain: true });
+  await introduce(site, agent, device);
   const start = async (settings: object = {}): Promise<RunningAuditor> => {
-    const config = auditorConfigType(types).parse({
-      broker: `127.0.0.1:${site.brokerPort}`,
-      brokerName: masterAccount,
-      identity: path.join(site.folder, masterAccount),
-      data,
-      mode: 'enforce',
-      recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
-      ...settings,
-    });
-    const dependencies = { log: recorded.log, reconnect: { firstMs: 5, maxMs: 50 } };
-    const auditor = site.ending(await startAuditor(config, dependencies));
+    const auditor = await auditorAt(site, recorded, { data, mode: 'enforce', ...settings });
     await recorded.event('auditor.subscribed');
     return auditor;
   };
@@ -73,6 +57,33 @@ export async function openBench(context: TestContext): Promise<Bench> {
     for (const envelope of envelopes) await agent.publish(topic, envelope, { qos: 1 });
   };
   return { site, recorded, agent, owner, uplink, data, start, send };
+}
+
+/** An auditor of the master account, which knows it and the vendor's service as recipients unless `settings` say otherwise. */
+export async function auditorAt(
+  site: Site,
+  { log }: RecordedLog,
+  settings: { readonly data: string; readonly [name: string]: unknown },
+): Promise<RunningAuditor> {
+  const types = { path: z.string(), existingPath: z.string() };
+  const config = auditorConfigType(types).parse({
+    broker: `127.0.0.1:${site.brokerPort}`,
+    brokerName: masterAccount,
+    identity: path.join(site.folder, masterAccount),
+    recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
+    ...settings,
+  });
+  return site.ending(await startAuditor(config, { log, reconnect: { firstMs: 5, maxMs: 50 } }));
+}
+
+/** Publishes the certificates of a device, as it does itself. @param keys - whose they are */
+export function introduce(site: Site, link: Link, name: string, keys = name): Promise<void> {
+  const { signature, keyAgreement } = site.identity(keys);
+  const certificates = encodeDeviceCertificates({
+    signature: signature.chain.map(({ der }) => der),
+    keyAgreement: keyAgreement.chain.map(({ der }) => der),
+  });
+  return link.publish(`${name}/certificates`, certificates, { qos: 1, retain: true });
 }
 
 interface SealAs {

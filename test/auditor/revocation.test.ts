@@ -2,17 +2,13 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
-import { z } from 'zod';
-import { auditorConfigType } from '../../auditor/config.ts';
 import { auditorListing } from '../../auditor/list.ts';
-import { startAuditor } from '../../auditor/main.ts';
 import type { RunningAuditor } from '../../auditor/main.ts';
 import { createSealer } from '../../cms/seal.ts';
-import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
-import type { Link } from '../../mqtt/link.ts';
 import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
 import { bundleOf } from '../pki/lists.ts';
+import { auditorAt, introduce, until } from './premises.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');
 const service = 'vendor-snapshot-service';
@@ -36,39 +32,19 @@ async function openBench(context: TestContext): Promise<Bench> {
   const { link: lists } = await site.reader(crlService, 'lists', []);
   const recorded = new RecordedLog();
   const data = path.join(site.folder, 'auditor-data');
-  const types = { path: z.string(), existingPath: z.string() };
-  await introduce(site, link);
+  await introduce(site, link, device);
   return {
     site,
     recorded,
     publishLists: (bundle) => lists.publish('vendor/crl/e2e', bundle, { qos: 1, retain: true }),
     send: (sequence) => link.publish(`${device}/snapshots`, sealed(site, sequence), { qos: 1 }),
     start: async (settings = {}) => {
-      const config = auditorConfigType(types).parse({
-        broker: `127.0.0.1:${site.brokerPort}`,
-        brokerName: masterAccount,
-        identity: path.join(site.folder, masterAccount),
-        data,
-        recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
-        ...settings,
-      });
-      const auditor = site.ending(
-        await startAuditor(config, { log: recorded.log, reconnect: { firstMs: 5, maxMs: 50 } }),
-      );
+      const auditor = await auditorAt(site, recorded, { data, ...settings });
       await recorded.event('auditor.subscribed');
       return auditor;
     },
     reasons: () => auditorListing(data).entries.map(({ alarm }) => alarm?.reason),
   };
-}
-
-function introduce(site: Site, link: Link): Promise<void> {
-  const { signature, keyAgreement } = site.identity(device);
-  const payload = encodeDeviceCertificates({
-    signature: signature.chain.map(({ der }) => der),
-    keyAgreement: keyAgreement.chain.map(({ der }) => der),
-  });
-  return link.publish(`${device}/certificates`, payload, { qos: 1, retain: true });
 }
 
 function sealed(site: Site, sequence: number): Buffer {
@@ -144,8 +120,3 @@ test('auditor: where the policy is to refuse and no list comes, that is what the
   await bench.send(1);
   assert.match(String((await bench.recorded.event('audit.alarm'))['reason']), /pki.stale_crl|cms.untrusted/);
 });
-
-/** The condition becomes true by what the programs do; the test runner's time limit is the only clock. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
