@@ -1,5 +1,6 @@
 /** What left today, for whom and from which device: followed in the ledger and added up in memory. */
 import { setImmediate as turn } from 'node:timers/promises';
+import type { Departed } from '../domain/audit-view.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
 import { deviceOf } from '../ledger/stream.ts';
@@ -18,27 +19,6 @@ interface DeviceSum extends Sum {
   lastMs: number;
   /** Digests of its lists of channels, hexadecimal. */
   readonly lists: Map<string, { readonly digest: Buffer; envelopes: number }>;
-}
-
-export interface DepartedFrom extends Sum {
-  readonly device: string;
-  readonly denied: number;
-  readonly held: number;
-  readonly alarms: number;
-  readonly lastMs: number;
-  /** Those that left, with how many envelopes. */
-  readonly channels: readonly { readonly name: string; readonly envelopes: number }[];
-}
-
-export interface Departed extends Sum {
-  readonly sinceMs: number;
-  readonly denied: number;
-  readonly held: number;
-  readonly alarms: number;
-  /** False while the ledger has more of today than was read yet. */
-  readonly isComplete: boolean;
-  readonly recipients: readonly (Sum & { readonly name: string; readonly isKnown: boolean })[];
-  readonly devices: readonly DepartedFrom[];
 }
 
 /** Read at once; then others have their turn. */

@@ -3,21 +3,11 @@ import { describe } from '../../cms/describe.ts';
 import { CmsError } from '../../cms/errors.ts';
 import { inspect } from '../../cms/inspect.ts';
 import type { Opener } from '../../cms/open.ts';
+import type { EnvelopeView } from '../../domain/audit-view.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
 import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../../domain/senml.ts';
-import type { Reading, Snapshot } from '../../domain/snapshot.ts';
+import type { Snapshot } from '../../domain/snapshot.ts';
 import { deviceOf } from '../../ledger/stream.ts';
-
-export interface EnvelopeView {
-  readonly bytes: number;
-  /** Hexadecimal; the first `hexBytesMax`. */
-  readonly hex: string;
-  /** Names and texts. */
-  readonly structure: readonly (readonly [string, string])[];
-  /** Undefined if it is no snapshot, or cannot be opened: `fault` says why. */
-  readonly readings: readonly Reading[] | undefined;
-  readonly fault: string | undefined;
-}
 
 const hexBytesMax = 16 * 1024;
 const readingsShownMax = 2000;

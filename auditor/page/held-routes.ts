@@ -1,6 +1,7 @@
 /** What waits for a person: shown, looked into, and decided. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { EnvelopeView, HeldItem, HeldList } from '../../domain/audit-view.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
 import { deviceOf } from '../../ledger/stream.ts';
 import { ApiError, parse } from '../../web/api-error.ts';
@@ -21,7 +22,7 @@ export function registerHeldRoutes(server: FastifyInstance, context: PageContext
   server.post('/api/held/:id/decision', (request, reply) => decide(context, request, reply));
 }
 
-function list(context: PageContext, request: FastifyRequest): unknown {
+function list(context: PageContext, request: FastifyRequest): HeldList {
   context.requireUser(request);
   const { gate } = context;
   if (gate === undefined) return { mode: 'observe', total: 0, atDeadline: undefined, held: [] };
@@ -33,7 +34,7 @@ function list(context: PageContext, request: FastifyRequest): unknown {
   };
 }
 
-function itemOf(context: PageContext, { id, passage, deadlineMs, decision }: HeldEnvelope): object {
+function itemOf(context: PageContext, { id, passage, deadlineMs, decision }: HeldEnvelope): HeldItem {
   const { topic, sequence, signingTimeMs, timeMs, bytes, recipients, channels } = passage;
   const names = channels && context.record.channelNames(channels.digest);
   return {
@@ -60,7 +61,7 @@ function asked({ check }: PageContext, topic: string, names: readonly string[]):
   return names.filter((name) => group?.classOf(name) === 'ask');
 }
 
-function envelope(context: PageContext, request: FastifyRequest): unknown {
+function envelope(context: PageContext, request: FastifyRequest): EnvelopeView {
   context.requireUser(request);
   const found = requireGate(context).find(parse(idType, request.params).id);
   if (found === undefined) throw new ApiError('api.not_found', 'it does not wait any more');

@@ -1,10 +1,9 @@
 /** The verification of the whole ledger, in a thread of its own: one at a time, and the last result is kept. */
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { Fork, Gap } from '../../ledger/completeness.ts';
-import type { HeadSigner, LedgerFault } from '../../ledger/verify.ts';
-import type { Certificate } from '../../pki/certificate.ts';
+import type { LedgerCheckState, LedgerFinding } from '../../domain/audit-view.ts';
 import type { Clock } from '../../domain/clock.ts';
+import type { Certificate } from '../../pki/certificate.ts';
 import type { Log } from '../../runtime/log.ts';
 
 export interface LedgerCheckSettings {
@@ -15,35 +14,11 @@ export interface LedgerCheckSettings {
   readonly roots: readonly Uint8Array[];
 }
 
-export interface LedgerFinding {
-  readonly leaves: number;
-  readonly passages: number;
-  readonly alarms: number;
-  /** Hexadecimal. */
-  readonly root: string;
-  readonly signedSize: number;
-  readonly signers: readonly HeadSigner[];
-  /** Leaves of the vendor's head that it was compared with; 0: there is none. */
-  readonly comparedSize: number;
-  /** The first of them, and how many there are. */
-  readonly gaps: readonly Gap[];
-  readonly gapCount: number;
-  readonly forks: readonly Fork[];
-  readonly forkCount: number;
-  readonly fault: LedgerFault | undefined;
-}
-
 /** What the thread tells. */
 export type LedgerCheckMessage =
   | { readonly kind: 'progress'; readonly share: number }
   | { readonly kind: 'found'; readonly finding: LedgerFinding }
   | { readonly kind: 'failed'; readonly reason: string };
-
-export type LedgerCheckState =
-  | { readonly state: 'never' }
-  | { readonly state: 'running'; readonly by: string; readonly share: number }
-  | { readonly state: 'found'; readonly by: string; readonly atMs: number; readonly finding: LedgerFinding }
-  | { readonly state: 'failed'; readonly by: string; readonly atMs: number; readonly reason: string };
 
 export interface LedgerCheckOptions {
   readonly ledgerFile: string;

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { AlarmItem, LedgerState } from '../../domain/audit-view.ts';
 import { parseNamespacePath } from '../../domain/namespace.ts';
 import { ApiError, parse } from '../../web/api-error.ts';
 import { exportEntries } from '../export.ts';
@@ -27,7 +28,7 @@ export function registerLedgerRoutes(server: FastifyInstance, context: PageConte
   server.post('/api/ledger/verification', (request, reply) => verify(context, request, reply));
 }
 
-function ledger(context: PageContext, request: FastifyRequest): unknown {
+function ledger(context: PageContext, request: FastifyRequest): LedgerState {
   context.requireUser(request);
   const { scope, record, gate, ledgerCheck } = context;
   const { origin, size, root } = record.head;
@@ -47,21 +48,15 @@ function ledger(context: PageContext, request: FastifyRequest): unknown {
   };
 }
 
-function alarms(context: PageContext, request: FastifyRequest): unknown {
+function alarms(context: PageContext, request: FastifyRequest): AlarmItem[] {
   context.requireUser(request);
   const { entries: found } = auditorListing(context.directory, {
     alarmsOnly: true,
     entriesMax: alarmsShownMax,
   });
-  return found.toReversed().map(({ number, timeMs, topic, direction, sequence, outcome, alarm }) => ({
-    number,
-    timeMs,
-    topic,
-    direction,
-    sequence,
-    outcome,
-    ...alarm,
-  }));
+  return found.toReversed().flatMap(({ number, timeMs, topic, direction, sequence, outcome, alarm }) => {
+    return alarm === undefined ? [] : [{ number, timeMs, topic, direction, sequence, outcome, ...alarm }];
+  });
 }
 
 async function verify(

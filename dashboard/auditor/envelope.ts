@@ -1,9 +1,9 @@
 /** One envelope three times: as whoever carries it sees it, as its structure, and opened. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import type { EnvelopeView } from '../../domain/audit-view.ts';
 import type { Reading } from '../../domain/snapshot.ts';
 import { formatCount, formatUnit, formatValue } from '../format.ts';
-import type { EnvelopeView } from './api.ts';
 
 const octetsPerLine = 16;
 

@@ -1,11 +1,11 @@
 /** What waits for a person: Release, Deny, and a look into each envelope. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import type { EnvelopeView, HeldItem, HeldList } from '../../domain/audit-view.ts';
 import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
 import { emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
-import type { EnvelopeView, HeldItem, HeldList } from './api.ts';
 import { auditor } from './api.ts';
 import { envelopeView } from './envelope.ts';
 

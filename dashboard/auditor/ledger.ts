@@ -1,11 +1,11 @@
 /** The ledger: its state, who has signed for it, its verification, and the alarms in it. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import type { AlarmItem, LedgerCheckState, LedgerFinding, LedgerState } from '../../domain/audit-view.ts';
 import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
 import { heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
-import type { AlarmItem, Finding, LedgerState, Verification } from './api.ts';
 import { auditor } from './api.ts';
 
 const reloadMs = 500;
@@ -64,14 +64,14 @@ function fact(name: string, text: string): TemplateResult {
   return html`<div><span>${name}</span><span>${text}</span></div>`;
 }
 
-function verificationOf(verification: Verification): TemplateResult {
+function verificationOf(verification: LedgerCheckState): TemplateResult {
   return html`<section class="card" role="status">
     <h2>Verification</h2>
     ${verificationText(verification)}
   </section>`;
 }
 
-function verificationText(verification: Verification): TemplateResult {
+function verificationText(verification: LedgerCheckState): TemplateResult {
   if (verification.state === 'never') return html`<p>Not since the start of the auditor.</p>`;
   if (verification.state === 'failed')
     return html`<p>${stateMark('failed', 'bad')} ${verification.reason}</p>`;
@@ -86,7 +86,7 @@ function verificationText(verification: Verification): TemplateResult {
     ${findingOf(finding)}`;
 }
 
-function findingOf(finding: Finding): TemplateResult {
+function findingOf(finding: LedgerFinding): TemplateResult {
   const { fault, gaps, gapCount, forks, forkCount, signers } = finding;
   return html`${
       fault === undefined

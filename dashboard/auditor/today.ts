@@ -1,18 +1,18 @@
 /** What left today: how much, for whom, from which device, and which channels. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import type { Departed, DepartedFor, DepartedFrom } from '../../domain/audit-view.ts';
 import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
 import { emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
-import type { DeviceToday, RecipientToday, Today } from './api.ts';
 import { auditor } from './api.ts';
 
 const reloadMs = 1000;
 const channelsShown = 12;
 
 export function createTodayPage(app: App): Page {
-  let today: Today | undefined;
+  let today: Departed | undefined;
   const load = async (): Promise<void> => {
     today = await auditor.today();
     app.refresh();
@@ -33,7 +33,7 @@ export function createTodayPage(app: App): Page {
   };
 }
 
-function contentOf(today: Today): TemplateResult {
+function contentOf(today: Departed): TemplateResult {
   const { envelopes, bytes, denied, held, alarms, recipients, devices } = today;
   return html`${today.isComplete ? nothing : html`<p class="quiet" role="status">Still counting…</p>`}
     <section class="tiles" aria-label="Sums">
@@ -55,7 +55,7 @@ function tile(name: string, value: string, detail: string, tone = ''): TemplateR
   </div>`;
 }
 
-function recipientTable(recipients: readonly RecipientToday[]): TemplateResult {
+function recipientTable(recipients: readonly DepartedFor[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">Who can read it</h2>
     <div class="scroll">
@@ -82,7 +82,7 @@ function recipientTable(recipients: readonly RecipientToday[]): TemplateResult {
   </section>`;
 }
 
-function deviceTable(devices: readonly DeviceToday[]): TemplateResult {
+function deviceTable(devices: readonly DepartedFrom[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">From which device</h2>
     <div class="scroll">
@@ -119,7 +119,7 @@ function deviceTable(devices: readonly DeviceToday[]): TemplateResult {
   </section>`;
 }
 
-function channelsOf({ channels }: DeviceToday): TemplateResult {
+function channelsOf({ channels }: DepartedFrom): TemplateResult {
   const names = channels.map(({ name, envelopes }) => `${name} (${formatCount(envelopes)})`);
   if (names.length <= channelsShown) return html`${names.join(', ')}`;
   return html`<details>
