@@ -2,14 +2,14 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { freePort } from '../runtime/free-ports.ts';
+import { withAllOpenFiles } from '../soak/program.ts';
 import type { BenchSite } from './broker-site.ts';
 import { brokerName, masterAccount, topicFilter } from './broker-site.ts';
+import { untilListening } from './other-process.ts';
 
 export interface Contender {
   readonly name: 'Mosquitto' | 'ours';
@@ -28,7 +28,6 @@ export interface ContenderOptions {
 export type StartContender = (site: BenchSite, options?: ContenderOptions) => Promise<Contender>;
 
 const plombe = path.resolve(import.meta.dirname, '../bin/plombe.cjs');
-const startTimeoutMs = 20_000;
 /** Wide on both sides, so that no bound but the machine's shows. */
 const inFlightMax = 1000;
 
@@ -108,21 +107,6 @@ export const startOurs: StartContender = async (site, { upstreamPort, nodeArgume
   return contender('ours', port, child);
 };
 
-/** @returns CPU seconds of a process since its start, of user and system (proc(5), `stat`) */
-export function cpuSecondsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  const ticksPerSecond = 100;
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
-}
-
-/** @returns bytes of a process that are in memory */
-export function memoryBytesOf(pid: number): number {
-  const kibibytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Number(kibibytes) * 1024;
-}
-
 function contender(name: Contender['name'], port: number, child: ChildProcess): Contender {
   const { pid } = child;
   if (pid === undefined) throw new Error(`${name} has no process`);
@@ -142,41 +126,7 @@ function contender(name: Contender['name'], port: number, child: ChildProcess): 
   };
 }
 
-/** Through a shell that raises the limit of open files: idle connections are many. */
+/** Idle connections are many, and each is an open file. */
 function start(program: string, args: readonly string[]): ChildProcess {
-  return spawn('/bin/sh', ['-c', 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"', program, ...args], {
-    stdio: ['ignore', 'ignore', 'ignore'],
-  });
-}
-
-async function untilListening(port: number, child: ChildProcess): Promise<void> {
-  const deadline = Date.now() + startTimeoutMs;
-  while (Date.now() < deadline && child.exitCode === null) {
-    if (await isListening(port)) return;
-    await sleep(50);
-  }
-  child.kill('SIGKILL');
-  throw new Error(`a broker did not start on port ${port}`);
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-}
-
-/** Mosquitto cannot choose a port and tell. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
+  return spawn(...withAllOpenFiles([program, ...args]), { stdio: 'ignore' });
 }

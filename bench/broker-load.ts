@@ -5,11 +5,11 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cpuSecondsOf } from './broker-contender.ts';
 import type { Contender } from './broker-contender.ts';
 import type { Asked, Told } from './broker-load-process.ts';
 import type { BenchSite } from './broker-site.ts';
 import { deviceTopic, topicFilter, topicPattern } from './broker-site.ts';
+import { cpuSecondsOf } from './other-process.ts';
 
 export interface Load {
   readonly qos: 0 | 1 | 2;

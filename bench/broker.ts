@@ -6,7 +6,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { requireDebianPackages } from '../scripts/debian-packages.ts';
-import { memoryBytesOf, startMosquitto, startOurs } from './broker-contender.ts';
+import { startMosquitto, startOurs } from './broker-contender.ts';
 import type { Contender, StartContender } from './broker-contender.ts';
 import {
   measureHandshakes,
@@ -18,6 +18,7 @@ import {
 import type { Certificates, Duration, Ends, Load } from './broker-load.ts';
 import type { BenchSite } from './broker-site.ts';
 import { makeBenchSite, publishersMax, removeBenchSite } from './broker-site.ts';
+import { memoryBytesOf } from './other-process.ts';
 
 interface Effort extends Duration {
   readonly rounds: number;

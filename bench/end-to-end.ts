@@ -3,7 +3,7 @@
  * as fast as it goes. Every device is behind a customer's broker that cascades into the vendor's; everything is
  * durable, signed, and sealed for two recipients, as deployed.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,6 +17,7 @@ import { makeKeys } from '../cli/deployment/keys.ts';
 import { connectDatabase } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { countSnapshots, readTotals } from '../database/totals.ts';
+import { cpuSecondsOf, peakMemoryBytesOf } from './other-process.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const recording = path.resolve(root, '../shared/data/cmapss/train_FD001.txt.gz');
@@ -116,7 +117,9 @@ async function play(
   return {
     seconds,
     ...(await countSnapshots(database, everyone)),
-    peakMegabytes: new Map(processes.map(([name, pid]) => [name, peakMegabytesOf(pid)])),
+    peakMegabytes: new Map(
+      processes.map(([name, pid]) => [name, Math.round(peakMemoryBytesOf(pid) / 2 ** 20)]),
+    ),
     cpuSeconds: new Map(processes.map(([name, pid]) => [name, cpuSecondsOf(pid)])),
   };
 }
@@ -146,18 +149,6 @@ async function planBench(directory: string): Promise<DemoPlan> {
 
 function moved<Device extends { readonly path: string }>(device: Device, masterAccount: string): Device {
   return { ...device, path: [masterAccount, ...device.path.split('/').slice(1)].join('/') };
-}
-
-function peakMegabytesOf(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024);
-}
-
-function cpuSecondsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const ticksPerSecond = 100; // USER_HZ of Linux
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
 function noticed(program: string, { event }: LogRecord): void {

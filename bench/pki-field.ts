@@ -1,12 +1,8 @@
 /** The PKI in the field, with real processes: a connect beside large lists, a revocation, a thousand enrolments. */
 import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect as connectTcp, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { stringify } from 'yaml';
@@ -17,8 +13,10 @@ import { createAuthority } from '../pki/authority/authority.ts';
 import type { Authority } from '../pki/authority/authority.ts';
 import { certificatesFromPem, certificatesToPem } from '../pki/certificate.ts';
 import { crlBundleToPem } from '../pki/crl-bundle.ts';
+import { freePort } from '../runtime/free-ports.ts';
 import { createLog } from '../runtime/log.ts';
 import { Program } from '../soak/program.ts';
+import { cpuSecondsOf, untilListening } from './other-process.ts';
 import { indexOf } from './pki-lists.ts';
 import { medianOf, print } from './pki-print.ts';
 
@@ -44,7 +42,6 @@ interface Server {
 const entriesMany = 10_000;
 const revocationGoalMs = 2_000;
 const enrolledAtOnce = 16;
-const ticksPerSecond = 100; // USER_HZ of Linux
 const connectPacket = (clientId: string): Buffer => {
   const id = Buffer.from(clientId);
   const body = Buffer.concat([
@@ -97,13 +94,13 @@ async function connects(field: Field, { connects: count, connectRounds }: FieldE
     for (const one of servers) [one.wall, one.cpu] = [[], []];
     for (let round = -1; round < connectRounds; round++) {
       for (const { server, wall, cpu } of servers) {
-        const [startedMs, before] = [performance.now(), cpuMsOf(server.pid)];
+        const [startedMs, before] = [performance.now(), cpuSecondsOf(server.pid)];
         for (let index = 0; index < count; index++) {
           (await connectDevice(field, connecting, server.port)).destroy();
         }
         if (round < 0) continue; // the first warms up
         wall.push((performance.now() - startedMs) / count);
-        cpu.push((cpuMsOf(server.pid) - before) / count);
+        cpu.push(((cpuSecondsOf(server.pid) - before) * 1000) / count);
       }
     }
     for (const { entries, server, wall, cpu } of servers) {
@@ -306,33 +303,4 @@ function keysOf({ folder }: Field, name: string): string {
 
 function since(startMs: number): string {
   return `${((performance.now() - startMs) / 1000).toFixed(1)} s`;
-}
-
-function cpuMsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function untilListening(port: number, child: ChildProcess): Promise<void> {
-  while (child.exitCode === null) {
-    const socket = connectTcp(port, '127.0.0.1');
-    const isOpen = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    );
-    socket.destroy();
-    if (isOpen) return;
-    await sleep(20);
-  }
-  throw new Error('mosquitto did not start');
 }

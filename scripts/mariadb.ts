@@ -1,11 +1,10 @@
 /** A MariaDB server of the tests' own: private port, socket and folder, gone afterwards. */
 import { spawn, spawnSync } from 'node:child_process';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../runtime/free-ports.ts';
 
 export interface TestMariadb {
   /** `mysql://root@127.0.0.1:PORT/plombe_test` */
@@ -101,16 +100,4 @@ function createDatabase(socket: string): void {
     encoding: 'utf8',
   });
   if (status !== 0) throw new Error(`cannot create the test database: ${stderr}`);
-}
-
-/** The server itself cannot choose a port and tell: ask the system for one and hand it over. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 }

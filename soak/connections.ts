@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cpuSecondsOf, memoryBytesOf } from '../bench/broker-contender.ts';
+import { cpuSecondsOf, memoryBytesOf } from '../bench/other-process.ts';
 import { Generator } from '../fuzz/generator.ts';
 import { nowMs } from './connections-clock.ts';
 import type { Asked, Devices, Report, Told } from './connections-process.ts';

@@ -7,12 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
 import { errorText } from '../domain/error-text.ts';
 import { Generator } from '../fuzz/generator.ts';
+import { freePort } from '../runtime/free-ports.ts';
 import { ExactClient } from './exact-client.ts';
 import { Ledger } from './ledger.ts';
 import type { Outcome, SoakOptions } from './outcome.ts';
 import { Program } from './program.ts';
 import type { RedisProcess } from './redis-process.ts';
-import { freePort, startRedis } from './redis-process.ts';
+import { startRedis } from './redis-process.ts';
 import { SoakSite } from './site.ts';
 
 const masterAccount = 'ms-acc-1';

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
-import { freePorts } from '../cli/demo/free-ports.ts';
+import { freePorts } from '../runtime/free-ports.ts';
 import { Supervisor } from '../cli/demo/supervisor.ts';
 import type { LogRecord } from '../cli/demo/supervisor.ts';
 import { writeConfigs } from '../cli/deployment/configs.ts';

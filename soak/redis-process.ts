@@ -3,10 +3,9 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { freePort } from '../runtime/free-ports.ts';
 import { requireDebianPackages } from '../scripts/debian-packages.ts';
 
 const running = new Set<RedisProcess>();
@@ -125,14 +124,4 @@ export async function startRedis(
   const redis = new RedisProcess(path.resolve(directory), await freePort(), options, keys);
   await redis.start();
   return redis;
-}
-
-/** A port that the system has just given back: Redis takes none of the system's choice. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

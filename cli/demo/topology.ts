@@ -10,7 +10,7 @@ import type {
   ListenPlan,
   ReplayPlan,
 } from '../deployment/plan.ts';
-import { freePorts } from './free-ports.ts';
+import { freePorts } from '../../runtime/free-ports.ts';
 
 /** Two agents a customer; the third customer has no broker. */
 const customers = [

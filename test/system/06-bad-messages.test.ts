@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { freePorts } from '../../cli/demo/free-ports.ts';
+import { freePorts } from '../../runtime/free-ports.ts';
 import { writeConfigs } from '../../cli/deployment/configs.ts';
 import { makeKeys } from '../../cli/deployment/keys.ts';
 import type { DevicePlan } from '../../cli/deployment/plan.ts';

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { freePorts } from '../../cli/demo/free-ports.ts';
+import { freePorts } from '../../runtime/free-ports.ts';
 import type { OpenedEnvelope } from '../../cms/open.ts';
 import { createOpener } from '../../cms/open.ts';
 import { OriginatorDirectory } from '../../cms/originator-directory.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { freePorts } from '../../cli/demo/free-ports.ts';
+import { freePorts } from '../../runtime/free-ports.ts';
 import type { LogRecord } from '../../cli/demo/supervisor.ts';
 import type { RunningCommand } from './process.ts';
 import { startPlombe, until } from './process.ts';

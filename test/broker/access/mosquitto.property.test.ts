@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import * as fc from 'fast-check';
 import { defaultRoles } from '../../../broker/access/roles.ts';
 import { isAllowed } from '../../../broker/access/tacs.ts';
-import { freePorts } from '../../../cli/demo/free-ports.ts';
+import { freePorts } from '../../../runtime/free-ports.ts';
 import { filterCovers } from '../../../domain/topic.ts';
 import type { Mosquitto } from '../../system/mosquitto.ts';
 import { prepareMosquitto } from '../../system/mosquitto.ts';

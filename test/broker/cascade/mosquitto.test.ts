@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { RunningBroker } from '../../../broker/main.ts';
+import { freePort } from '../../../runtime/free-ports.ts';
+import { isListening } from '../../../scripts/listening.ts';
 import type { Journal, Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
 
@@ -41,16 +40,8 @@ async function startMosquitto(
   writeFileSync(file, `${lines.join('\n')}\n`);
   const child = spawn('/usr/sbin/mosquitto', ['-c', file], { stdio: 'ignore' });
   context.after(() => void child.kill('SIGKILL'));
-  for (;;) {
-    const socket = connect({ port, host: '127.0.0.1' });
-    const isListening = await new Promise<boolean>((resolve) => {
-      socket.once('connect', () => resolve(true));
-      socket.once('error', () => resolve(false));
-    });
-    socket.destroy();
-    if (isListening) return { port };
-    assert.equal(child.exitCode, null, 'mosquitto ended');
-  }
+  while (!(await isListening(port))) assert.equal(child.exitCode, null, 'mosquitto ended');
+  return { port };
 }
 
 async function startCustomer(
@@ -126,12 +117,3 @@ test('cascade to Mosquitto: its queue drops most of what it retains, and yet onl
   assert.deepEqual((await site.received(late).count(50)).toSorted(), wanted.toSorted());
   assert.equal(second.broker.state().retained, 50);
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}

@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -9,6 +6,7 @@ import type { MqttClient } from 'mqtt';
 import type { IPublishPacket } from 'mqtt-packet';
 import type { RunningBroker } from '../../../broker/main.ts';
 import { loadTlsIdentity } from '../../../pki/identity.ts';
+import { freePorts } from '../../../runtime/free-ports.ts';
 import { ScriptedBroker } from '../../mqtt/scripted-broker.ts';
 import type { Conversation } from '../../mqtt/scripted-broker.ts';
 import { Wire } from '../../mqtt/wire.ts';
@@ -290,7 +288,7 @@ test('cascade: topics are renamed on their way up and down', async () => {
 
 test('cascade: a ring of brokers ends a message after eight of them, with an event', async () => {
   const identity = await site.identity('ms-acc-1', ['127.0.0.1']);
-  const ports = await Promise.all([freePort(), freePort()]);
+  const ports = await freePorts(2);
   const journals: Journal[] = [];
   for (const [index, port] of ports.entries()) {
     const { journal } = await site.start(
@@ -335,12 +333,3 @@ test('cascade: its state is retained above, and says offline when it goes', asyn
   const all = await site.received(service).count(2);
   assert.equal(all.at(-1), 'ms-acc-1/broker/status={"state":"offline","name":"customer"}');
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}

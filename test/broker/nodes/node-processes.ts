@@ -1,10 +1,11 @@
 /** Several real brokers that share a real Redis, for tests that take their lives. */
 import path from 'node:path';
+import { freePort } from '../../../runtime/free-ports.ts';
 import type { BrokerProcess, ProcessOptions } from '../broker-process.ts';
 import { startBrokerProcess } from '../broker-process.ts';
 import type { Site } from '../fixture.ts';
 import type { RedisProcess } from '../../../soak/redis-process.ts';
-import { freePort, startRedis } from '../../../soak/redis-process.ts';
+import { startRedis } from '../../../soak/redis-process.ts';
 
 /** Short, so that a test does not wait; long enough for a busy machine. */
 const leaseSeconds = 1;

@@ -2,8 +2,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
@@ -15,6 +13,7 @@ import { updateFromBundle } from '../../../pki/crl-bundle.ts';
 import { crlsFromPem } from '../../../pki/crl.ts';
 import { verifyPath } from '../../../pki/path.ts';
 import { RevocationIndex } from '../../../pki/revocation.ts';
+import { freePort } from '../../../runtime/free-ports.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'plombe-paths-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -252,14 +251,6 @@ async function startMosquitto(context: TestContext, crls?: string): Promise<numb
     if (said.includes(' running')) break;
   }
   assert.match(said, /mosquitto version [\d.]+ running/);
-  return port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
   return port;
 }
 

@@ -1,4 +1,4 @@
-/** Ports for the demo's programs, chosen by the system, so that a program that is started again finds its own. */
+/** Ports that the system chooses, for a program that cannot be told to choose one, or that is to find its own again. */
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 
@@ -8,6 +8,11 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = probes.map((probe) => (probe.address() as AddressInfo).port);
   await Promise.all(probes.map((probe) => new Promise((resolve) => probe.close(resolve))));
   return ports;
+}
+
+export async function freePort(): Promise<number> {
+  const [port = 0] = await freePorts(1);
+  return port;
 }
 
 function listenAnywhere(): Promise<Server> {
