@@ -27,6 +27,7 @@ import type { VerifiedIdentity } from '../pki/path.ts';
 import { createLog } from '../runtime/log.ts';
 import { createMetrics } from '../runtime/observe.ts';
 import { authority, makeIdentity, signingTimeMs } from '../test/cms/identities.ts';
+import { quantileOf } from './figures.ts';
 
 interface Effort {
   readonly envelopes: number;
@@ -172,7 +173,8 @@ async function audit(
     `${mode}: envelopes audited`,
     `${(rest.length / seconds).toFixed(0)}/s, ${(rest.length / cpuSeconds).toFixed(0)} a CPU-second`,
   );
-  print(`  one at a time, until it may go on`, `p50 ${quantile(delays, 0.5)}, p99 ${quantile(delays, 0.99)}`);
+  const [p50, p99] = [0.5, 0.99].map((share) => `${quantileOf(delays, share).toFixed(2)} ms`);
+  print(`  one at a time, until it may go on`, `p50 ${p50}, p99 ${p99}`);
   print('  bytes of the ledger for an entry', bytes.toFixed(0));
 }
 
@@ -262,11 +264,6 @@ function identityOf(certificate: VerifiedIdentity['certificate']): VerifiedIdent
 function required<T>(value: T | undefined): T {
   if (value === undefined) throw new TypeError('there is one');
   return value;
-}
-
-function quantile(values: readonly number[], share: number): string {
-  const sorted = values.toSorted((one, other) => one - other);
-  return `${(sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(2)} ms`;
 }
 
 function perSecond(count: number, startMs: number): string {

@@ -5,6 +5,7 @@ import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import mqttPacket from 'mqtt-packet';
 import type { Load } from './broker-load.ts';
+import { medianOf } from './figures.ts';
 
 interface Target {
   readonly keys: string;
@@ -139,8 +140,7 @@ class Publisher {
 
   stop(): { sent: number; answerMs: number } {
     this.#isRunning = false;
-    const sorted = this.#answerMs.toSorted((a, b) => a - b);
-    return { sent: this.#sent, answerMs: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN };
+    return { sent: this.#sent, answerMs: medianOf(this.#answerMs) };
   }
 
   received(count: number): void {

@@ -18,6 +18,7 @@ import {
 import type { Certificates, Duration, Ends, Load } from './broker-load.ts';
 import type { BenchSite } from './broker-site.ts';
 import { makeBenchSite, publishersMax, removeBenchSite } from './broker-site.ts';
+import { medianOf } from './figures.ts';
 import { memoryBytesOf } from './other-process.ts';
 
 interface Effort extends Duration {
@@ -174,8 +175,8 @@ async function interleaved(
 }
 
 function lineOf({ name, unit, goal }: Row, figures: Record<Contender['name'], Figure[]>): string {
-  const mosquitto = median(figures.Mosquitto);
-  const ours = median(figures.ours);
+  const mosquitto = medianOf(figures.Mosquitto);
+  const ours = medianOf(figures.ours);
   const reached = goal === undefined ? '' : goal.isReached(mosquitto, ours) ? 'reached' : 'MISSED';
   return cells([
     `${name}, ${unit}`,
@@ -190,12 +191,8 @@ function lineOf({ name, unit, goal }: Row, figures: Record<Contender['name'], Fi
 /** The median, and how far the rounds lay apart. */
 function withSpread(figures: readonly Figure[]): string {
   const round = (figure: Figure): string => figure.toFixed(figure < 100 ? 1 : 0);
-  if (figures.length === 1) return round(median(figures));
-  return `${round(median(figures))} (${round(Math.min(...figures))} to ${round(Math.max(...figures))})`;
-}
-
-function median(figures: readonly Figure[]): Figure {
-  return figures.toSorted((a, b) => a - b)[Math.floor(figures.length / 2)] ?? Number.NaN;
+  if (figures.length === 1) return round(medianOf(figures));
+  return `${round(medianOf(figures))} (${round(Math.min(...figures))} to ${round(Math.max(...figures))})`;
 }
 
 function cells(texts: readonly string[]): string {
@@ -320,7 +317,7 @@ function measureBeside(
       shares.push((200 * beside) / (before + after));
       before = after;
     }
-    return median(shares);
+    return medianOf(shares);
   });
 }
 

@@ -17,6 +17,7 @@ import { makeKeys } from '../cli/deployment/keys.ts';
 import { connectDatabase } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { countSnapshots, readTotals } from '../database/totals.ts';
+import { medianOf } from './figures.ts';
 import { cpuSecondsOf, peakMemoryBytesOf } from './other-process.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -49,10 +50,8 @@ export async function run([runs = '3']: readonly string[]): Promise<void> {
 }
 
 function report(all: readonly Figures[]): void {
-  const rates = all.map(({ stored, seconds }) => stored / seconds).toSorted((a, b) => a - b);
-  console.log(
-    `\nmedian ${Math.round(rates[Math.floor(rates.length / 2)] ?? 0)} snapshots/s over ${rates.length} runs`,
-  );
+  const rates = all.map(({ stored, seconds }) => stored / seconds);
+  console.log(`\nmedian ${Math.round(medianOf(rates))} snapshots/s over ${rates.length} runs`);
   console.log('\nprocess                 peak memory   CPU');
   const last = all.at(-1);
   for (const [name, megabytes] of last?.peakMegabytes ?? []) {

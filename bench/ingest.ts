@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { connectDatabase } from '../database/connect.ts';
@@ -14,12 +14,14 @@ import { createIngest } from '../database/ingest.ts';
 import type { Arrival } from '../database/ingest.ts';
 import { migrate } from '../database/migrate.ts';
 import { startMariadb } from '../scripts/mariadb.ts';
+import { inBatches } from './batches.ts';
+import { engineNames, enginesOf } from './engines.ts';
+import type { Engine } from './engines.ts';
+import { figureLine, goalText, machineText, wholeText } from './figures.ts';
 import { issueFleet } from './fleet-site.ts';
 import type { IngestFigures } from './ingest-process.ts';
 import { openLayoutA } from './layout-a.ts';
 import { channelsOfMachine, machinePath, machines, telemetry } from './telemetry.ts';
-
-type Engine = 'sqlite' | 'mysql';
 
 interface Effort {
   readonly engines: readonly Engine[];
@@ -31,10 +33,8 @@ interface Effort {
   readonly forMemory: number;
 }
 
-const names: Readonly<Record<Engine, string>> = { sqlite: 'SQLite', mysql: 'MariaDB' };
 const rateGoals: Readonly<Record<Engine, number>> = { sqlite: 3000, mysql: 1500 };
 const ratioGoals: Readonly<Record<Engine, number>> = { sqlite: 5, mysql: 6 };
-const batchSize = 256;
 const channelsForMemory = 34;
 const memorySamples = 10;
 /** Of the samples behind the first quarter, the greatest beside the least. */
@@ -54,10 +54,7 @@ export async function run(args: readonly string[]): Promise<void> {
     process.exitCode = 2;
     return;
   }
-  const loads = loadavg().map((load) => load.toFixed(1));
-  console.log(
-    `Node ${process.versions.node}, ${cpus().length} cores, load average before: ${loads.join(' ')}`,
-  );
+  console.log(machineText());
   const folder = mkdtempSync(path.join(tmpdir(), 'plombe-bench-ingest-'));
   try {
     const site = path.join(folder, 'site');
@@ -66,7 +63,7 @@ export async function run(args: readonly string[]): Promise<void> {
       Array.from({ length: machines }, (_, index) => machinePath(index)),
     );
     for (const engine of effort.engines) {
-      console.log(`\n${names[engine]}`);
+      console.log(`\n${engineNames[engine]}`);
       await onFreshDatabase(engine, folder, (url) => storageAlone(engine, url, effort));
       await onFreshDatabase(engine, folder, (url) => sealedToCommitted(engine, url, site, effort));
     }
@@ -89,9 +86,7 @@ function effortOf(args: readonly string[]): Effort | undefined {
   });
   const snapshots = values.quick ? 3000 : Number(values.snapshots);
   const forMemory = values.quick ? 20_000 : Number(values.memory);
-  const engines = (['sqlite', 'mysql'] as const).filter(
-    (engine) => values.engine === undefined || values.engine === names[engine].toLowerCase(),
-  );
+  const engines = enginesOf(values.engine);
   if (!(snapshots >= machines && forMemory >= 0) || engines.length === 0) return undefined;
   const whole = (count: number): number => Math.ceil(count / machines) * machines;
   const storedAlone = whole(Math.min(snapshots, 10_000));
@@ -124,12 +119,16 @@ async function storageAlone(engine: Engine, url: string, { storedAlone }: Effort
     const ours = await rateOf(storedAlone, (batch) => ingest.storeBatch(batch));
     const layout = await openLayoutA(database);
     const theirs = await rateOf(storedAlone, (batch) => layout.store(batch));
-    const values = (rate: number): string => `${whole(rate * channelsOfMachine)} values/s`;
-    console.log(line('storage alone', values(ours), ''));
+    const values = (rate: number): string => `${wholeText(rate * channelsOfMachine)} values/s`;
+    console.log(figureLine('storage alone', values(ours)));
     const ratio = ours / theirs;
-    console.log(line('  layout A, the same', values(theirs), ''));
+    console.log(figureLine('  layout A, the same', values(theirs)));
     console.log(
-      line('  ratio', `${ratio.toFixed(1)} ×`, goal(ratio >= ratioGoals[engine], `${ratioGoals[engine]} ×`)),
+      figureLine(
+        '  ratio',
+        `${ratio.toFixed(1)} ×`,
+        goalText(ratio >= ratioGoals[engine], `${ratioGoals[engine]} ×`),
+      ),
     );
   } finally {
     await database.close();
@@ -150,17 +149,6 @@ async function rateOf(
   return (snapshots * 1000) / spentMs;
 }
 
-function* inBatches(arrivals: Iterable<Arrival>): Generator<Arrival[]> {
-  let batch: Arrival[] = [];
-  for (const arrival of arrivals) {
-    batch.push(arrival);
-    if (batch.length < batchSize) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length > 0) yield batch;
-}
-
 async function sealedToCommitted(engine: Engine, url: string, site: string, effort: Effort): Promise<void> {
   const { snapshots } = effort;
   const figures = await ingestFrom({
@@ -174,21 +162,21 @@ async function sealedToCommitted(engine: Engine, url: string, site: string, effo
   const rate = snapshots / figures.seconds;
   const cpuMs = (1000 * figures.cpuSeconds) / snapshots;
   console.log(
-    line(
+    figureLine(
       'sealed envelopes to committed rows',
-      `${whole(rate)} snapshots/s`,
-      goal(rate >= rateGoals[engine], whole(rateGoals[engine])),
+      `${wholeText(rate)} snapshots/s`,
+      goalText(rate >= rateGoals[engine], wholeText(rateGoals[engine])),
     ),
   );
   console.log(
-    line(
+    figureLine(
       '  CPU time of the backend',
       `${cpuMs.toFixed(2)} ms each`,
-      `two cores of its own could do ${whole(2000 / cpuMs)}${engine === 'mysql' ? ', the server aside' : ''}`,
+      `two cores of its own could do ${wholeText(2000 / cpuMs)}${engine === 'mysql' ? ', the server aside' : ''}`,
     ),
   );
   const delay = `p99 ${figures.delayP99Ms.toFixed(0)} ms, at most ${figures.delayMaxMs.toFixed(0)} ms`;
-  console.log(line('  main thread away', delay, 'beside what else runs on the machine'));
+  console.log(figureLine('  main thread away', delay, 'beside what else runs on the machine'));
 }
 
 async function memoryOver(url: string, site: string, snapshots: number): Promise<void> {
@@ -200,16 +188,18 @@ async function memoryOver(url: string, site: string, snapshots: number): Promise
     samples: memorySamples,
     preload: false,
   });
-  console.log(`\nmemory over ${whole(snapshots)} snapshots of ${channelsForMemory} values, SQLite`);
+  console.log(`\nmemory over ${wholeText(snapshots)} snapshots of ${channelsForMemory} values, SQLite`);
   console.log('  stored       resident   heap of the main thread');
   for (const { stored, residentBytes, heapBytes } of memory) {
     console.log(
-      `  ${whole(stored).padStart(9)}  ${megabytes(residentBytes).padStart(9)}  ${megabytes(heapBytes).padStart(9)}`,
+      `  ${wholeText(stored).padStart(9)}  ${megabytes(residentBytes).padStart(9)}  ${megabytes(heapBytes).padStart(9)}`,
     );
   }
   const settled = memory.slice(Math.floor(memory.length / 4)).map(({ residentBytes }) => residentBytes);
   const growth = (settled.at(-1) ?? 0) / (settled[0] ?? 1);
-  console.log(line('  last beside first', `${growth.toFixed(2)} ×`, goal(growth <= memoryGrowthMax, 'flat')));
+  console.log(
+    figureLine('  last beside first', `${growth.toFixed(2)} ×`, goalText(growth <= memoryGrowthMax, 'flat')),
+  );
 }
 
 interface Asked {
@@ -258,18 +248,6 @@ async function ingestFrom({
   return figures;
 }
 
-function line(name: string, figure: string, remark: string): string {
-  return `  ${name.padEnd(36)} ${figure.padStart(30)}  ${remark}`.trimEnd();
-}
-
-function goal(isReached: boolean, text: string): string {
-  return `goal ${text}: ${isReached ? 'reached' : 'missed'}`;
-}
-
 function megabytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString('en');
 }

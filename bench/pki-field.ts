@@ -16,9 +16,10 @@ import { crlBundleToPem } from '../pki/crl-bundle.ts';
 import { freePort } from '../runtime/free-ports.ts';
 import { createLog } from '../runtime/log.ts';
 import { Program } from '../soak/program.ts';
+import { medianOf } from './figures.ts';
 import { cpuSecondsOf, untilListening } from './other-process.ts';
 import { indexOf } from './pki-lists.ts';
-import { medianOf, print } from './pki-print.ts';
+import { print } from './pki-print.ts';
 
 export interface FieldEffort {
   readonly connects: number;

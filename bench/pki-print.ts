@@ -8,10 +8,6 @@ export function milliseconds(rate: number): string {
   return `${(1000 / rate).toFixed(2)} ms`;
 }
 
-export function medianOf(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-}
-
 export function print(
   what: string,
   figure: string,

@@ -18,9 +18,10 @@ import type { Certificate } from '../pki/certificate.ts';
 import { parseCrl } from '../pki/crl.ts';
 import { requireUnrevoked, verifyPath } from '../pki/path.ts';
 import type { RevocationIndex } from '../pki/revocation.ts';
+import { medianOf } from './figures.ts';
 import { benchField } from './pki-field.ts';
 import { indexOf } from './pki-lists.ts';
-import { medianOf, milliseconds, perSecond, print } from './pki-print.ts';
+import { milliseconds, perSecond, print } from './pki-print.ts';
 
 interface Effort {
   readonly rounds: number;

@@ -18,6 +18,7 @@ import {
   startBouncyCastle,
 } from '../test/cms/interop/bouncy-castle.ts';
 import type { BouncyCastle, CpuTime, StockSealing } from '../test/cms/interop/bouncy-castle.ts';
+import { medianOf, wholeText } from './figures.ts';
 import type { Asked, Cell, Floor, MemoryCost } from './seal-process.ts';
 
 interface Effort {
@@ -215,12 +216,12 @@ function lineOf(
   const java = medianOf(figures.java);
   const side = (rates: Rates): [string, string] => {
     const rate = medianOf(rates);
-    return [wholeOf(rate), ratioText(rate / java)];
+    return [wholeText(rate), ratioText(rate / java)];
   };
   return tableLine([
     curve,
     nameOf(row),
-    wholeOf(java),
+    wholeText(java),
     ...side(figures.bare),
     goalText(medianOf(figures.bare) / java, bareGoal),
     ...side(figures.signed),
@@ -259,7 +260,7 @@ async function reportFloors(ours: Ours, effort: Effort): Promise<void> {
     for (let round = 0; round < effort.rounds; round++) {
       rates.push(rateOf(await ours.ask<CpuTime>({ kind: 'floor', floor, cpuMs: effort.cpuMs })));
     }
-    console.log(`  ${floor.padEnd(18)} ${wholeOf(medianOf(rates)).padStart(9)}`);
+    console.log(`  ${floor.padEnd(18)} ${wholeText(medianOf(rates)).padStart(9)}`);
   }
 }
 
@@ -278,7 +279,7 @@ async function reportHybrid(ours: Ours, effort: Effort): Promise<void> {
     }
     const [without = 0, hybrid = 0] = rates.map(medianOf);
     const fraction = ratioText(hybrid / without);
-    console.log(`  ${nameOf(row).padEnd(9)} ${wholeOf(hybrid).padStart(7)}  ${fraction} the rate without`);
+    console.log(`  ${nameOf(row).padEnd(9)} ${wholeText(hybrid).padStart(7)}  ${fraction} the rate without`);
   }
 }
 
@@ -304,7 +305,7 @@ async function reportMemory({ originators }: Effort): Promise<void> {
     const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
     const microseconds = (seconds: number): string => `${Math.round((1e6 * seconds) / originators)} µs`;
     console.log(
-      `\n${wholeOf(originators)} originators on P-256, an envelope each: ` +
+      `\n${wholeText(originators)} originators on P-256, an envelope each: ` +
         `heap +${megabytes(cost.heapBytes)}, external +${megabytes(cost.externalBytes)}, ` +
         `resident +${megabytes(cost.residentBytes)}; ` +
         `${microseconds(cost.firstSeconds)} each the first time, ${microseconds(cost.againSeconds)} again`,
@@ -316,12 +317,4 @@ async function reportMemory({ originators }: Effort): Promise<void> {
 
 function rateOf({ operations, cpuSeconds }: CpuTime): number {
   return operations / cpuSeconds;
-}
-
-function medianOf(rates: Rates): number {
-  return rates.toSorted((a, b) => a - b)[rates.length >> 1] ?? 0;
-}
-
-function wholeOf(value: number): string {
-  return Math.round(value).toLocaleString('en');
 }

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { quantileOf } from '../bench/figures.ts';
 import { cpuSecondsOf, memoryBytesOf } from '../bench/other-process.ts';
 import { Generator } from '../fuzz/generator.ts';
 import { nowMs } from './connections-clock.ts';
@@ -151,8 +152,8 @@ async function hold(
     ...(reader.report.received < published ? [`${published - reader.report.received} were lost`] : []),
     ...(received < commandsDue ? [`${commandsDue - received} commands were lost`] : []),
   ];
-  const upMs = reader.latenciesMs.toSorted((a, b) => a - b);
-  const downMs = devices.flatMap(({ latenciesMs }) => latenciesMs).toSorted((a, b) => a - b);
+  const upMs = reader.latenciesMs;
+  const downMs = devices.flatMap(({ latenciesMs }) => latenciesMs);
   return {
     violations,
     figures: {
@@ -197,13 +198,16 @@ function sumOf(
   return sum;
 }
 
-function quantile(sorted: readonly number[], share: number): number {
-  const value = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-  return Math.round(value * 10) / 10;
+function quantile(values: readonly number[], share: number): number {
+  return tenths(quantileOf(values, share));
 }
 
 function kibibytes(bytes: number): number {
-  return Math.round((bytes / 1024) * 10) / 10;
+  return tenths(bytes / 1024);
+}
+
+function tenths(value: number): number {
+  return Math.round(value * 10) / 10;
 }
 
 /** A process that holds connections. */
