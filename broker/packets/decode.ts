@@ -1,5 +1,4 @@
 /** Decodes the body of each packet that a client sends (MQTT 3.1.1 §3, MQTT 5 §3). */
-import { isUtf8 } from 'node:buffer';
 import type { Qos } from '../routing/message.ts';
 import type { WireFault } from '../../mqtt/packets/packet-body.ts';
 import { malformed, PacketBody, protocolError } from '../../mqtt/packets/packet-body.ts';
@@ -15,6 +14,7 @@ import type {
   WillPacket,
 } from './packets.ts';
 import { isFilter, isTopicName } from './topic-form.ts';
+import { topicText } from './topic-text.ts';
 import { noProperties, readProperties } from '../../mqtt/packets/properties.ts';
 
 /** Offsets of one packet in the bytes that were read. */
@@ -41,8 +41,8 @@ export function decodePublish(
   const topicEnd = topicStart + data.readUInt16BE(bodyStart);
   const afterId = topicEnd + (qos === 0 ? 0 : 2);
   if (afterId > end) return malformed('PUBLISH whose topic is longer than the packet');
-  const topicBytes = data.subarray(topicStart, topicEnd);
-  if (!isUtf8(topicBytes)) return malformed('topic is not UTF-8'); // [MQTT-1.5.3-1], [MQTT-1.5.4-1]
+  const topic = topicText(data, topicStart, topicEnd);
+  if (topic === undefined) return malformed('topic is not UTF-8'); // [MQTT-1.5.3-1], [MQTT-1.5.4-1]
   const packetId = qos === 0 ? 0 : data.readUInt16BE(topicEnd);
   if (qos !== 0 && packetId === 0) return malformed('packet identifier 0'); // [MQTT-2.3.1-1], [MQTT-2.2.1-3]
   let properties = noProperties;
@@ -60,13 +60,13 @@ export function decodePublish(
       }
       payloadStart = body.offset;
     }
-    if (topicBytes.length === 0 && properties.topicAlias === undefined) {
+    if (topic === '' && properties.topicAlias === undefined) {
       return protocolError('PUBLISH with neither a topic nor an alias'); // §3.3.2.1
     }
   }
   return {
     type: 'publish',
-    topic: topicBytes.toString('utf8'),
+    topic,
     payload: data.subarray(payloadStart, end),
     qos: qos === 0 ? 0 : qos === 1 ? 1 : 2,
     retain: (first & 1) !== 0,
