@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { auditorListing, entryToJson, listingText } from '../auditor/list.ts';
 import { parseNamespacePath } from '../domain/namespace.ts';
 import { loadConfig } from '../runtime/config.ts';
+import { parseWhole } from './arguments.ts';
 import { auditorUserCommand } from './auditor-user.ts';
 
 interface ListOptions {
@@ -43,7 +44,7 @@ function listCommand(): Command {
     .option('--json', 'print {totals, entries} as one JSON object')
     .option('--alarms', 'only what is not right')
     .option('--device <path>', 'only this device, or what lies within this account', parseWithin)
-    .option('--last <n>', 'the newest so many', parseLast, lastDefault)
+    .option('--last <n>', 'the newest so many', parseWhole(lastMax), lastDefault)
     .action(list);
 }
 
@@ -64,10 +65,4 @@ function list(options: ListOptions): void {
 function parseWithin(text: string): string {
   if (parseNamespacePath(text) !== undefined) return text;
   throw new InvalidArgumentError('Wanted a namespace path such as ms-acc-1/acc-1/dev-1.');
-}
-
-function parseLast(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= lastMax) return value;
-  throw new InvalidArgumentError(`Wanted a whole number from 1 to ${lastMax}.`);
 }

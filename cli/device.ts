@@ -1,6 +1,6 @@
 /** `plombe device`: invites devices, enrols them, decides on what waits for their owner, and shows what there is. */
 import { readFileSync, statSync } from 'node:fs';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { systemClock } from '../domain/clock.ts';
 import { openAuthority } from '../pki/authority/authority.ts';
 import type { Authority } from '../pki/authority/authority.ts';
@@ -10,17 +10,21 @@ import { parseTokenUri } from '../pki/token-key.ts';
 import { createLog } from '../runtime/log.ts';
 import { writeFileAtomically } from '../runtime/files.ts';
 import { writeToken } from '../enrolment/token.ts';
-import { endpointType } from '../runtime/config.ts';
 import type { Endpoint } from '../runtime/config.ts';
+import { parseEndpoint, parseWhole } from './arguments.ts';
 import { decide } from './device/approve.ts';
 import { enrolBatch } from './device/batch.ts';
 import { enrolByToken } from './device/enrol.ts';
 import { outboxCommand } from './device/outbox.ts';
 import { directoriesText, requestText, tokenText } from './device/show.ts';
 import { transferCommand } from './device/transfer.ts';
+import { print } from './print.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const secretMode = 0o600;
+const parseDays = parseWhole(3650);
+const parseSeconds = parseWhole(86_400 * 365);
+const parseCount = parseWhole(1_000_000);
 
 export function deviceCommand(): Command {
   return new Command('device')
@@ -28,7 +32,7 @@ export function deviceCommand(): Command {
     .addCommand(inviteCommand())
     .addCommand(enrolCommand())
     .addCommand(approveCommand())
-    .addCommand(transferCommand(parseEndpoint))
+    .addCommand(transferCommand())
     .addCommand(showCommand())
     .addCommand(outboxCommand());
 }
@@ -238,33 +242,4 @@ const derSequence = 0x30;
 function open({ dir, passphraseFile }: AuthorityOptions): Authority {
   const passphrase = readPassphrase(passphraseFile);
   return openAuthority({ directory: dir, ...(passphrase === undefined ? {} : { passphrase }) });
-}
-
-function parseEndpoint(text: string): Endpoint {
-  const parsed = endpointType.safeParse(text);
-  if (parsed.success && parsed.data.port > 0) return parsed.data;
-  throw new InvalidArgumentError('Wanted host:port.');
-}
-
-function parseDays(text: string): number {
-  return whole(text, 3650);
-}
-
-function parseSeconds(text: string): number {
-  return whole(text, 86_400 * 365);
-}
-
-function parseCount(text: string): number {
-  return whole(text, 1_000_000);
-}
-
-function whole(text: string, max: number): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > max)
-    throw new InvalidArgumentError(`A whole number, 1 to ${max}.`);
-  return value;
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

@@ -1,9 +1,9 @@
 /** `plombe init DIR`: writes a ready deployment for a vendor and a first customer. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
-import { parseDevicePath } from '../domain/namespace.ts';
+import { Command } from 'commander';
 import { writeFileAtomically } from '../runtime/files.ts';
+import { parseDevice } from './arguments.ts';
 import { writeConfigs } from './deployment/configs.ts';
 import { makeKeys } from './deployment/keys.ts';
 import type { DeploymentPlan } from './deployment/plan.ts';
@@ -29,7 +29,7 @@ export function initCommand(): Command {
       "host name or address of the customer's broker, as devices reach it",
       'localhost',
     )
-    .option(
+    .option<string>(
       '--device <path>',
       'the first device, masterAccount/account/equipment',
       parseDevice,
@@ -49,11 +49,6 @@ async function init(dir: string, options: InitOptions): Promise<void> {
   const guide = guideText(plan, options);
   writeFileAtomically(path.join(directory, 'README.md'), guide);
   process.stdout.write(`${guide}\nWritten to ${directory}\n`);
-}
-
-function parseDevice(text: string): string {
-  if (parseDevicePath(text) !== undefined) return text;
-  throw new InvalidArgumentError('Wanted masterAccount/account/equipment.');
 }
 
 function firstDeployment(

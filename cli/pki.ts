@@ -17,11 +17,14 @@ import { readPassphrase } from '../pki/identity.ts';
 import { purposeNames, verifyPath } from '../pki/path.ts';
 import type { Purpose } from '../pki/path.ts';
 import { RevocationIndex } from '../pki/revocation.ts';
+import { parseWhole } from './arguments.ts';
 import { certificateText, crlText } from './pki-show.ts';
 import { requestCommand, signCommand } from './pki-request.ts';
 import { exportCommand, importCommand } from './pki-store.ts';
+import { print } from './print.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
+const parseDays = parseWhole(36_500);
 
 export function pkiCommand(): Command {
   return new Command('pki')
@@ -261,14 +264,6 @@ function parseLedgerKinds(text: string): LedgerKind[] {
   });
 }
 
-function parseDays(text: string): number {
-  const days = Number(text);
-  if (!Number.isInteger(days) || days < 1 || days > 36_500) {
-    throw new InvalidArgumentError('A whole number of days, 1 to 36500.');
-  }
-  return days;
-}
-
 function parseTime(text: string): number {
   const atMs = Date.parse(text);
   if (Number.isNaN(atMs)) throw new InvalidArgumentError('A time such as 2026-01-31T12:00:00Z.');
@@ -281,8 +276,4 @@ function read(file: string): string {
   } catch (cause) {
     throw new PkiError('pki.missing_file', `cannot read ${file}`, { cause });
   }
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

@@ -3,26 +3,28 @@ import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { systemClock } from '../domain/clock.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import { isWithin, ownersOf, parseDevicePath, parseNamespacePath } from '../domain/namespace.ts';
+import { isWithin, ownersOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { Policy } from '../domain/policy.ts';
 import { encodePolicy } from '../domain/policy.ts';
 import { effectivePolicy } from '../domain/policy-effect.ts';
 import { policyTopic } from '../domain/topic.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
-import { loadIdentity } from '../pki/identity.ts';
-import type { Identity } from '../pki/identity.ts';
 import { readTextFile } from '../pki/pem-file.ts';
 import { readersOf } from '../policy/recipients.ts';
 import { readSignedPolicy, signPolicy } from '../policy/signed-policy.ts';
 import type { Endpoint } from '../runtime/config.ts';
-import { endpointType } from '../runtime/config.ts';
 import { writeFileAtomically } from '../runtime/files.ts';
+import { parseDevice, parseEndpoint } from './arguments.ts';
 import { readChannels, readPolicy, signedPolicy } from './policy/files.ts';
 import { atBroker } from './policy/retained.ts';
 import { effectText, policyText } from './policy/words.ts';
+import { print } from './print.ts';
+import { signerOf, withSigner } from './signer.ts';
+import type { SignerOptions } from './signer.ts';
 
 const configuredDefault = 'vendor-snapshot-service';
+const issuer = "the issuer's account or master account";
 
 export function policyCommand(): Command {
   return new Command('policy')
@@ -54,18 +56,13 @@ function checkCommand(): Command {
     });
 }
 
-interface SignerOptions {
-  readonly identity: string;
-  readonly passphraseFile?: string;
-}
-
 function signCommand(): Command {
-  return withIdentity(new Command('sign'))
+  return withSigner(new Command('sign'), issuer)
     .description('Signs a policy as its issuer.')
     .argument('<file>', 'a policy')
     .requiredOption('--out <file>', 'the signed policy')
     .action((file: string, { out, ...options }: SignerOptions & { out: string }) => {
-      const { e2e } = identityOf(options);
+      const { e2e } = signerOf(options);
       const nowMs = systemClock();
       const { policy } = readPolicy(file, e2e.roots, nowMs);
       requireRecipients(policy, e2e.roots);
@@ -89,7 +86,7 @@ function publishCommand(): Command {
       parsePath,
     )
     .action(async (file: string, { to, ...options }: BrokerOptions & { to?: NamespacePath }) => {
-      const { tls, e2e } = identityOf(options);
+      const { tls, e2e } = signerOf(options);
       const trust = { roots: e2e.roots, atMs: systemClock() };
       const message = readFileSync(file);
       const { policy } = readSignedPolicy(message, trust);
@@ -174,7 +171,7 @@ async function keptPolicies(
   if (endpoint === undefined) return [];
   if (name === undefined || identity === undefined)
     throw new Error('--broker needs --broker-name and --identity');
-  const { tls, e2e } = identityOf({ identity, ...(passphraseFile === undefined ? {} : { passphraseFile }) });
+  const { tls, e2e } = signerOf({ identity, ...(passphraseFile === undefined ? {} : { passphraseFile }) });
   const owned = [...ownersOf(device), device].map(policyTopic);
   return atBroker({ endpoint, name, identity: tls }, owned, ({ retained }) =>
     Promise.resolve(
@@ -206,20 +203,10 @@ function requireRecipients({ readers = {} }: Policy, roots: readonly Certificate
   }
 }
 
-function withIdentity(command: Command): Command {
-  return command
-    .requiredOption('--identity <directory>', "the keys of the issuer's account or master account")
-    .option('--passphrase-file <file>', 'its first line opens them');
-}
-
 function withBroker(command: Command): Command {
-  return withIdentity(command)
+  return withSigner(command, issuer)
     .requiredOption('--broker <host:port>', 'where the devices connect', parseEndpoint)
     .requiredOption('--broker-name <name>', "the name that the broker's certificate carries");
-}
-
-function identityOf({ identity, passphraseFile }: SignerOptions): Identity {
-  return loadIdentity(identity, { passphraseFile, nowMs: systemClock() });
 }
 
 function rootsIn(file: string | undefined): readonly Certificate[] | undefined {
@@ -230,24 +217,8 @@ function channelsIn(file: string | undefined): readonly string[] {
   return file === undefined ? [] : readChannels(file);
 }
 
-function parseEndpoint(text: string): Endpoint {
-  const parsed = endpointType.safeParse(text);
-  if (parsed.success && parsed.data.port > 0) return parsed.data;
-  throw new InvalidArgumentError('Wanted host:port.');
-}
-
-function parseDevice(text: string): NamespacePath {
-  const path = parseDevicePath(text);
-  if (path !== undefined) return path;
-  throw new InvalidArgumentError('Wanted masterAccount/account/equipment.');
-}
-
 function parsePath(text: string): NamespacePath {
   const path = parseNamespacePath(text);
   if (path !== undefined) return path;
   throw new InvalidArgumentError('Wanted masterAccount/account/equipment, or what is above.');
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { openOutboxStore, OutboxError } from '../../device-agent/outbox-store.ts';
 import type { OutboxStore } from '../../device-agent/outbox-store.ts';
 import { writeFileAtomically } from '../../runtime/files.ts';
+import { print } from '../print.ts';
 
 interface OutboxOptions {
   readonly data: string;
@@ -80,8 +81,4 @@ function writeAll(
     if (end === undefined) return written;
     last = end.sequence;
   }
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -1,7 +1,7 @@
 /** `plombe device transfer`: a device changes hands with three signatures, each made where its key is. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { countersignContent, signContent } from '../../cms/signed-content.ts';
 import { systemClock } from '../../domain/clock.ts';
 import { encodeTransferDocument } from '../../domain/enrolment.ts';
@@ -13,32 +13,30 @@ import type { SignedTransfer } from '../../enrolment/transfer.ts';
 import { openLink } from '../../mqtt/link.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import { certificatesFromPem } from '../../pki/certificate.ts';
-import { loadIdentity } from '../../pki/identity.ts';
 import type { Identity } from '../../pki/identity.ts';
 import { readTextFile } from '../../pki/pem-file.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import { writeFileAtomically } from '../../runtime/files.ts';
 import { createLog } from '../../runtime/log.ts';
+import { parseDevice, parseEndpoint, parseWhole } from '../arguments.ts';
+import { print } from '../print.ts';
+import { signerOf, withSigner } from '../signer.ts';
+import type { SignerOptions } from '../signer.ts';
 import { publishedCertificate } from './published-certificate.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const lookUpMs = 30_000;
+const daysMax = 365;
 
-/** @param parseEndpoint - of an option */
-export function transferCommand(parseEndpoint: (text: string) => Endpoint): Command {
+export function transferCommand(): Command {
   return new Command('transfer')
     .description(
       'Hands a device over to another account: its owner, the new owner and the vendor sign one file.',
     )
-    .addCommand(releaseCommand(parseEndpoint))
+    .addCommand(releaseCommand())
     .addCommand(acceptCommand())
-    .addCommand(approveCommand(parseEndpoint))
+    .addCommand(approveCommand())
     .addCommand(showCommand());
-}
-
-interface SignerOptions {
-  readonly identity: string;
-  readonly passphraseFile?: string;
 }
 
 interface ReleaseOptions extends SignerOptions {
@@ -53,7 +51,7 @@ interface ReleaseOptions extends SignerOptions {
   readonly out: string;
 }
 
-function releaseCommand(parseEndpoint: (text: string) => Endpoint): Command {
+function releaseCommand(): Command {
   return withSigner(new Command('release'), "the owner's account or master account")
     .description('Its owner lets a device go: writes the file, with the first signature.')
     .requiredOption('--from <path>', 'the device', parseDevice)
@@ -70,7 +68,7 @@ function releaseCommand(parseEndpoint: (text: string) => Endpoint): Command {
       parseEndpoint,
     )
     .option('--new-broker-name <name>', "the name that that broker's certificate carries")
-    .option('--days <days>', 'until when it must be over', parseDays, 14)
+    .option('--days <days>', 'until when it must be over', parseWhole(daysMax), 14)
     .requiredOption('--out <file>', 'the transfer')
     .action(release);
 }
@@ -80,7 +78,7 @@ async function release(options: ReleaseOptions): Promise<void> {
   if ((newBroker === undefined) !== (newBrokerName === undefined)) {
     throw new Error('--new-broker and --new-broker-name belong together');
   }
-  const identity = identityOf(options);
+  const identity = signerOf(options);
   const { sha256 } = await certificateOf(options, identity);
   const nowMs = systemClock();
   const document = encodeTransferDocument({
@@ -127,7 +125,7 @@ function acceptCommand(): Command {
     .description('The new owner takes it: adds a signature to the file.')
     .argument('<file>', 'what `plombe device transfer release` wrote')
     .action((file: string, options: SignerOptions) => {
-      sign(file, identityOf(options));
+      sign(file, signerOf(options));
     });
 }
 
@@ -136,14 +134,14 @@ interface ApproveOptions extends SignerOptions {
   readonly brokerName: string;
 }
 
-function approveCommand(parseEndpoint: (text: string) => Endpoint): Command {
+function approveCommand(): Command {
   return withSigner(new Command('approve'), 'MRO-Admin')
     .description('The vendor agrees: adds the last signature, and gives the file to the registrar.')
     .argument('<file>', 'signed by both owners')
     .requiredOption('--broker <host:port>', "the vendor's broker", parseEndpoint)
     .requiredOption('--broker-name <name>', "the name that the broker's certificate carries")
     .action(async (file: string, options: ApproveOptions) => {
-      const identity = identityOf(options);
+      const identity = signerOf(options);
       const message = sign(file, identity);
       const { from } = requireTransfer(message, { roots: identity.e2e.roots, atMs: systemClock() });
       const device = parseDevicePath(from);
@@ -175,16 +173,6 @@ function showCommand(): Command {
     });
 }
 
-function withSigner(command: Command, whose: string): Command {
-  return command
-    .requiredOption('--identity <directory>', `the keys of ${whose}`)
-    .option('--passphrase-file <file>', 'its first line opens them');
-}
-
-function identityOf({ identity, passphraseFile }: SignerOptions): Identity {
-  return loadIdentity(identity, { passphraseFile, nowMs: systemClock() });
-}
-
 function read(file: string, roots: readonly Certificate[]): { message: Buffer; transfer: SignedTransfer } {
   const message = readFileSync(file);
   return { message, transfer: readTransfer(message, { roots, atMs: systemClock() }) };
@@ -210,20 +198,4 @@ function text({ document, missing }: SignedTransfer): string {
     `  the device whose SIG certificate is SHA-256 ${Buffer.from(document.deviceCertificate).toString('hex')}`,
     missing.length === 0 ? '  signed by all' : `  not signed yet by ${missing.join(', nor by ')}`,
   ].join('\n');
-}
-
-function parseDevice(value: string): NamespacePath {
-  const device = parseDevicePath(value);
-  if (device !== undefined) return device;
-  throw new InvalidArgumentError('Wanted masterAccount/account/equipment.');
-}
-
-function parseDays(value: string): number {
-  const days = Number(value);
-  if (Number.isInteger(days) && days >= 1 && days <= 365) return days;
-  throw new InvalidArgumentError('A whole number of days, 1 to 365.');
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }
