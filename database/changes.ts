@@ -3,8 +3,17 @@ import { sql } from 'kysely';
 import type { Transaction } from 'kysely';
 import type { Database } from './connect.ts';
 import type { Schema } from './schema.ts';
+import type { Statements } from './statements.ts';
 
-export const changeNames = ['tasks', 'workflows', 'gaps', 'commands', 'alarms', 'brokers'] as const;
+export const changeNames = [
+  'tasks',
+  'workflows',
+  'gaps',
+  'commands',
+  'alarms',
+  'brokers',
+  'metadata',
+] as const;
 export type ChangeName = (typeof changeNames)[number];
 
 /** Notes in the writer's own transaction that `what` changed. */
@@ -21,6 +30,21 @@ export async function noteChange(
           conflict.column('what').doUpdateSet({ times: sql`change_mark.times + 1` }),
         )
   ).execute();
+}
+
+const bump: Readonly<Record<Database['engine'], string>> = {
+  sqlite:
+    'insert into change_mark (what, times) values (?, 1) on conflict (what) do update set times = times + 1',
+  mysql: 'insert into change_mark (what, times) values (?, 1) on duplicate key update times = times + 1',
+};
+
+/** The same for plain statements. */
+export async function noteChangeBy(
+  statements: Statements,
+  engine: Database['engine'],
+  what: ChangeName,
+): Promise<void> {
+  await statements.run(bump[engine], [what]);
 }
 
 /** @returns how often each was noted; what never was is absent */

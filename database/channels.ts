@@ -1,4 +1,5 @@
 /** The channels of a device type as people see them: their history, and other names for them. */
+import { noteChangeBy } from './changes.ts';
 import type { Database } from './connect.ts';
 import { DatabaseError } from './errors.ts';
 import { channelGroup } from '../domain/snapshot.ts';
@@ -18,6 +19,8 @@ export interface ChannelRow {
 
 export interface ChannelChange {
   readonly changedMs: number;
+  /** The name of a user; empty where a device did it. */
+  readonly changedBy: string;
   readonly field: ChannelChangeField;
   readonly oldValue: string;
   readonly newValue: string;
@@ -25,7 +28,7 @@ export interface ChannelChange {
 
 const selectChannels = `select c.id, c.name, u.symbol as unit, c.kind, c.created_ms from device_type t
   join channel c on c.device_type_id = t.id left join unit u on u.id = c.unit_id where t.name = ? order by c.name`;
-const selectChanges = `select h.channel_id, h.changed_ms, h.field, h.old_value, h.new_value from device_type t
+const selectChanges = `select h.channel_id, h.changed_ms, h.changed_by, h.field, h.old_value, h.new_value from device_type t
   join channel c on c.device_type_id = t.id join channel_change h on h.channel_id = c.id
   where t.name = ? order by h.id`;
 const selectAliases = `select a.channel_id, a.name from device_type t
@@ -46,6 +49,7 @@ export async function readChannelRows(database: Database, deviceType: string): P
     const changes = await statements.all<{
       channel_id: number;
       changed_ms: number;
+      changed_by: string;
       field: ChannelChangeField;
       old_value: string;
       new_value: string;
@@ -58,8 +62,9 @@ export async function readChannelRows(database: Database, deviceType: string): P
       createdMs,
       changes: changes
         .filter(({ channel_id }) => channel_id === id)
-        .map(({ changed_ms, field, old_value, new_value }) => ({
+        .map(({ changed_ms, changed_by, field, old_value, new_value }) => ({
           changedMs: changed_ms,
+          changedBy: changed_by,
           field,
           oldValue: old_value,
           newValue: new_value,
@@ -80,7 +85,7 @@ export async function renameChannel(
   deviceType: string,
   from: string,
   to: string,
-  nowMs: number,
+  { by, nowMs }: { readonly by: string; readonly nowMs: number },
 ): Promise<boolean> {
   return inTransaction(database, async (statements) => {
     const [channel] = await statements.all<{ id: number; device_type_id: number }>(selectNamed, [
@@ -116,14 +121,15 @@ export async function renameChannel(
     );
     await statements.insertMany(
       'channel_change',
-      ['channel_id', 'changed_ms', 'field', 'old_value', 'new_value'],
-      [[id, nowMs, 'name', from, to]],
+      ['channel_id', 'changed_ms', 'changed_by', 'field', 'old_value', 'new_value'],
+      [[id, nowMs, by, 'name', from, to]],
     );
     await statements.run('update channel set name = ?, group_id = ?, changes = changes + 1 where id = ?', [
       to,
       groupId,
       id,
     ]);
+    await noteChangeBy(statements, database.engine, 'metadata');
     return true;
   });
 }

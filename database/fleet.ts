@@ -3,17 +3,21 @@ import { sql } from 'kysely';
 import type { FleetRow } from '../domain/view.ts';
 import type { DeviceStatus } from '../domain/device-status.ts';
 import type { Database } from './connect.ts';
+import { labelsOf } from './metadata.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
 
-export interface DeviceRow extends FleetRow {
-  readonly owner: string;
+/** As the database has it. */
+interface DeviceRow extends Omit<FleetRow, 'labels'> {
+  /** A JSON array; null for a device that nobody said anything of. */
+  readonly labels: string | null;
 }
 
 function devices(database: Database) {
   return database.kysely
     .selectFrom('device')
     .leftJoin('device_type', 'device_type.id', 'device.device_type_id')
+    .leftJoin('device_metadata', 'device_metadata.device_id', 'device.id')
     .leftJoin(
       (query) =>
         query
@@ -35,12 +39,20 @@ function devices(database: Database) {
       'device.received_ms as receivedMs',
       'device.device_condition as condition',
       sql<number>`coalesce(gaps.open, 0)`.as('gapsOpen'),
+      'device.owner',
+      sql<string | null>`device_metadata.labels`.as('labels'),
+      sql<string>`coalesce(device_metadata.technician, '')`.as('technician'),
     ]);
+}
+
+function fleetRow(row: DeviceRow): FleetRow {
+  return { ...row, labels: labelsOf(row.labels) };
 }
 
 /** @returns in the order of paths */
 export async function readFleet(database: Database, scope: Scope): Promise<FleetRow[]> {
-  return devices(database).where(within('device.path', scope)).orderBy('device.path').execute();
+  const rows = await devices(database).where(within('device.path', scope)).orderBy('device.path').execute();
+  return rows.map(fleetRow);
 }
 
 /** @returns undefined for a device that does not exist or lies outside the scope: nobody learns which */
@@ -48,12 +60,12 @@ export async function readDevice(
   database: Database,
   scope: Scope,
   path: string,
-): Promise<DeviceRow | undefined> {
-  return devices(database)
-    .select('device.owner')
+): Promise<FleetRow | undefined> {
+  const row = await devices(database)
     .where('device.path', '=', path)
     .where(within('device.path', scope))
     .executeTakeFirst();
+  return row && fleetRow(row);
 }
 
 /** @returns the row's id; registers a device that was never heard of */

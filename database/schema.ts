@@ -9,6 +9,7 @@ export interface Schema {
   channel_group: ChannelGroupTable;
   channel: ChannelTable;
   channel_change: ChannelChangeTable;
+  device_metadata: DeviceMetadataTable;
   snapshot: SnapshotTable;
   other_envelope: OtherEnvelopeTable;
   ingest_turn: IngestTurnTable;
@@ -101,9 +102,20 @@ interface ChannelChangeTable {
   id: Generated<number>;
   channel_id: number;
   changed_ms: number;
+  /** The name of a user; empty where a device did it. */
+  changed_by: Generated<string>;
   field: ChannelChangeField;
   old_value: string;
   new_value: string;
+}
+
+interface DeviceMetadataTable {
+  device_id: number;
+  /** A JSON array of texts. */
+  labels: string;
+  technician: string;
+  service_hours: number | null;
+  service_days: number | null;
 }
 
 interface SnapshotTable {

@@ -34,6 +34,27 @@ export interface FleetRow {
   readonly receivedMs: number | null;
   readonly condition: Condition;
   readonly gapsOpen: number;
+  /** What people say of it; empty where nobody did. */
+  readonly owner: string;
+  readonly labels: readonly string[];
+  readonly technician: string;
+}
+
+/** How many devices of a type a person sees. */
+export interface DeviceTypeItem {
+  readonly name: string;
+  readonly devices: number;
+}
+
+/** The same machine under the name that it had, or has, with another owner. */
+export interface Kin {
+  readonly path: string;
+  readonly stored: number;
+  readonly firstSeenMs: number;
+  readonly lastSnapshotMs: number | null;
+  /** When and by whom the two were said to be one. */
+  readonly notedMs: number;
+  readonly notedBy: string;
 }
 
 /** A customer's broker, as it last said of itself. */

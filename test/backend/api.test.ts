@@ -1,46 +1,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { TestContext } from 'node:test';
 import { request as httpRequest } from 'node:http';
-import { startApi } from '../../backend/api/server.ts';
-import { Feed } from '../../backend/feed.ts';
 import { hashPassword, isPassword } from '../../web/password.ts';
 import { noteBroker } from '../../database/brokers.ts';
-import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { storeDeadLetters } from '../../database/dead-letters.ts';
 import { createIngest } from '../../database/ingest.ts';
-import { migrate } from '../../database/migrate.ts';
 import { arrival, startMs } from '../database/arrivals.ts';
 import { addUsers, Page, password } from './page.ts';
-import { RecordedLog } from './vendor.ts';
-
-interface Site {
-  readonly port: number;
-  readonly database: Database;
-  readonly feed: Feed;
-  readonly time: { nowMs: number };
-}
-
-async function site(context: TestContext, publicUrl?: string): Promise<Site> {
-  const database = await connectDatabase('sqlite::memory:');
-  await migrate(database);
-  const feed = new Feed();
-  const time = { nowMs: Date.now() };
-  const { log } = new RecordedLog();
-  const api = await startApi({ host: '127.0.0.1', port: 0 }, publicUrl, {
-    database,
-    clock: () => time.nowMs,
-    log,
-    feed,
-    commands: undefined,
-  });
-  context.after(async () => {
-    await api.close();
-    await database.close();
-  });
-  return { port: api.port, database, feed, time };
-}
+import { openSite } from './site.ts';
 
 const mine = 'ms-acc-1/acc-1/dev-1';
 const foreign = 'ms-acc-10/acc-1/dev-1';
@@ -73,7 +41,7 @@ test('password: is recognised in any Unicode form, and no other is', async () =>
 });
 
 test('login: opens a session that other scripts cannot read, and logout ends it', async (context) => {
-  const { port, database, time } = await site(context);
+  const { port, database, time } = await openSite(context);
   await addUsers(database, [{ name: 'anna', role: 'viewer', scope: 'ms-acc-1' }]);
   const page = new Page(port);
   assert.equal((await page.get('/api/me')).status, 401);
@@ -98,7 +66,7 @@ test('login: opens a session that other scripts cannot read, and logout ends it'
 });
 
 test('login: behind https the cookie is never sent in the clear', async (context) => {
-  const { port, database } = await site(context, 'https://plombe.example');
+  const { port, database } = await openSite(context, 'https://plombe.example');
   await addUsers(database, [{ name: 'anna', role: 'viewer', scope: '' }]);
   const response = await new Page(port).fetch('/api/login', {
     method: 'POST',
@@ -110,7 +78,7 @@ test('login: behind https the cookie is never sent in the clear', async (context
 });
 
 test('login: after ten wrong passwords the right one has to wait too', async (context) => {
-  const { port, database, time } = await site(context);
+  const { port, database, time } = await openSite(context);
   await addUsers(database, [
     { name: 'anna', role: 'viewer', scope: '' },
     { name: 'bert', role: 'viewer', scope: '' },
@@ -124,7 +92,7 @@ test('login: after ten wrong passwords the right one has to wait too', async (co
 });
 
 test('registerSessions: a change that another site asks for is refused', async (context) => {
-  const { port, database } = await site(context);
+  const { port, database } = await openSite(context);
   await addUsers(database, [{ name: 'anna', role: 'operator', scope: '' }]);
   const page = new Page(port);
   await page.login('anna');
@@ -170,7 +138,7 @@ const lists = [
 ];
 
 test('routes: nothing is answered without a session', async (context) => {
-  const { port, database } = await site(context);
+  const { port, database } = await openSite(context);
   await fill(database);
   const page = new Page(port);
   for (const path of [
@@ -189,7 +157,7 @@ test('routes: nothing is answered without a session', async (context) => {
 });
 
 test('routes: a scope hides everything outside it, and whether it exists', async (context) => {
-  const { port, database } = await site(context);
+  const { port, database } = await openSite(context);
   await fill(database);
   await addUsers(database, [
     { name: 'anna', role: 'technician', scope: 'ms-acc-1' },
@@ -230,7 +198,7 @@ test('routes: a scope hides everything outside it, and whether it exists', async
 });
 
 test('routes: a role limits what may be done', async (context) => {
-  const { port, database } = await site(context);
+  const { port, database } = await openSite(context);
   await fill(database);
   await addUsers(database, [
     { name: 'vera', role: 'viewer', scope: '' },
@@ -265,7 +233,7 @@ test('routes: a role limits what may be done', async (context) => {
 });
 
 test('routes: a nonsensical question is a 400 and never a 500', async (context) => {
-  const { port, database } = await site(context);
+  const { port, database } = await openSite(context);
   await fill(database);
   await addUsers(database, [{ name: 'otto', role: 'operator', scope: '' }]);
   const page = new Page(port);
@@ -302,7 +270,7 @@ test('routes: a nonsensical question is a 400 and never a 500', async (context) 
 });
 
 test('routes: a device is exported as a file, and only to who may see it', async (context) => {
-  const { port, database } = await site(context);
+  const { port, database } = await openSite(context);
   await fill(database);
   await addUsers(database, [{ name: 'anna', role: 'viewer', scope: 'ms-acc-1' }]);
   const anna = new Page(port);
@@ -318,7 +286,7 @@ test('routes: a device is exported as a file, and only to who may see it', async
 });
 
 test('routes: what people say of a device and a channel is kept, with who said it', async (context) => {
-  const { port, database, time } = await site(context);
+  const { port, database, time } = await openSite(context);
   await fill(database);
   await addUsers(database, [
     { name: 'otto', role: 'operator', scope: '' },
@@ -331,8 +299,12 @@ test('routes: what people say of a device and a channel is kept, with who said i
   const said = { labels: ['hall 2', 'Prüfstand'], technician: 'Max', serviceHours: 500 };
   assert.equal((await olga.post('/api/metadata', { path: mine, ...said })).status, 200);
   const { body } = await otto.get(`/api/metadata?path=${mine}`);
-  const { changes, ...now } = body as { changes: { changedBy: string; changedMs: number; field: string }[] };
-  assert.deepEqual(now, { owner: '', serviceDays: null, ...said });
+  const { changes, revision, ...now } = body as {
+    revision: number;
+    changes: { changedBy: string; changedMs: number; field: string }[];
+  };
+  assert.equal(revision, changes.length);
+  assert.deepEqual(now, { owner: '', serviceDays: null, services: [], former: null, later: null, ...said });
   assert.deepEqual(
     changes.map(({ changedBy, changedMs, field }) => [changedBy, changedMs, field]),
     ['serviceHours', 'technician', 'labels'].map((field) => ['olga', time.nowMs, field]),
@@ -351,7 +323,7 @@ test('routes: what people say of a device and a channel is kept, with who said i
 });
 
 test('events: what happens is told within the scope of who listens', async (context) => {
-  const { port, database, feed } = await site(context);
+  const { port, database, feed } = await openSite(context);
   await addUsers(database, [{ name: 'anna', role: 'viewer', scope: 'ms-acc-1' }]);
   const page = new Page(port);
   await page.login('anna');
@@ -384,7 +356,7 @@ function rawGet(port: number, path: string): Promise<number> {
 }
 
 test('static: the page and its parts are there, with their types and a strict policy', async (context) => {
-  const { port } = await site(context);
+  const { port } = await openSite(context);
   const page = new Page(port);
   const index = await page.fetch('/');
   const html = await index.text();
@@ -413,7 +385,7 @@ test('static: the page and its parts are there, with their types and a strict po
 });
 
 test('static: nothing outside the folders is served', async (context) => {
-  const { port } = await site(context);
+  const { port } = await openSite(context);
   for (const path of [
     '/../package.json',
     '/..%2fpackage.json',

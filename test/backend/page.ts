@@ -24,10 +24,12 @@ export async function addUsers(
 
 export class Page {
   readonly origin: string;
-  #cookie = '';
+  #cookie: string;
 
-  constructor(port: number) {
+  /** @param cookie - of a session that is there already */
+  constructor(port: number, cookie = '') {
     this.origin = `http://127.0.0.1:${port}`;
+    this.#cookie = cookie;
   }
 
   get cookie(): string {

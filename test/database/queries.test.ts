@@ -134,6 +134,9 @@ testBoth('readFleet: a row says how the device is', async (context, engine) => {
     receivedMs: null,
     condition: 'unknown',
     gapsOpen: 0,
+    owner: '',
+    labels: [],
+    technician: '',
   };
   assert.deepEqual(await readFleet(database, ''), [blank]);
   await createIngest(database).storeBatch([arrival(first, 3)]);
@@ -145,7 +148,6 @@ testBoth('readFleet: a row says how the device is', async (context, engine) => {
     lastSnapshotMs: startMs + 3000,
     receivedMs: startMs + 3050,
     gapsOpen: 1,
-    owner: '',
   });
 });
 
