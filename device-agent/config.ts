@@ -19,6 +19,7 @@ export interface SimulatorConfig {
   readonly intervalMs: number;
   readonly seed: number;
   readonly timeFactor: number;
+  readonly usageEvery?: number | undefined;
 }
 export interface CsvConfig {
   readonly deviceType: string;
@@ -80,6 +81,14 @@ const simulatorType = z.strictObject({
   intervalMs: intervalType.default(1000).describe('from sample to sample'),
   seed: z.int().min(0).default(1).describe('the same seed gives the same machine'),
   timeFactor: z.number().positive().max(1e6).default(1).describe("hours of the machine's life per hour"),
+  usageEvery: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe(
+      'every so many samples, the third among them, `usage.*` says how hard the machine is driven; never unless given',
+    ),
 });
 
 const csvShape = {

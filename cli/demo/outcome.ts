@@ -1,4 +1,6 @@
 /** What the demo's database holds in the end, counted row by row. */
+import type { Withheld } from '../../auditor/withheld.ts';
+import { withheldIn } from '../../auditor/withheld.ts';
 import { watchCursor } from '../../bpm/watcher.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
@@ -9,7 +11,7 @@ import { countTakenByDevice } from '../../database/taken-by-device.ts';
 import type { Taken } from '../../database/taken-by-device.ts';
 import { countSnapshots, readTotals } from '../../database/totals.ts';
 import type { DemoPlan } from './topology.ts';
-import { demoDatabaseUrl } from './users.ts';
+import { auditorData, demoDatabaseUrl } from './users.ts';
 
 export interface Outcome {
   readonly stored: number;
@@ -41,6 +43,12 @@ export function countTakenOf(plan: DemoPlan): Promise<number> {
     const taken = [...(await countTakenByDevice(database)).values()];
     return taken.reduce((sum, { snapshots, others }) => sum + snapshots + others, 0);
   });
+}
+
+/** @returns by device, what its owner's auditor holds or has denied; it does not leave, and is not lost */
+export function readWithheld(plan: DemoPlan): ReadonlyMap<string, Withheld> {
+  const enforcing = plan.customers.filter(({ auditor }) => auditor?.mode === 'enforce');
+  return new Map(enforcing.flatMap(({ masterAccount }) => [...withheldIn(auditorData(plan, masterAccount))]));
 }
 
 /** @returns how many stored snapshots the workflow engine has not judged yet */

@@ -4,14 +4,16 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { isWithin } from '../../domain/namespace.ts';
 import { createLog } from '../../runtime/log.ts';
 import { startErrorText } from '../../runtime/shutdown.ts';
 import { writeConfigs } from '../deployment/configs.ts';
 import type { DeploymentFiles } from '../deployment/configs.ts';
 import { makeKeys } from '../deployment/keys.ts';
-import type { ReplayPlan } from '../deployment/plan.ts';
+import type { CustomerPlan, ReplayPlan } from '../deployment/plan.ts';
 import { customerFolder, deviceIdentityFolder } from '../deployment/plan.ts';
-import { countTakenOf, countUnjudgedOf, readOutcome } from './outcome.ts';
+import { countTakenOf, countUnjudgedOf, readOutcome, readWithheld } from './outcome.ts';
+import { publishPolicy } from './owner.ts';
 import { makeUsers } from './users.ts';
 import type { DemoUsers } from './users.ts';
 import { intrude } from './intruder.ts';
@@ -19,9 +21,10 @@ import type { DemoSummary } from './summary.ts';
 import type { LogRecord } from './supervisor.ts';
 import { Supervisor } from './supervisor.ts';
 import { askAgent, countRejectedRows, FleetReader, tallyDevices } from './tally.ts';
-import type { AgentState } from './tally.ts';
+import type { AgentState, DeviceTally } from './tally.ts';
 import type { DemoPlan } from './topology.ts';
 import { planDemo } from './topology.ts';
+import { introductionText, refusalText } from './texts.ts';
 import type { Picture } from './view.ts';
 import { TerminalTable, totalsText } from './view.ts';
 
@@ -72,6 +75,7 @@ class Demo {
   readonly #agents = new Map<string, AgentState>();
   readonly #interactive: boolean;
   #refused = 0;
+  #hasNoticedHeld = false;
   /** Few: of each reason an agent logs no more than its first rows. */
   readonly #rejectedRows = new Set<string>();
   readonly #finishedAgents = new Set<string>();
@@ -115,11 +119,16 @@ class Demo {
     return (performance.now() - this.#startedMs) / 1000;
   }
 
-  /** Brokers first, then who reads, then who writes. Each order works; this one shows the first value soonest. */
+  /**
+   * Brokers first, then who reads, then who writes. Each order works; this one shows the first value soonest. Devices of a
+   * customer that decides begin once its policy is there, so that they know from the start what it asks about.
+   */
   async #startPrograms(files: DeploymentFiles): Promise<void> {
     const supervisor = this.#supervisor;
     const start = (name: string, subcommand: string, file: string): void =>
       supervisor.start({ name, args: [subcommand, '--config', file] });
+    const startAgent = (masterAccount: string, agent: string): void =>
+      start(`${masterAccount}/${path.basename(agent, '.yaml')}`, 'agent', agent);
     start('vendor/broker', 'broker', files.vendorBroker);
     start('vendor/backend', 'backend', files.backend);
     start('vendor/bpm', 'bpm', files.bpm);
@@ -127,28 +136,35 @@ class Demo {
     for (const { masterAccount, broker, auditor, agents } of files.customers) {
       if (broker !== undefined) start(`${masterAccount}/broker`, 'broker', broker);
       if (auditor !== undefined) start(`${masterAccount}/auditor`, 'auditor', auditor);
-      for (const agent of agents) start(`${masterAccount}/${path.basename(agent, '.yaml')}`, 'agent', agent);
+      if (this.#decided(masterAccount) !== undefined) continue;
+      for (const agent of agents) startAgent(masterAccount, agent);
     }
     await Promise.all([
       supervisor.waitFor('vendor/broker', 'broker.listening'),
       supervisor.waitFor('vendor/backend', 'backend.listening'),
       supervisor.waitFor('vendor/bpm', 'bpm.started'),
       supervisor.waitFor('vendor/registrar', 'registrar.started'),
-      ...files.customers.flatMap(({ masterAccount, broker }) =>
-        broker === undefined ? [] : [supervisor.waitFor(`${masterAccount}/broker`, 'broker.listening')],
-      ),
+      ...files.customers.map(async ({ masterAccount, broker, agents }) => {
+        if (broker === undefined) return;
+        await supervisor.waitFor(`${masterAccount}/broker`, 'broker.listening');
+        const owner = this.#decided(masterAccount);
+        if (owner === undefined) return;
+        await publishPolicy(this.#plan, owner);
+        for (const agent of agents) startAgent(masterAccount, agent);
+      }),
     ]);
   }
 
-  #introduce({ operator, viewers }: DemoUsers): void {
-    const url = `http://${this.#plan.vendor.http}`;
-    this.#say(`
-Dashboard   ${url}
-  vendor    user ${operator.user}, password ${operator.password}
-${viewers.map(({ user, password }) => `  customer  user ${user}, password ${password}`).join('\n')}
-Logs        ${path.join(this.#plan.directory, 'logs')}
-Stop with Ctrl-C
-`);
+  /** @returns undefined for a customer of whom everything leaves unasked */
+  #decided(masterAccount: string): CustomerPlan | undefined {
+    return this.#plan.customers.find(
+      (customer) => customer.masterAccount === masterAccount && customer.auditor?.mode === 'enforce',
+    );
+  }
+
+  #introduce(users: DemoUsers): void {
+    const logs = path.join(this.#plan.directory, 'logs');
+    this.#say(introductionText(`http://${this.#plan.vendor.http}`, users, logs));
   }
 
   async #intrude(): Promise<void> {
@@ -191,7 +207,9 @@ Stop with Ctrl-C
 
   async #picture(reader: FleetReader): Promise<Picture> {
     await this.#askAgents();
-    const devices = tallyDevices([...this.#agents.values()], (await reader.fleet()) ?? []);
+    const fleet = (await reader.fleet()) ?? [];
+    const devices = tallyDevices([...this.#agents.values()], fleet, readWithheld(this.#plan));
+    this.#noticeHeld(devices);
     if (this.#firstStoredSeconds === null && devices.some((device) => device.stored > 0)) {
       this.#firstStoredSeconds = this.#seconds;
     }
@@ -202,6 +220,16 @@ Stop with Ctrl-C
       refused: this.#refused,
       restarts: this.#supervisor.restarts,
     };
+  }
+
+  /** Once: from then on the column says it. */
+  #noticeHeld(devices: readonly DeviceTally[]): void {
+    const held = devices.find((device) => device.held > 0);
+    if (held === undefined || this.#hasNoticedHeld) return;
+    this.#hasNoticedHeld = true;
+    const page = this.#plan.customers.find(({ masterAccount }) => isWithin(held.path, masterAccount))?.auditor
+      ?.page;
+    this.#notice(`held: a snapshot of ${held.path} leaves when somebody releases it at http://${page}`);
   }
 
   /** An agent that does not answer keeps its last state on the screen. */
@@ -226,17 +254,22 @@ Stop with Ctrl-C
     await this.#drain(sum(({ sealed, pending }) => sealed - pending));
     await this.#supervisor.stopAll();
     const outcome = await readOutcome(this.#plan);
+    const withheld = readWithheld(this.#plan);
+    const allWithheld = [...withheld.values()];
     // Answers to commands take sequence numbers too; the summary speaks of snapshots.
     const others = [...outcome.takenByDevice.values()].reduce((total, taken) => total + taken.others, 0);
     const lost = Array.from(counts, ([device, { sealed, pending }]) => {
       const taken = outcome.takenByDevice.get(device);
-      return Math.max(0, sealed - pending - (taken?.snapshots ?? 0) - (taken?.others ?? 0));
+      const { held, denied } = withheld.get(device) ?? { held: 0, denied: 0 };
+      return Math.max(0, sealed - pending - (taken?.snapshots ?? 0) - (taken?.others ?? 0) - held - denied);
     });
     return {
       sealed: sum(({ sealed }) => sealed) - others,
       delivered: sum(({ delivered }) => delivered) - others,
       pending: sum(({ pending }) => pending),
       stored: outcome.stored,
+      held: allWithheld.reduce((total, { held }) => total + held, 0),
+      denied: allWithheld.reduce((total, { denied }) => total + denied, 0),
       lost: lost.reduce((total, count) => total + count, 0),
       duplicated: outcome.duplicated,
       redelivered: outcome.redelivered,
@@ -265,7 +298,9 @@ Stop with Ctrl-C
     let stored = -1;
     let lastArrivalMs = performance.now();
     while (performance.now() - lastArrivalMs < drainIdleMs) {
-      const now = await countTakenOf(this.#plan);
+      const withheld = [...readWithheld(this.#plan).values()];
+      const staying = withheld.reduce((total, { held, denied }) => total + held + denied, 0);
+      const now = (await countTakenOf(this.#plan)) + staying;
       if (now >= wanted) break;
       if (now > stored) lastArrivalMs = performance.now();
       stored = now;
@@ -329,18 +364,6 @@ Stop with Ctrl-C
   #progress(what: string, done: number, total: number): void {
     const { stderr } = process;
     if (stderr.isTTY) stderr.write(`\r\x1b[K${done < total ? `${what}: ${done} of ${total}` : ''}`);
-  }
-}
-
-function refusalText({ event, identity, topic, filter, reason }: LogRecord): string {
-  const who = typeof identity === 'string' ? identity : 'an unknown client';
-  switch (event) {
-    case 'subscription.denied':
-      return `refused: ${who} may not subscribe ${String(filter)}`;
-    case 'publish.denied':
-      return `refused: ${who} may not publish ${String(topic)}`;
-    default:
-      return `refused: ${who} may not connect (${String(reason)})`;
   }
 }
 

@@ -9,7 +9,11 @@ export interface DemoSummary {
   readonly pending: number;
   /** Rows in the database. */
   readonly stored: number;
-  /** Sealed, no longer in the outbox, and after everything has drained not stored. */
+  /** Waiting at a customer's auditor until a person decides. */
+  readonly held: number;
+  /** Kept at home by a customer's auditor. */
+  readonly denied: number;
+  /** Sealed, no longer in the outbox, and after everything has drained neither stored nor withheld by its owner. */
   readonly lost: number;
   /** Rows beyond the first with the same device and sequence number. */
   readonly duplicated: number;
@@ -31,10 +35,12 @@ export interface DemoSummary {
 
 /** @returns the summary for people */
 export function summaryText(summary: DemoSummary): string {
-  const { workflows } = summary;
+  const { workflows, held, denied } = summary;
+  const withheld =
+    held + denied === 0 ? '' : `${held} wait for their owner to release them, ${denied} were denied\n`;
   return `
 ${summary.devices} devices sealed ${summary.sealed} snapshots; ${summary.stored} are stored: ${summary.lost} lost, ${summary.duplicated} duplicated
-${summary.redelivered} came twice and were recognised; ${summary.refused} requests refused; ${summary.rejected} inputs rejected
+${withheld}${summary.redelivered} came twice and were recognised; ${summary.refused} requests refused; ${summary.rejected} inputs rejected
 workflows: ${workflows.normal} normal, ${workflows.abnormal} abnormal, ${workflows.overdue} overdue
 ${summary.seconds.toFixed(1)} s, the first snapshot stored after ${summary.firstStoredSeconds?.toFixed(1) ?? '—'} s${
     summary.restarts > 0 ? `; ${summary.restarts} programs died and were started again` : ''

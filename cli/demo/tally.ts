@@ -1,11 +1,14 @@
 /** What the running demo has done so far, asked of the programs themselves. */
 import { z } from 'zod';
+import type { Withheld } from '../../auditor/withheld.ts';
 
 export interface DeviceTally {
   readonly path: string;
   readonly sealed: number;
   readonly delivered: number;
   readonly stored: number;
+  /** It waits for a person. */
+  readonly held: number;
   readonly lastValue: string;
   readonly state: string;
 }
@@ -92,7 +95,11 @@ async function get(url: string, headers: Record<string, string>): Promise<Respon
 }
 
 /** @returns a row a device, in the order of the paths */
-export function tallyDevices(agents: readonly AgentState[], fleet: Fleet): DeviceTally[] {
+export function tallyDevices(
+  agents: readonly AgentState[],
+  fleet: Fleet,
+  withheld: ReadonlyMap<string, Withheld>,
+): DeviceTally[] {
   const stored = new Map(fleet.map((row) => [row.path, row]));
   return agents
     .flatMap((agent) => agent.devices)
@@ -101,6 +108,7 @@ export function tallyDevices(agents: readonly AgentState[], fleet: Fleet): Devic
       sealed: device.sealed,
       delivered: device.delivered,
       stored: stored.get(device.path)?.stored ?? 0,
+      held: withheld.get(device.path)?.held ?? 0,
       lastValue: device.lastValue ? valueText(device.lastValue) : '',
       state: device.connected ? (stored.get(device.path)?.condition ?? 'unknown') : 'disconnected',
     }))

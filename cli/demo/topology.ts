@@ -12,14 +12,16 @@ import type {
 } from '../deployment/plan.ts';
 import { freePorts } from '../../runtime/free-ports.ts';
 
-/** Two agents a customer; the third customer has no broker. */
+/** Two agents a customer. The first looks on, the second decides what leaves, the third has no broker. */
 const customers = [
-  { masterAccount: 'ms-acc-1', hasBroker: true },
-  { masterAccount: 'ms-acc-2', hasBroker: true },
-  { masterAccount: 'ms-acc-3', hasBroker: false },
+  { masterAccount: 'ms-acc-1', mode: 'observe' },
+  { masterAccount: 'ms-acc-2', mode: 'enforce' },
+  { masterAccount: 'ms-acc-3', mode: undefined },
 ] as const;
 const agentsPerCustomer = 2;
 const sampleIntervalMs = 1000;
+/** Of a device whose owner is asked about these. */
+const usageEvery = 20;
 /** A recording played at full speed fills the outboxes. */
 const drainSeconds = 90;
 /** Every device has three key pairs and a connection of its own. */
@@ -43,7 +45,8 @@ export interface DemoPlan extends DeploymentPlan {
 /** @param replay - none: every agent has one simulated device */
 export async function planDemo(directory: string, replay: ReplayPlan | undefined): Promise<DemoPlan> {
   const agentCount = customers.length * agentsPerCustomer;
-  const ports = await freePorts(4 + customers.length + agentCount);
+  // A page for whoever decides.
+  const ports = await freePorts(5 + customers.length + agentCount);
   const next = (): string => {
     const port = ports.pop();
     if (port === undefined) throw new RangeError('more programs than ports');
@@ -62,7 +65,7 @@ export async function planDemo(directory: string, replay: ReplayPlan | undefined
     bpmObserve: next(),
     database: 'sqlite:./data/plombe.db',
   };
-  const planned = customers.map(({ masterAccount, hasBroker }, customerIndex): CustomerPlan => {
+  const planned = customers.map(({ masterAccount, mode }, customerIndex): CustomerPlan => {
     const agents = Array.from({ length: agentsPerCustomer }, (_, agentIndex): AgentPlan[] => {
       const name = `agent-${agentIndex + 1}`;
       const share = devices[customerIndex * agentsPerCustomer + agentIndex] ?? [];
@@ -71,7 +74,9 @@ export async function planDemo(directory: string, replay: ReplayPlan | undefined
       agentStates.set(`${masterAccount}/${name}`, observe);
       return [{ name, devices: share, drainSeconds, observe, ...(replay ? { replay } : {}) }];
     }).flat();
-    return { masterAccount, agents, ...(hasBroker ? { broker: listen(), auditor: {} } : {}) };
+    if (mode === undefined) return { masterAccount, agents };
+    const auditor = mode === 'enforce' ? { mode, page: next() } : {};
+    return { masterAccount, agents, broker: listen(), auditor };
   });
   return {
     directory,
@@ -91,6 +96,7 @@ function simulatedDevices(): DevicePlan[][] {
       condition,
       intervalMs: sampleIntervalMs,
       seed: index + 1,
+      ...(customerOf(index)?.mode === 'enforce' ? { usageEvery } : {}),
     },
   ]);
 }
@@ -110,7 +116,11 @@ async function replayedDevices(replay: ReplayPlan): Promise<DevicePlan[][]> {
 }
 
 function masterAccountOf(agentIndex: number): string {
-  return customers[Math.floor(agentIndex / agentsPerCustomer)]?.masterAccount ?? '';
+  return customerOf(agentIndex)?.masterAccount ?? '';
+}
+
+function customerOf(agentIndex: number): (typeof customers)[number] | undefined {
+  return customers[Math.floor(agentIndex / agentsPerCustomer)];
 }
 
 /** A recording becomes a site: `train_FD001.txt.gz` is the account `train_FD001`. */

@@ -10,7 +10,8 @@ export interface Picture {
   readonly restarts: number;
 }
 
-const columns = ['device', 'sealed', 'delivered', 'stored', 'last value', 'state'] as const;
+const columns = ['device', 'sealed', 'delivered', 'stored', 'held', 'last value', 'state'] as const;
+const lastCount = 4;
 const noticesShown = 6;
 const colours: Readonly<Record<string, string>> = {
   normal: '\x1b[32m',
@@ -31,6 +32,7 @@ export function drawPicture(picture: Picture, width: number, height: number): st
       String(device.sealed),
       String(device.delivered),
       String(device.stored),
+      String(device.held),
       device.lastValue,
       device.state,
     ]);
@@ -40,14 +42,16 @@ export function drawPicture(picture: Picture, width: number, height: number): st
   const line = (cells: readonly string[]): string =>
     cells
       .map((cell, index) =>
-        index >= 1 && index <= 3 ? cell.padStart(widths[index] ?? 0) : cell.padEnd(widths[index] ?? 0),
+        index >= 1 && index <= lastCount
+          ? cell.padStart(widths[index] ?? 0)
+          : cell.padEnd(widths[index] ?? 0),
       )
       .join('  ')
       .trimEnd();
   const hidden = picture.devices.length - rows.length;
   return [
     line(columns),
-    ...rows.map((row) => coloured(line(row).slice(0, width), row[5] ?? '')),
+    ...rows.map((row) => coloured(line(row).slice(0, width), row.at(-1) ?? '')),
     ...(hidden > 0 ? [`… and ${hidden} more devices`] : []),
     totalsText(picture).slice(0, width),
     ...(notices.length > 0 ? ['', ...notices.map((notice) => notice.slice(0, width))] : []),
@@ -60,7 +64,7 @@ export function totalsText({ seconds, devices, refused, restarts }: Picture): st
     devices.reduce((total, one) => total + pick(one), 0);
   return `${Math.round(seconds)} s: ${devices.length} devices, ${sum((one) => one.sealed)} sealed, ${sum(
     (one) => one.delivered,
-  )} delivered, ${sum((one) => one.stored)} stored, ${refused} refused${restarts > 0 ? `, ${restarts} restarts` : ''}`;
+  )} delivered, ${sum((one) => one.stored)} stored, ${sum((one) => one.held)} held, ${refused} refused${restarts > 0 ? `, ${restarts} restarts` : ''}`;
 }
 
 function coloured(line: string, state: string): string {

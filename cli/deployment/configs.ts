@@ -8,6 +8,7 @@ import {
   crlServiceName,
   customerFolder,
   deviceIdentityFolder,
+  releaserFile,
   snapshotServiceName,
   vendorBrokerName,
 } from './plan.ts';
@@ -112,12 +113,18 @@ cascade:
   upstream: ${vendor.broker.address}
   # The certificate of the broker up there must carry this name.
   brokerName: ${vendorBrokerName}
-  # What goes up and what comes down has sensible defaults; to narrow it:
+${
+  auditor?.mode === 'enforce'
+    ? `  # Of what is sealed, only what the auditor has released goes up.
+  forward: released
+`
+    : `  # What goes up and what comes down has sensible defaults; to narrow it:
   # up: ["${masterAccount}/+/+/snapshots"]
   # down: ["${masterAccount}/+/+/commands"]
-${
-  auditor
-    ? `# What arrives before the auditor has ever connected waits for it.
+`
+}${
+    auditor
+      ? `# What arrives before the auditor has ever connected waits for it.
 expectedSessions:
   - identity: ${masterAccount}
     clientId: auditor-of-${masterAccount}
@@ -127,8 +134,8 @@ expectedSessions:
       - "${masterAccount}/+/+/commands/result"
       - "${masterAccount}/+/+/certificates"
 `
-    : ''
-}${observeLines(broker.observe)}`;
+      : ''
+  }${observeLines(broker.observe)}`;
 }
 
 function auditor({ vendor }: DeploymentPlan, { masterAccount, broker, auditor: plan }: CustomerPlan): string {
@@ -144,14 +151,26 @@ data: ./data/auditor
 recipients:
   - ./recipients/${snapshotServiceName}.enc.chain.pem
   - ./recipients/${masterAccount}.enc.chain.pem
-# A page on the premises: what left, what is held, the ledger. Accounts: plombe auditor user add NAME --role releaser
-# page:
+${
+  plan?.mode === 'enforce'
+    ? `# Nothing leaves before it is released; the broker's cascade says \`forward: released\`.
+mode: enforce
+`
+    : ''
+}# A page on the premises: what left, what is held, the ledger. Accounts: plombe auditor user add NAME --role releaser
+${
+  plan?.page === undefined
+    ? `# page:
 #   listen: 127.0.0.1:8090
-${observeLines(plan?.observe)}`;
+`
+    : `page:
+  listen: ${plan.page}
+`
+}${observeLines(plan?.observe)}`;
 }
 
 function agentConfig({ vendor }: DeploymentPlan, customer: CustomerPlan, agent: AgentPlan): string {
-  const { masterAccount, broker } = customer;
+  const { masterAccount, broker, auditor: auditorPlan } = customer;
   return `# A device agent of ${masterAccount}: takes snapshots, seals them, and sends them.
 # Start: plombe agent --config ${agent.name}.yaml
 
@@ -167,7 +186,13 @@ recipients:
 # Whose commands are executed (beside those of the device's owner).
 commandIssuers:
   - ./issuers/${commandServiceName}
-# How long a stop waits for what is not yet delivered; what is left is sent after the next start.
+${
+  auditorPlan?.mode === 'enforce'
+    ? `# What the owner's policy asks about is sealed: the auditor holds it until somebody has decided.
+policy: { asked: sealed }
+`
+    : ''
+}# How long a stop waits for what is not yet delivered; what is left is sent after the next start.
 drainSeconds: ${agent.drainSeconds ?? 10}
 ${agent.replay ? replayLines(agent.replay, agent.devices) : ''}devices:
 ${agent.devices.map(deviceLines).join('')}${observeLines(agent.observe)}`;
@@ -197,11 +222,14 @@ function deviceLines(device: DevicePlan): string {
   const identity = `  - identity: ./${deviceIdentityFolder(device.path)}\n`;
   if (device.kind === 'replay') return identity;
   return `${identity}    # A simulated ${device.type === 'FM' ? 'fuel meter' : 'particle counter'}; put \`csv\`, \`stdin\` or a collector of your own here.
-    collector: { kind: simulator, type: ${device.type}, condition: ${device.condition}, intervalMs: ${device.intervalMs}, seed: ${device.seed} }
+    collector: { kind: simulator, type: ${device.type}, condition: ${device.condition}, intervalMs: ${device.intervalMs}, seed: ${device.seed}${
+      device.usageEvery === undefined ? '' : `, usageEvery: ${device.usageEvery}`
+    } }
 `;
 }
 
-function backend({ vendor }: DeploymentPlan): string {
+function backend({ vendor, customers }: DeploymentPlan): string {
+  const enforcing = customers.filter(({ auditor: plan }) => plan?.mode === 'enforce');
   return `# The vendor's backend: verifies, opens and stores snapshots, sends commands, serves the dashboard.
 # Start: plombe backend --config backend.yaml
 # First user: plombe user add NAME --role operator --config backend.yaml
@@ -210,7 +238,13 @@ broker: ${vendor.broker.address}
 brokerName: ${vendorBrokerName}
 identity: ./identities/${snapshotServiceName}
 commandIdentity: ./identities/${commandServiceName}
-# sqlite:./file, or mysql://user:password@host:port/database for MySQL and MariaDB.
+${
+  enforcing.length === 0
+    ? ''
+    : `# Of the devices of these customers, only what their auditors have signed too is stored.
+releasers:
+${enforcing.map(({ masterAccount }) => `  - ./${releaserFile(masterAccount)}\n`).join('')}`
+}# sqlite:./file, or mysql://user:password@host:port/database for MySQL and MariaDB.
 database: ${vendor.database}
 # What it keeps beside the database: the revocation lists.
 data: ./data/backend

@@ -11,6 +11,7 @@ import {
   crlServiceName,
   customerFolder,
   deviceIdentityFolder,
+  releaserFile,
   snapshotServiceName,
   vendorBrokerName,
 } from './plan.ts';
@@ -89,10 +90,13 @@ function customerIdentities({ directory }: DeploymentPlan, customer: CustomerPla
   ];
 }
 
-/** Each customer gets the vendor's public certificates: whom its devices seal for, and who may command them. */
+/**
+ * Each customer gets the vendor's public certificates: whom its devices seal for, and who may command them. Of one that
+ * releases what leaves, the vendor gets the one that says so.
+ */
 function shareCertificates({ directory, customers }: DeploymentPlan): void {
   const services = path.join(directory, 'vendor', 'identities');
-  for (const { masterAccount } of customers) {
+  for (const { masterAccount, auditor } of customers) {
     const folder = path.join(directory, customerFolder(masterAccount));
     const recipients = path.join(folder, 'recipients');
     const issuer = path.join(folder, 'issuers', commandServiceName);
@@ -109,5 +113,9 @@ function shareCertificates({ directory, customers }: DeploymentPlan): void {
     for (const file of ['sig.chain.pem', 'enc.chain.pem']) {
       copyFileSync(path.join(services, commandServiceName, file), path.join(issuer, file));
     }
+    if (auditor?.mode !== 'enforce') continue;
+    const releaser = path.join(directory, 'vendor', releaserFile(masterAccount));
+    mkdirSync(path.dirname(releaser), { recursive: true });
+    copyFileSync(path.join(folder, 'identities', 'auditor', 'sig.chain.pem'), releaser);
   }
 }

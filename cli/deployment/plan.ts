@@ -17,6 +17,8 @@ export interface SimulatedDevice {
   readonly condition: 'healthy' | 'wearing' | 'faulty' | 'overdue';
   readonly intervalMs: number;
   readonly seed: number;
+  /** Every so many snapshots says how hard the machine is driven. */
+  readonly usageEvery?: number;
 }
 
 /** A device whose snapshots come from a file; `unit` names it there. */
@@ -52,11 +54,19 @@ export interface AgentPlan {
   readonly observe?: string;
 }
 
+export interface AuditorPlan {
+  readonly observe?: string;
+  /** `host:port` of its page. */
+  readonly page?: string;
+  /** It only looks on unless given; to decide needs a broker of the customer's own. */
+  readonly mode?: 'enforce';
+}
+
 export interface CustomerPlan {
   readonly masterAccount: string;
   /** Without one, the customer's devices connect straight to the vendor's broker. */
   readonly broker?: ListenPlan & { readonly observe?: string };
-  readonly auditor?: { readonly observe?: string };
+  readonly auditor?: AuditorPlan;
   readonly agents: readonly AgentPlan[];
 }
 
@@ -80,6 +90,11 @@ export interface DeploymentPlan {
 /** Customers have a folder of their own below the deployment's, so that none can collide with `pki` or `vendor`. */
 export function customerFolder(masterAccount: string): string {
   return `customers/${masterAccount}`;
+}
+
+/** Where the vendor keeps the certificate of a customer whose word it waits for, relative to its own folder. */
+export function releaserFile(masterAccount: string): string {
+  return `releasers/${masterAccount}.sig.chain.pem`;
 }
 
 /** Where a device's keys are, relative to its customer's folder. */

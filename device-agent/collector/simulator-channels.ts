@@ -80,6 +80,14 @@ const sharedChannels: readonly SimulatedChannel[] = [
   { channel: 'state.utilisation', unit: '%', decimals: 1, value: (m) => 100 * m.load },
 ];
 
+/** How hard the machine is driven: for its maker worth knowing, for its owner a secret of the trade. Of any type. */
+export const usageChannels: readonly SimulatedChannel[] = [
+  { channel: 'usage.hours-idle', unit: 'h', decimals: 2, value: (m) => 0.22 * m.operatingHours },
+  { channel: 'usage.hours-part-load', unit: 'h', decimals: 2, value: (m) => 0.61 * m.operatingHours },
+  { channel: 'usage.hours-full-load', unit: 'h', decimals: 2, value: (m) => 0.17 * m.operatingHours },
+  { channel: 'usage.runs', value: (m) => Math.floor(m.operatingHours / 1.5) },
+];
+
 const fuelFlow = (m: MachineState): number => 0.02 + 0.06 * m.load * m.process;
 const fuelCelsius = (m: MachineState): number => m.ambientCelsius + m.heatKelvin;
 /** Diesel at 15 Cel has about 835 kg/m3 and loses 0.7 a kelvin. */

@@ -145,6 +145,28 @@ test('simulate: samples at its interval, leaves out what it slept through, and s
   assert.deepEqual(waits, [1000, 1000, 500, 1000]);
 });
 
+test('simulate: every so many samples, the third among them, say how hard the machine is driven', async () => {
+  let nowMs = startMs;
+  const wait = (delayMs: number): Promise<boolean> => {
+    nowMs += delayMs;
+    return Promise.resolve(nowMs < startMs + 9000);
+  };
+  const usual = { type: 'PC', condition: 'healthy', seed: 1, intervalMs: 1000, timeFactor: 1 } as const;
+  for (const [usageEvery, wanted] of [
+    [4, [3, 7]],
+    [undefined, []],
+  ] as const) {
+    nowMs = startMs;
+    const items = await gathered(simulate({ ...usual, usageEvery }, () => nowMs, wait));
+    const having = items.flatMap((item, index) => {
+      const readings = item.kind === 'sample' ? item.snapshot.readings : [];
+      return readings.some(({ channel }) => channel.startsWith('usage.')) ? [index + 1] : [];
+    });
+    assert.equal(items.length, 9);
+    assert.deepEqual(having, wanted);
+  }
+});
+
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
