@@ -6,6 +6,7 @@ import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.t
 import { heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
+import { table } from '../table.ts';
 import { auditor } from './api.ts';
 
 const reloadMs = 500;
@@ -129,34 +130,20 @@ function findingOf(finding: LedgerFinding): TemplateResult {
 function alarmTable(alarms: readonly AlarmItem[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">Alarms</h2>
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col" class="number">Entry</th>
-            <th scope="col">Topic</th>
-            <th scope="col" class="number">Sequence</th>
-            <th scope="col">Reason</th>
-            <th scope="col">Detail</th>
-            <th scope="col">What became of it</th>
-            <th scope="col">When</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${alarms.map(
-            (alarm) =>
-              html`<tr>
-                <td class="number">${formatCount(alarm.number)}</td>
-                <td class="path">${alarm.topic}</td>
-                <td class="number">${alarm.sequence ?? '–'}</td>
-                <td><span class="mark abnormal">${alarm.reason}</span></td>
-                <td class="wrap">${alarm.detail}</td>
-                <td>${alarm.outcome}</td>
-                <td title=${formatDateTime(alarm.timeMs)}>${formatAgo(alarm.timeMs)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      [{ figure: 'Entry' }, 'Topic', { figure: 'Sequence' }, 'Reason', 'Detail', 'What became of it', 'When'],
+      alarms.map(
+        (alarm) =>
+          html`<tr>
+            <td class="number">${formatCount(alarm.number)}</td>
+            <td class="path">${alarm.topic}</td>
+            <td class="number">${alarm.sequence ?? '–'}</td>
+            <td><span class="mark abnormal">${alarm.reason}</span></td>
+            <td class="wrap">${alarm.detail}</td>
+            <td>${alarm.outcome}</td>
+            <td title=${formatDateTime(alarm.timeMs)}>${formatAgo(alarm.timeMs)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }

@@ -6,6 +6,7 @@ import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.t
 import { emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
+import { table } from '../table.ts';
 import { auditor } from './api.ts';
 
 const reloadMs = 1000;
@@ -58,64 +59,48 @@ function tile(name: string, value: string, detail: string, tone = ''): TemplateR
 function recipientTable(recipients: readonly DepartedFor[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">Who can read it</h2>
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Recipient</th>
-            <th scope="col" class="number">Envelopes</th>
-            <th scope="col" class="number">Bytes</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${recipients.map(
-            ({ name, isKnown, envelopes, bytes }) =>
-              html`<tr>
-                <td>${isKnown ? name : html`<code>${name}</code> ${stateMark('unknown', 'bad')}`}</td>
-                <td class="number">${formatCount(envelopes)}</td>
-                <td class="number">${formatBytes(bytes)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      ['Recipient', { figure: 'Envelopes' }, { figure: 'Bytes' }],
+      recipients.map(
+        ({ name, isKnown, envelopes, bytes }) =>
+          html`<tr>
+            <td>${isKnown ? name : html`<code>${name}</code> ${stateMark('unknown', 'bad')}`}</td>
+            <td class="number">${formatCount(envelopes)}</td>
+            <td class="number">${formatBytes(bytes)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 
 function deviceTable(devices: readonly DepartedFrom[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">From which device</h2>
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Device</th>
-            <th scope="col" class="number">Envelopes</th>
-            <th scope="col" class="number">Bytes</th>
-            <th scope="col" class="number">Held</th>
-            <th scope="col" class="number">Denied</th>
-            <th scope="col">Channels</th>
-            <th scope="col">Last</th>
-            <th scope="col">Entries</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${devices.map(
-            (device) =>
-              html`<tr>
-                <td class="path">${device.device}</td>
-                <td class="number">${formatCount(device.envelopes)}</td>
-                <td class="number">${formatBytes(device.bytes)}</td>
-                <td class="number">${formatCount(device.held)}</td>
-                <td class="number">${formatCount(device.denied)}</td>
-                <td class="wrap">${channelsOf(device)}</td>
-                <td title=${formatDateTime(device.lastMs)}>${formatAgo(device.lastMs)}</td>
-                <td><a href=${auditor.entriesUrl(device.device)} download>CSV</a></td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      [
+        'Device',
+        { figure: 'Envelopes' },
+        { figure: 'Bytes' },
+        { figure: 'Held' },
+        { figure: 'Denied' },
+        'Channels',
+        'Last',
+        'Entries',
+      ],
+      devices.map(
+        (device) =>
+          html`<tr>
+            <td class="path">${device.device}</td>
+            <td class="number">${formatCount(device.envelopes)}</td>
+            <td class="number">${formatBytes(device.bytes)}</td>
+            <td class="number">${formatCount(device.held)}</td>
+            <td class="number">${formatCount(device.denied)}</td>
+            <td class="wrap">${channelsOf(device)}</td>
+            <td title=${formatDateTime(device.lastMs)}>${formatAgo(device.lastMs)}</td>
+            <td><a href=${auditor.entriesUrl(device.device)} download>CSV</a></td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 

@@ -8,6 +8,7 @@ import { formatAgo, formatBytes, formatCount, formatDateTime, formatDuration } f
 import { connectionMark, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
+import { table } from '../table.ts';
 
 const reloadMs = 2000;
 /** A message that waits no longer than this is on its way. */
@@ -40,26 +41,20 @@ export function createBrokersPage(app: App): Page {
 
 function brokerTable(brokers: readonly BrokerRow[]): TemplateResult {
   return html`<section class="card flush">
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Broker</th>
-            <th scope="col">Connection</th>
-            <th scope="col">State</th>
-            <th scope="col" class="number">Waiting</th>
-            <th scope="col" class="number">Oldest</th>
-            <th scope="col" class="number">Sent up</th>
-            <th scope="col" class="number">Received</th>
-            <th scope="col" class="number">Set aside</th>
-            <th scope="col">Reported</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${repeat(brokers, ({ path }) => path, brokerRow)}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      [
+        'Broker',
+        'Connection',
+        'State',
+        { figure: 'Waiting' },
+        { figure: 'Oldest' },
+        { figure: 'Sent up' },
+        { figure: 'Received' },
+        { figure: 'Set aside' },
+        'Reported',
+      ],
+      repeat(brokers, ({ path }) => path, brokerRow),
+    )}
   </section>`;
 }
 

@@ -13,6 +13,7 @@ import {
   formatValue,
 } from '../format.ts';
 import { stateMark } from '../marks.ts';
+import { table } from '../table.ts';
 
 /** @param choose - called with the channel that shall be charted */
 export function valuesCard(
@@ -62,29 +63,19 @@ export function gapsCard(device: Device): TemplateResult {
     ${
       device.gaps.length === 0
         ? html`<p class="inset quiet">No snapshot is missing.</p>`
-        : html`<div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Missing</th>
-                  <th scope="col" class="number">Snapshots</th>
-                  <th scope="col">Noticed</th>
-                </tr>
-              </thead>
-              <tbody>
-                ${device.gaps.map(
-                  ({ fromSequence, toSequence, openedMs }) =>
-                    html`<tr>
-                      <td>
-                        ${formatCount(fromSequence)}${toSequence === fromSequence ? '' : ` to ${formatCount(toSequence)}`}
-                      </td>
-                      <td class="number">${formatCount(toSequence - fromSequence + 1)}</td>
-                      <td title=${formatDateTime(openedMs)}>${formatAgo(openedMs)}</td>
-                    </tr>`,
-                )}
-              </tbody>
-            </table>
-          </div>`
+        : table(
+            ['Missing', { figure: 'Snapshots' }, 'Noticed'],
+            device.gaps.map(
+              ({ fromSequence, toSequence, openedMs }) =>
+                html`<tr>
+                  <td>
+                    ${formatCount(fromSequence)}${toSequence === fromSequence ? '' : ` to ${formatCount(toSequence)}`}
+                  </td>
+                  <td class="number">${formatCount(toSequence - fromSequence + 1)}</td>
+                  <td title=${formatDateTime(openedMs)}>${formatAgo(openedMs)}</td>
+                </tr>`,
+            ),
+          )
     }
   </section>`;
 }
@@ -101,27 +92,17 @@ export function certificatesCard(device: Device): TemplateResult {
     ${
       device.certificates.length === 0
         ? html`<p class="inset quiet">None was published yet.</p>`
-        : html`<div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">For</th>
-                  <th scope="col">SHA-256</th>
-                  <th scope="col">Valid until</th>
-                </tr>
-              </thead>
-              <tbody>
-                ${device.certificates.map(
-                  ({ kind, subject, sha256, notAfterMs }) =>
-                    html`<tr>
-                      <td title=${subject}>${certificateNames[kind] ?? kind}</td>
-                      <td><code title=${sha256}>${sha256.slice(0, 16)}…</code></td>
-                      <td title=${formatDateTime(notAfterMs)}>${formatDate(notAfterMs)}</td>
-                    </tr>`,
-                )}
-              </tbody>
-            </table>
-          </div>`
+        : table(
+            ['For', 'SHA-256', 'Valid until'],
+            device.certificates.map(
+              ({ kind, subject, sha256, notAfterMs }) =>
+                html`<tr>
+                  <td title=${subject}>${certificateNames[kind] ?? kind}</td>
+                  <td><code title=${sha256}>${sha256.slice(0, 16)}…</code></td>
+                  <td title=${formatDateTime(notAfterMs)}>${formatDate(notAfterMs)}</td>
+                </tr>`,
+            ),
+          )
     }
   </section>`;
 }
@@ -140,31 +121,19 @@ export function commandsCard(commands: readonly CommandItem[]): TemplateResult {
     ${
       commands.length === 0
         ? html`<p class="inset quiet">None was sent yet.</p>`
-        : html`<div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Command</th>
-                  <th scope="col">State</th>
-                  <th scope="col">By</th>
-                  <th scope="col">Sent</th>
-                  <th scope="col">Result</th>
-                </tr>
-              </thead>
-              <tbody>
-                ${commands.map(
-                  ({ name, state, issuedBy, issuedMs, detail }) =>
-                    html`<tr>
-                      <td>${name}</td>
-                      <td>${stateMark(state, commandTones[state] ?? 'quiet')}</td>
-                      <td>${issuedBy}</td>
-                      <td title=${formatDateTime(issuedMs)}>${formatAgo(issuedMs)}</td>
-                      <td class="wrap">${detail}</td>
-                    </tr>`,
-                )}
-              </tbody>
-            </table>
-          </div>`
+        : table(
+            ['Command', 'State', 'By', 'Sent', 'Result'],
+            commands.map(
+              ({ name, state, issuedBy, issuedMs, detail }) =>
+                html`<tr>
+                  <td>${name}</td>
+                  <td>${stateMark(state, commandTones[state] ?? 'quiet')}</td>
+                  <td>${issuedBy}</td>
+                  <td title=${formatDateTime(issuedMs)}>${formatAgo(issuedMs)}</td>
+                  <td class="wrap">${detail}</td>
+                </tr>`,
+            ),
+          )
     }
   </section>`;
 }

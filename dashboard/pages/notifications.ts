@@ -7,6 +7,7 @@ import { formatAgo, formatDateTime } from '../format.ts';
 import { emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
+import { table } from '../table.ts';
 
 const reloadMs = 2000;
 const tones = { sent: 'good', failed: 'bad', pending: 'busy', sending: 'busy', listed: 'quiet' } as const;
@@ -39,41 +40,29 @@ export function createNotificationsPage(app: App): Page {
               'Nothing was told yet',
               'A notification appears here when the condition of a device changes.',
             )
-          : html`<section class="card flush">${table(notifications ?? [])}</section>`
+          : html`<section class="card flush">${notificationTable(notifications ?? [])}</section>`
       }`,
   };
 }
 
-function table(notifications: readonly Notification[]): TemplateResult {
-  return html`<div class="scroll">
-    <table>
-      <thead>
-        <tr>
-          <th scope="col">State</th>
-          <th scope="col">Kind</th>
-          <th scope="col">Message</th>
-          <th scope="col">To</th>
-          <th scope="col">When</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${notifications.map(
-          (item) =>
-            html`<tr>
-              <td>
-                ${stateMark(item.state, tones[item.state] ?? 'quiet')}
-                ${item.detail === '' ? nothing : html`<small class="quiet">${item.detail}</small>`}
-              </td>
-              <td>${channelNames[item.channel] ?? item.channel}</td>
-              <td class="wrap">
-                <a href="#/workflow/${item.instanceId}"><strong>${item.subject}</strong></a>
-                <small class="quiet pre">${item.body}</small>
-              </td>
-              <td class="wrap">${item.recipients === '' ? '–' : item.recipients.split(',').join(', ')}</td>
-              <td title=${formatDateTime(item.createdMs)}>${formatAgo(item.sentMs ?? item.createdMs)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+function notificationTable(notifications: readonly Notification[]): TemplateResult {
+  return table(
+    ['State', 'Kind', 'Message', 'To', 'When'],
+    notifications.map(
+      (item) =>
+        html`<tr>
+          <td>
+            ${stateMark(item.state, tones[item.state] ?? 'quiet')}
+            ${item.detail === '' ? nothing : html`<small class="quiet">${item.detail}</small>`}
+          </td>
+          <td>${channelNames[item.channel] ?? item.channel}</td>
+          <td class="wrap">
+            <a href="#/workflow/${item.instanceId}"><strong>${item.subject}</strong></a>
+            <small class="quiet pre">${item.body}</small>
+          </td>
+          <td class="wrap">${item.recipients === '' ? '–' : item.recipients.split(',').join(', ')}</td>
+          <td title=${formatDateTime(item.createdMs)}>${formatAgo(item.sentMs ?? item.createdMs)}</td>
+        </tr>`,
+    ),
+  );
 }

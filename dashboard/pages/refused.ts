@@ -7,6 +7,7 @@ import { formatAgo, formatCount, formatDateTime } from '../format.ts';
 import { deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
+import { table } from '../table.ts';
 
 const reloadMs = 3000;
 
@@ -47,59 +48,36 @@ export const alarmNames: Readonly<Record<string, string>> = {
 function alarmTable(alarms: readonly Alarm[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">Alarms</h2>
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Device</th>
-            <th scope="col">What</th>
-            <th scope="col" class="number">Sequence</th>
-            <th scope="col">State</th>
-            <th scope="col">Since</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${alarms.map(
-            (alarm) =>
-              html`<tr>
-                <td>${deviceLink(alarm.path)}</td>
-                <td class="wrap">${alarmNames[alarm.kind] ?? alarm.kind}</td>
-                <td class="number">${formatCount(alarm.sequence)}</td>
-                <td>${alarm.closedMs === null ? stateMark('open', 'bad') : stateMark('closed', 'quiet')}</td>
-                <td title=${formatDateTime(alarm.openedMs)}>${formatAgo(alarm.openedMs)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      ['Device', 'What', { figure: 'Sequence' }, 'State', 'Since'],
+      alarms.map(
+        (alarm) =>
+          html`<tr>
+            <td>${deviceLink(alarm.path)}</td>
+            <td class="wrap">${alarmNames[alarm.kind] ?? alarm.kind}</td>
+            <td class="number">${formatCount(alarm.sequence)}</td>
+            <td>${alarm.closedMs === null ? stateMark('open', 'bad') : stateMark('closed', 'quiet')}</td>
+            <td title=${formatDateTime(alarm.openedMs)}>${formatAgo(alarm.openedMs)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 
 function letterTable(letters: readonly DeadLetter[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">Dead letters</h2>
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Reason</th>
-            <th scope="col">Topic</th>
-            <th scope="col">Detail</th>
-            <th scope="col">When</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${letters.map(
-            (letter) =>
-              html`<tr>
-                <td><span class="mark abnormal">${letter.reason}</span></td>
-                <td class="path">${letter.topic}</td>
-                <td class="wrap">${letter.detail}</td>
-                <td title=${formatDateTime(letter.receivedMs)}>${formatAgo(letter.receivedMs)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      ['Reason', 'Topic', 'Detail', 'When'],
+      letters.map(
+        (letter) =>
+          html`<tr>
+            <td><span class="mark abnormal">${letter.reason}</span></td>
+            <td class="path">${letter.topic}</td>
+            <td class="wrap">${letter.detail}</td>
+            <td title=${formatDateTime(letter.receivedMs)}>${formatAgo(letter.receivedMs)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }

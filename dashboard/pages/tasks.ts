@@ -8,6 +8,7 @@ import { formatAgo, formatDateTime } from '../format.ts';
 import { conditionMark, deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery, fieldText } from '../page.ts';
+import { table } from '../table.ts';
 
 const reloadMs = 1000;
 const commentLengthMax = 1000;
@@ -102,32 +103,19 @@ function openTask(
 function closedTasks(tasks: readonly Task[]): TemplateResult {
   return html`<section class="card flush">
     <h2 class="inset">Closed</h2>
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Task</th>
-            <th scope="col">Device</th>
-            <th scope="col">State</th>
-            <th scope="col">By</th>
-            <th scope="col">Comment</th>
-            <th scope="col">When</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${tasks.map(
-            (task) =>
-              html`<tr>
-                <td>${task.title}</td>
-                <td>${deviceLink(task.path)}</td>
-                <td>${stateMark(task.state, task.state === 'completed' ? 'good' : 'quiet')}</td>
-                <td>${task.completedBy}</td>
-                <td class="wrap">${task.comment}</td>
-                <td title=${formatDateTime(task.completedMs)}>${formatAgo(task.completedMs)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      ['Task', 'Device', 'State', 'By', 'Comment', 'When'],
+      tasks.map(
+        (task) =>
+          html`<tr>
+            <td>${task.title}</td>
+            <td>${deviceLink(task.path)}</td>
+            <td>${stateMark(task.state, task.state === 'completed' ? 'good' : 'quiet')}</td>
+            <td>${task.completedBy}</td>
+            <td class="wrap">${task.comment}</td>
+            <td title=${formatDateTime(task.completedMs)}>${formatAgo(task.completedMs)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }

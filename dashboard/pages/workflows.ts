@@ -9,6 +9,7 @@ import { formatAgo, formatCount, formatDateTime } from '../format.ts';
 import { conditionMark, conditionNames, deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
+import { table } from '../table.ts';
 
 const reloadMs = 2000;
 export const workflowTones = { running: 'busy', completed: 'good', failed: 'bad' } as const;
@@ -47,33 +48,20 @@ export function createWorkflowsPage(app: App): Page {
 }
 
 export function workflowTable(workflows: readonly Workflow[]): TemplateResult {
-  return html`<div class="scroll">
-    <table>
-      <thead>
-        <tr>
-          <th scope="col">Condition</th>
-          <th scope="col">Device</th>
-          <th scope="col">Why</th>
-          <th scope="col">State</th>
-          <th scope="col">Began</th>
-          <th scope="col"><span class="hidden">Open</span></th>
-        </tr>
-      </thead>
-      <tbody>
-        ${repeat(
-          workflows,
-          (workflow) => workflow.id,
-          (workflow) =>
-            html`<tr>
-              <td>${conditionMark(workflow.classification)}</td>
-              <td>${deviceLink(workflow.path)}</td>
-              <td class="wrap">${workflow.reason}</td>
-              <td>${stateMark(workflow.state, workflowTones[workflow.state] ?? 'quiet')}</td>
-              <td title=${formatDateTime(workflow.startedMs)}>${formatAgo(workflow.startedMs)}</td>
-              <td><a href="#/workflow/${workflow.id}">Show the way it took</a></td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+  return table(
+    ['Condition', 'Device', 'Why', 'State', 'Began', html`<span class="hidden">Open</span>`],
+    repeat(
+      workflows,
+      (workflow) => workflow.id,
+      (workflow) =>
+        html`<tr>
+          <td>${conditionMark(workflow.classification)}</td>
+          <td>${deviceLink(workflow.path)}</td>
+          <td class="wrap">${workflow.reason}</td>
+          <td>${stateMark(workflow.state, workflowTones[workflow.state] ?? 'quiet')}</td>
+          <td title=${formatDateTime(workflow.startedMs)}>${formatAgo(workflow.startedMs)}</td>
+          <td><a href="#/workflow/${workflow.id}">Show the way it took</a></td>
+        </tr>`,
+    ),
+  );
 }
