@@ -1,8 +1,10 @@
 /** The leaves of a ledger: what happened to one envelope, and what such entries refer to; deterministic CBOR. */
-import { decode, encode, rfc8949EncodeOptions } from 'cborg';
+import { encode, rfc8949EncodeOptions } from 'cborg';
 import { hash } from 'node:crypto';
 import { channelNameLengthMax, readingsMax, recipientsMax, topicBytesMax } from '../domain/limits.ts';
 import { LedgerError } from './errors.ts';
+import { readLeafValue } from './leaf-cbor.ts';
+import type { LeafValue } from './leaf-cbor.ts';
 import { hashBytes } from './merkle.ts';
 
 /** Leaf 0, which tells one ledger from every other. */
@@ -80,21 +82,12 @@ export function encodeLeaf(number: number, leaf: Leaf): Uint8Array {
   return encode([number, kinds.indexOf(leaf.kind), ...fieldsOf(leaf)], rfc8949EncodeOptions);
 }
 
-/** @throws LedgerError `ledger.malformed` */
+/** One leaf has one encoding, so that nobody can hide anything in another. @throws LedgerError `ledger.malformed` */
 export function decodeLeaf(encoded: Uint8Array): NumberedLeaf {
-  let decoded: unknown;
-  try {
-    decoded = decode(encoded, { strict: true, allowUndefined: false, rejectDuplicateMapKeys: true });
-  } catch (cause) {
-    throw new LedgerError('ledger.malformed', 'a leaf that is no deterministic CBOR', { cause });
-  }
+  const decoded = readLeafValue(encoded);
   if (!Array.isArray(decoded)) throw malformed('no array');
-  const [number, kind, ...fields] = decoded as unknown[];
-  const leaf = { number: count(number, 'number'), ...leafOf(oneOf(kinds, kind, 'kind'), fields) };
-  // One leaf has one encoding, so that nobody can hide anything in another.
-  if (!Buffer.from(encodeLeaf(leaf.number, leaf)).equals(encoded))
-    throw malformed('another encoding than ours');
-  return leaf;
+  const [number, kind, ...fields] = decoded as readonly LeafValue[];
+  return { number: count(number, 'number'), ...leafOf(oneOf(kinds, kind, 'kind'), fields) };
 }
 
 function leafOf(kind: Leaf['kind'], fields: readonly unknown[]): Leaf {
@@ -162,13 +155,16 @@ function passageOf(fields: readonly unknown[]): PassageLeaf {
     digest: octets(digest, 'digest', hashBytes),
     previousDigest: optional(previous, (value) => octets(value, 'previous digest', hashBytes)),
     recipients: recipientsOf(recipients),
-    channels: optional(channels, (value) => ({
+    channels: pair(channels, names, (value) => ({
       count: count(value, 'channels'),
       digest: octets(names, 'digest of the channels', hashBytes),
     })),
     bytes: count(bytes, 'bytes'),
     outcome: oneOf(outcomes, outcome, 'outcome'),
-    alarm: optional(reason, (value) => ({ reason: text(value, 'reason'), detail: text(detail, 'detail') })),
+    alarm: pair(reason, detail, (value) => ({
+      reason: text(value, 'reason'),
+      detail: text(detail, 'detail'),
+    })),
     policy: optional(policy, (value) => count(value, 'policy')),
     decidedBy: optional(decidedBy, (value) => text(value, 'who decided')),
   };
@@ -181,22 +177,35 @@ function recipientsOf(value: unknown): PassageRecipient[] {
       throw malformed('a recipient of other than two fields');
     const [identifier, name] = recipient as unknown[];
     return {
-      identifier:
-        identifier instanceof Uint8Array
-          ? Buffer.from(identifier).toString('hex')
-          : text(identifier, 'recipient'),
+      identifier: identifierOf(identifier),
       name: optional(name, (found) => text(found, 'recipient')),
     };
   });
 }
 
+const hexPattern = /^([0-9a-f]{2})+$/;
+
 /** A key identifier is half as long in octets as in hexadecimal. */
 function octetsOf(identifier: string): Uint8Array | string {
-  return /^([0-9a-f]{2})+$/.test(identifier) ? Buffer.from(identifier, 'hex') : identifier;
+  return hexPattern.test(identifier) ? Buffer.from(identifier, 'hex') : identifier;
+}
+
+/** The reverse; what could have been written as the other was not written by us. */
+function identifierOf(value: unknown): string {
+  if (Buffer.isBuffer(value) && value.length > 0) return value.toString('hex');
+  const found = text(value, 'recipient');
+  if (!hexPattern.test(found)) return found;
+  throw malformed('a key identifier as a text');
 }
 
 function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
   return value === null ? undefined : read(value);
+}
+
+/** Of two fields that are both there or both null. */
+function pair<T>(value: unknown, other: unknown, read: (value: unknown) => T): T | undefined {
+  if (value === null && other !== null) throw malformed('half of what belongs together');
+  return optional(value, read);
 }
 
 /** By the clock of a device, which may stand before 1970. */

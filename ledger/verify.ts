@@ -1,8 +1,7 @@
 /** Verifies a ledger from its file alone: every record, every signed head, and what others hold of it. */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import type { Certificate } from '../pki/certificate.ts';
-import { PkiError } from '../pki/errors.ts';
-import { verifyPath } from '../pki/path.ts';
+import { ChainTrust } from './chain-trust.ts';
 import { Completeness } from './completeness.ts';
 import type { Fork, Gap } from './completeness.ts';
 import { LedgerError } from './errors.ts';
@@ -75,6 +74,8 @@ export interface Verification {
 }
 
 const progressEvery = 10_000;
+/** That are remembered. */
+const streamsMax = 100_000;
 
 /** @throws LedgerError `ledger.malformed` if it is no ledger at all; whatever is wrong with one is its result's `fault` */
 export function verifyLedger(file: string, options: VerifyOptions = {}): Verification {
@@ -87,12 +88,20 @@ export function verifyLedger(file: string, options: VerifyOptions = {}): Verific
   }
 }
 
-/** Who signed a head, and whether by a certificate of the owner, or of anybody else below the roots. */
-export function signersOf(head: SignedHead, roots: readonly Certificate[]): HeadSigner[] {
+/**
+ * Who signed a head, and whether by a certificate of the owner, or of anybody else below the roots.
+ *
+ * @param trust - of these roots, for whoever asks about many heads
+ */
+export function signersOf(
+  head: SignedHead,
+  roots: readonly Certificate[],
+  trust = new ChainTrust(roots),
+): HeadSigner[] {
   return head.signatures.map(({ chain, signingTimeMs }) => ({
     commonName: chain[0].commonName ?? 'unnamed',
     timeMs: signingTimeMs,
-    isTrusted: isTrusted(chain, roots, signingTimeMs),
+    isTrusted: trust.covers(chain, signingTimeMs),
   }));
 }
 
@@ -103,6 +112,9 @@ class Reading {
   readonly #completeness = new Completeness();
   readonly #known: Certificate[] = [];
   readonly #held: SignedHead[];
+  readonly #trust: ChainTrust;
+  /** Of each topic that was met, so that it is taken apart once. */
+  readonly #streams = new Map<string, string>();
   #beginning: BeginningLeaf | undefined;
   #signedHead: VerifiedHead | undefined;
   #heads = 0;
@@ -113,6 +125,7 @@ class Reading {
 
   constructor(options: VerifyOptions) {
     this.#options = options;
+    this.#trust = new ChainTrust(options.roots ?? []);
     this.#held = (options.heads ?? []).toSorted((one, other) => one.size - other.size);
   }
 
@@ -182,7 +195,15 @@ class Reading {
     this.#bytes += leaf.bytes;
     if (leaf.alarm !== undefined) this.#alarms += 1;
     if (leaf.direction !== 'out' || leaf.sequence === undefined) return;
-    this.#completeness.take(streamOf(leaf), leaf.sequence, leaf.digest, number, isOpened(leaf));
+    this.#completeness.take(this.#streamOf(leaf), leaf.sequence, leaf.digest, number, isOpened(leaf));
+  }
+
+  #streamOf(leaf: PassageLeaf): string {
+    const known = this.#streams.get(leaf.topic);
+    if (known !== undefined) return known;
+    const stream = streamOf(leaf);
+    if (this.#streams.size < streamsMax) this.#streams.set(leaf.topic, stream);
+    return stream;
   }
 
   #takeHead(message: Buffer): LedgerFault | undefined {
@@ -195,7 +216,8 @@ class Reading {
       return { reason: 'foreign_head', leaf: last, detail: error.message };
     }
     const { size, root } = head;
-    const foreign = this.#foreignness(head);
+    const signers = signersOf(head, this.#options.roots ?? [], this.#trust);
+    const foreign = this.#foreignness(head, signers);
     if (foreign !== undefined) return { reason: 'foreign_head', leaf: last, detail: foreign };
     const found = this.#frontier.root();
     if (size !== this.#frontier.size || !root.equals(found)) {
@@ -205,22 +227,21 @@ class Reading {
     for (const one of head.signatures.flatMap(({ chain }) => chain)) {
       if (!this.#known.some(({ der }) => der.equals(one.der))) this.#known.push(one);
     }
-    this.#signedHead = { size, root, signers: signersOf(head, this.#options.roots ?? []) };
+    this.#signedHead = { size, root, signers };
     this.#heads += 1;
     return undefined;
   }
 
   /** @returns why a head is not one that the owner signed for this ledger */
-  #foreignness(head: SignedHead): string | undefined {
-    const { roots } = this.#options;
+  #foreignness(head: SignedHead, signers: readonly HeadSigner[]): string | undefined {
     const beginning = this.#beginning;
     if (beginning === undefined || head.origin !== originOf(beginning)) return `a head of ${head.origin}`;
     for (const { chain } of head.signatures) {
       if (chain[0].commonName !== beginning.owner)
         return `a head signed by ${chain[0].commonName ?? 'nobody'}`;
     }
-    if (roots === undefined) return undefined;
-    const stranger = signersOf(head, roots).find((signer) => !signer.isTrusted);
+    if (this.#options.roots === undefined) return undefined;
+    const stranger = signers.find((signer) => !signer.isTrusted);
     return stranger && `the certificate of ${stranger.commonName} does not lead to the given root`;
   }
 
@@ -268,15 +289,4 @@ class Reading {
 
 function namesOf({ signatures }: SignedHead): string {
   return signatures.map(({ chain }) => chain[0].commonName ?? 'nobody').join(' and ');
-}
-
-function isTrusted(chain: readonly Certificate[], roots: readonly Certificate[], atMs: number): boolean {
-  if (roots.length === 0) return false;
-  try {
-    verifyPath({ chain, roots, atMs, purpose: 'signature' });
-    return true;
-  } catch (error) {
-    if (!(error instanceof PkiError)) throw error;
-    return false;
-  }
 }

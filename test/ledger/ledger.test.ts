@@ -7,8 +7,8 @@ import type { TestContext } from 'node:test';
 import * as fc from 'fast-check';
 import { checkProof, proveConsistency, proveInclusion } from '../../ledger/exported-proof.ts';
 import { channelsDigest, decodeLeaf, encodeLeaf } from '../../ledger/leaf.ts';
+import type { NumberedLeaf } from '../../ledger/leaf.ts';
 import { openLedger } from '../../ledger/ledger-file.ts';
-import { hashLeaf } from '../../ledger/merkle.ts';
 import { encodeRecord, fileHeader } from '../../ledger/records.ts';
 import { countersignHead, headBody, readHead, signHead } from '../../ledger/tree-head.ts';
 import { verifyLedger } from '../../ledger/verify.ts';
@@ -102,16 +102,46 @@ test('decodeLeaf: whatever octets come, it reads them or says that they are malf
     fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
       const other = Buffer.from(whole);
       other[at] = (other[at] ?? 0) ^ change;
+      let read: NumberedLeaf;
       try {
-        assert.notDeepEqual(
-          hashLeaf(encodeLeaf(decodeLeaf(other).number, decodeLeaf(other))),
-          hashLeaf(whole),
-        );
+        read = decodeLeaf(other);
       } catch (error) {
         assert.equal((error as { code?: unknown }).code, 'ledger.malformed');
+        return;
       }
+      // One leaf has one encoding: whatever is read is what would have been written.
+      assert.deepEqual(Buffer.from(encodeLeaf(read.number, read)), other);
     }),
   );
+});
+
+test('decodeLeaf: what could be written in another way was not written by us', () => {
+  const leaf = passage(7, {
+    signingTimeMs: -5,
+    channels: undefined,
+    recipients: [{ identifier: 'serial number 01', name: undefined }],
+  });
+  const whole = Buffer.from(encodeLeaf(7, leaf)).toString('latin1');
+  assert.equal(decodeLeaf(Buffer.from(whole, 'latin1')).number, 7);
+  const others: readonly (readonly [what: string, from: string, to: string])[] = [
+    ['a number in two octets', '\x92\x07', '\x92\x18\x07'],
+    ['a length in two octets', '\x82\x70serial', '\x82\x78\x10serial'],
+    ['an indefinite array', '\x81\x82\x70serial', '\x9f\x82\x70serial'],
+    ['a negative number in two octets', '\x07\x24\x58', '\x07\x38\x04\x58'],
+    ['a float', '\x92\x07', '\x92\xf9\x47\x00'],
+    ['undefined in place of null', '\xf6\xf6', '\xf6\xf7'],
+    ['a key identifier as a text', '\x70serial number 01', '\x70aabbccddeeff0011'],
+    ['a key identifier of no octets', '\x70serial number 01', '\x40'],
+    ['a text that is no UTF-8', '\x70serial number 01', '\x70serial number \xff1'],
+    ['a tag', '\x92\x07', '\x92\xc1\x07'],
+    ['half of what belongs together', '\x00\xf6\xf6', '\x00\xf6\x61a'],
+  ];
+  for (const [what, from, to] of others) {
+    assert.ok(whole.includes(from), what);
+    const other = Buffer.from(whole.replace(from, to), 'latin1');
+    assert.throws(() => decodeLeaf(other), { code: 'ledger.malformed' }, what);
+  }
+  assert.throws(() => decodeLeaf(Buffer.from(`${whole}\x00`, 'latin1')), { code: 'ledger.malformed' });
 });
 
 test('verifyLedger: an untouched ledger: its entries, its root and who signed it', async (context) => {
@@ -216,6 +246,17 @@ test('verifyLedger: a head of somebody else, or of another ledger, is none', asy
   }
   assert.equal(put([...pieces, headBy(parties.signerOf(owner))]), undefined);
   assert.equal(verify().signedHead?.size, 10);
+});
+
+test('verifyLedger: a signer is trusted for as long as its path is valid, however many heads it signed', async (context) => {
+  const { parties, pieces, with: put, file } = await write(context);
+  const { head } = openAt(file);
+  const signer = parties.signerOf(owner);
+  const headAt = (atMs: number) => ({ octets: encodeRecord('head', signHead(head, signer, atMs)) });
+  const { notAfterMs } = signer.certificate;
+  assert.equal(put([...pieces, headAt(timeMs), headAt(notAfterMs)]), undefined);
+  assert.equal(put([...pieces, headAt(timeMs), headAt(notAfterMs + 1000)])?.reason, 'foreign_head');
+  assert.equal(put([...pieces, headAt(timeMs), headAt(0)])?.reason, 'foreign_head');
 });
 
 test('verifyLedger: names gaps and forks of each device', async (context) => {
