@@ -1,7 +1,8 @@
-/** `npm run soak -- kills|nodes|plug|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
+/** `npm run soak -- kills|nodes|plug|enforce|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
 import { soakBacklog } from './backlog.ts';
 import { soakConnections } from './connections.ts';
+import { soakEnforce } from './enforce.ts';
 import { soakFuzz } from './fuzz.ts';
 import { soakIngest } from './ingest.ts';
 import { soakKills } from './kills.ts';
@@ -19,9 +20,10 @@ const soaks: Readonly<Record<string, Soak>> = {
   renewal: soakRenewal,
   fuzz: soakFuzz,
   ingest: soakIngest,
+  enforce: soakEnforce,
 };
 
-const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renewal|fuzz|ingest [options]
+const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renewal|fuzz|ingest|enforce [options]
 
   backlog      a broker starts with a million queued messages
   kills        a broker is killed again and again under traffic of QoS 1 and 2
@@ -31,6 +33,7 @@ const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renew
   renewal      a device agent is killed before every step of a renewal and of a hand-over
   fuzz         hostile octets for the packet reader, and whether its memory grows
   ingest       backends and their database server are killed at random while snapshots come
+  enforce      a customer's auditor, broker and agents are killed at random while a person decides what leaves
 
   --minutes N      how long (10); not of kills and renewal
   --kills N        how many (100)
