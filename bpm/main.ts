@@ -9,6 +9,7 @@ import { createLog } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/observe.ts';
 import { createMetrics, startObservation } from '../runtime/observe.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
+import { createWait } from '../runtime/wait.ts';
 import type { Database } from '../database/connect.ts';
 import { connectDatabase } from '../database/connect.ts';
 import { isUnavailable } from '../database/errors.ts';
@@ -206,6 +207,7 @@ async function loop(
   signal: AbortSignal,
   { failing, counters, log }: { failing: Set<string>; counters: Counters; log: Log },
 ): Promise<void> {
+  const wait = createWait(signal);
   while (!signal.aborted) {
     let more = false;
     try {
@@ -220,22 +222,8 @@ async function loop(
       else
         log.error({ ...fields, stack: error instanceof Error ? error.stack : undefined }, 'bpm.round_failed');
     }
-    if (!more) await pause(pollIntervalMs, signal);
+    if (!more) await wait(pollIntervalMs);
   }
-}
-
-/** Resolves after `ms`, or as soon as `signal` is aborted. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-    if (signal.aborted) done();
-  });
 }
 
 function createTransports({ mail, sms, webhook }: BpmConfig): Transport[] {

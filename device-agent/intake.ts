@@ -2,9 +2,9 @@
 import { CmsError } from '../cms/errors.ts';
 import { SenmlError } from '../domain/senml.ts';
 import type { Log } from '../runtime/log.ts';
+import type { Wait } from '../runtime/wait.ts';
 import type { Collector, Rejection, Sample } from './collector/collector.ts';
 import { CollectorError } from './collector/collector.ts';
-import type { Wait } from './collector/wait.ts';
 import { KeySlotsError } from './key-slots/errors.ts';
 import type { Outbox } from './outbox.ts';
 import { OutboxError } from './outbox-store.ts';

@@ -15,7 +15,7 @@ import { createMetrics, startObservation } from '../runtime/observe.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { runUntilSignal } from '../runtime/shutdown.ts';
 import { packageVersion } from '../runtime/version.ts';
-import { createWait } from './collector/wait.ts';
+import { createWait } from '../runtime/wait.ts';
 import type { AgentConfig } from './config.ts';
 import { loadAgentConfig } from './config.ts';
 import type { DeviceContext, DeviceIdentity, DeviceState } from './device.ts';

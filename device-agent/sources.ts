@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import type { Clock } from '../domain/clock.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { ConfigError } from '../runtime/config.ts';
+import type { Wait } from '../runtime/wait.ts';
 import type { Collector } from './collector/collector.ts';
 import type { CsvOptions } from './collector/csv.ts';
 import { collectCsv } from './collector/csv.ts';
@@ -10,7 +11,6 @@ import { replay } from './collector/replay.ts';
 import { skipTaken } from './collector/resume.ts';
 import { simulate } from './collector/simulator.ts';
 import { collectJsonLines } from './collector/stdin.ts';
-import type { Wait } from './collector/wait.ts';
 import type { AgentConfig, CollectorConfig, CsvConfig, ReplayConfig } from './config.ts';
 import type { Outbox } from './outbox.ts';
 

@@ -1,5 +1,6 @@
 /** Replay: a recorded file goes through a fleet, as fast as it goes or at a given pace. */
 import type { Clock } from '../../domain/clock.ts';
+import type { Wait } from '../../runtime/wait.ts';
 import type { Collected, Collector, Sample } from './collector.ts';
 import { CollectorError } from './collector.ts';
 import { collectCmapss } from './cmapss.ts';
@@ -7,7 +8,6 @@ import type { CsvOptions } from './csv.ts';
 import { collectCsv } from './csv.ts';
 import type { IsTaken } from './resume.ts';
 import { skipTaken } from './resume.ts';
-import type { Wait } from './wait.ts';
 
 export type ReplaySource =
   | { readonly format: 'cmapss'; readonly file: string }

@@ -1,12 +1,12 @@
 /** A simulated fuel meter or particle counter, sampled at a fixed interval. */
 import type { Clock } from '../../domain/clock.ts';
 import type { ChannelValue, Reading, Snapshot } from '../../domain/snapshot.ts';
+import type { Wait } from '../../runtime/wait.ts';
 import type { Collector } from './collector.ts';
 import type { MachineCondition, MachineState } from './machine-model.ts';
 import { createMachine } from './machine-model.ts';
 import type { SimulatedChannel, SimulatedType } from './simulator-channels.ts';
 import { simulatorChannels, usageChannels } from './simulator-channels.ts';
-import type { Wait } from './wait.ts';
 
 export interface SimulatorOptions {
   readonly type: SimulatedType;

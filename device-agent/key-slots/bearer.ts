@@ -3,7 +3,7 @@ import type { Clock } from '../../domain/clock.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { BackoffLimits } from '../../runtime/retry.ts';
-import { createWait } from '../collector/wait.ts';
+import { createWait } from '../../runtime/wait.ts';
 import type { AgentMeasures } from '../measures.ts';
 import { KeySlotsError } from './errors.ts';
 import type { HeldIdentity } from './held-identity.ts';

@@ -11,7 +11,7 @@ import { forgetRequest, isEnrolled, pendingRequest } from '../../enrolment/key-d
 import type { PendingRequest } from '../../enrolment/key-directory.ts';
 import { PkiError } from '../../pki/errors.ts';
 import { backoffMs } from '../../runtime/retry.ts';
-import { createWait } from '../collector/wait.ts';
+import { createWait } from '../../runtime/wait.ts';
 import { OutboxError } from '../outbox-store.ts';
 import { patiently } from './bearer.ts';
 import type { KeysContext, KeysOptions } from './bearer.ts';

@@ -12,7 +12,8 @@ import { createSealer } from '../../cms/seal.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
 import { verifyLedger } from '../../ledger/verify.ts';
 import type { Link } from '../../mqtt/link.ts';
-import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import { devicePath, masterAccount, Site } from '../device-agent/site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 import { auditorAt, introduce, until } from './premises.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');

@@ -6,7 +6,8 @@ import type { TestContext } from 'node:test';
 import { auditorListing } from '../../auditor/list.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { encodeCommand } from '../../domain/command.ts';
-import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import { devicePath, masterAccount, Site } from '../device-agent/site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 import { auditorAt, introduce } from './premises.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');

@@ -20,11 +20,11 @@ import { encodeSubmission } from '../../ledger/submission.ts';
 import { readHead, signHead } from '../../ledger/tree-head.ts';
 import { verifyLedger } from '../../ledger/verify.ts';
 import { contextOf, makeIdentity } from '../cms/identities.ts';
-import { RecordedLog } from '../device-agent/site.ts';
 import { rewritten } from '../ledger/rewritten.ts';
 import { makeParties, owner, passage, timeMs } from '../ledger/written.ts';
 import type { Parties } from '../ledger/written.ts';
 import { freshLists } from '../pki/lists.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 
 const vendor = 'vendor-snapshot-service';
 const device = 'ms-acc-1/acc-1/dev-1';

@@ -9,8 +9,9 @@ import { LedgerCheck } from '../../auditor/page/ledger-check.ts';
 import type { Entry } from '../../auditor/record.ts';
 import { channelsOf, openRecord } from '../../auditor/record.ts';
 import type { PassageLeaf } from '../../ledger/leaf.ts';
-import { devicePath, RecordedLog } from '../device-agent/site.ts';
+import { devicePath } from '../device-agent/site.ts';
 import { temporaryFolder } from '../device-agent/collector/files.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 
 const owner = devicePath('ms-acc-1/acc-1/dev-1');
 const noonMs = new Date(2026, 5, 10, 12).getTime();

@@ -15,8 +15,9 @@ import type { Policy } from '../../domain/policy.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
 import type { Link } from '../../mqtt/link.ts';
 import { signPolicy } from '../../policy/signed-policy.ts';
-import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import { devicePath, masterAccount, Site } from '../device-agent/site.ts';
 import type { Received } from '../device-agent/site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 
 export const device = devicePath('ms-acc-1/acc-1/dev-1');
 export const service = 'vendor-snapshot-service';

@@ -6,8 +6,9 @@ import { auditorListing } from '../../auditor/list.ts';
 import type { RunningAuditor } from '../../auditor/main.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
-import { devicePath, masterAccount, RecordedLog, Site } from '../device-agent/site.ts';
+import { devicePath, masterAccount, Site } from '../device-agent/site.ts';
 import { bundleOf } from '../pki/lists.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 import { auditorAt, introduce, until } from './premises.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');

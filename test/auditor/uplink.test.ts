@@ -12,7 +12,8 @@ import { encodeSenmlCbor } from '../../domain/senml.ts';
 import { decodeSubmission } from '../../ledger/submission.ts';
 import { loadE2eIdentity } from '../../pki/identity.ts';
 import { openSite } from '../broker/fixture.ts';
-import { devicePath, RecordedLog } from '../device-agent/site.ts';
+import { devicePath } from '../device-agent/site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 
 const owner = 'ms-acc-1';
 const device = devicePath('ms-acc-1/acc-1/dev-1');

@@ -8,9 +8,10 @@ import { countSnapshots } from '../../database/totals.ts';
 import { decodeCommand, encodeCommandResult } from '../../domain/command.ts';
 import type { ReceivedMessage } from '../../mqtt/inbox.ts';
 import { freshUrl, testBoth } from '../database/engines.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import type { LogRecord } from '../runtime/recorded-log.ts';
 import { addUsers, Page } from './page.ts';
-import { commandService, RecordedLog, snapshotService, Vendor } from './vendor.ts';
-import type { LogRecord } from './vendor.ts';
+import { commandService, snapshotService, Vendor } from './vendor.ts';
 
 const name = 'ms-acc-1/acc-1/dev-1';
 

@@ -12,7 +12,8 @@ import { decodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { loadTrustedIdentity } from '../../pki/trusted-file.ts';
 import { createMetrics } from '../../runtime/observe.ts';
 import { bundleOf, freshLists } from '../pki/lists.ts';
-import { commandService, RecordedLog, Vendor } from './vendor.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import { commandService, Vendor } from './vendor.ts';
 
 const name = 'ms-acc-1/acc-1/dev-1';
 const auditor = 'ms-acc-1';

@@ -14,7 +14,8 @@ import { migrate } from '../../database/migrate.ts';
 import { RevocationLists } from '../../pki/revocation-lists.ts';
 import type { StalePolicy } from '../../pki/revocation.ts';
 import { createMetrics } from '../../runtime/observe.ts';
-import { RecordedLog, snapshotService, Vendor } from './vendor.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import { snapshotService, Vendor } from './vendor.ts';
 import type { Device, Sealed } from './vendor.ts';
 
 export interface Bench {

@@ -8,9 +8,9 @@ import type { Database } from '../../database/connect.ts';
 import { migrate } from '../../database/migrate.ts';
 import type { Role } from '../../database/schema.ts';
 import { addUser, findUser, openSession } from '../../database/users.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import type { LogRecord } from '../runtime/recorded-log.ts';
 import { Page } from './page.ts';
-import { RecordedLog } from './vendor.ts';
-import type { LogRecord } from './vendor.ts';
 
 const sessionMs = 3_600_000;
 

@@ -37,29 +37,6 @@ const brokerName = 'vendor-broker';
 const pathTypes: ConfigTypes = { path: z.string(), existingPath: z.string() };
 const reconnect = { firstMs: 5, maxMs: 50 };
 
-export interface LogRecord {
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
-
-/** A log that a test can wait for. */
-export class RecordedLog {
-  readonly records: LogRecord[] = [];
-  #wake = Promise.withResolvers<void>();
-  readonly log: Log = createLog('test', 'debug', {
-    write: (line) => {
-      this.records.push(JSON.parse(line) as LogRecord);
-      this.#wake.resolve();
-      this.#wake = Promise.withResolvers();
-    },
-  });
-
-  /** Waits until what was logged so far satisfies `enough`. */
-  async until(enough: (records: readonly LogRecord[]) => boolean): Promise<void> {
-    while (!enough(this.records)) await this.#wake.promise;
-  }
-}
-
 export class Vendor {
   readonly folder: string;
   readonly authority: Authority;

@@ -9,7 +9,8 @@ import { decodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { parseDeviceStatus } from '../../domain/device-status.ts';
 import { decodeSenmlCbor } from '../../domain/senml.ts';
 import { cmapssColumns, cmapssCycleMs, cmapssStartMs } from '../../device-agent/collector/cmapss.ts';
-import { devicePath, masterAccount, openMessage, RecordedLog, Site } from './site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import { devicePath, masterAccount, openMessage, Site } from './site.ts';
 
 const first = devicePath('ms-acc-1/acc-1/dev-1');
 const second = devicePath('ms-acc-1/acc-1/dev-2');

@@ -11,7 +11,8 @@ import { decodeCommandResult, encodeCommand } from '../../domain/command.ts';
 import { openOutbox } from '../../device-agent/outbox.ts';
 import { mayCommand } from '../../policy/command-issuers.ts';
 import type { Link } from '../../mqtt/link.ts';
-import { devicePath, masterAccount, openMessage, RecordedLog, Site } from './site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import { devicePath, masterAccount, openMessage, Site } from './site.ts';
 import type { Received } from './site.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');

@@ -11,8 +11,9 @@ import { takeIn } from '../../device-agent/intake.ts';
 import type { Outbox } from '../../device-agent/outbox.ts';
 import { openOutbox } from '../../device-agent/outbox.ts';
 import { CmsError } from '../../cms/errors.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 import { temporaryFolder } from './collector/files.ts';
-import { devicePath, RecordedLog } from './site.ts';
+import { devicePath } from './site.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');
 

@@ -20,7 +20,8 @@ import { createAuthority } from '../../pki/authority/authority.ts';
 import { loadE2eIdentity } from '../../pki/identity.ts';
 import { signPolicy } from '../../policy/signed-policy.ts';
 import { named, pathOf, policyWith } from '../domain/policies.ts';
-import { devicePath, masterAccount, openMessage, RecordedLog, Site } from './site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import { devicePath, masterAccount, openMessage, Site } from './site.ts';
 import type { Received } from './site.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');

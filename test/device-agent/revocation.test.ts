@@ -13,7 +13,8 @@ import { encodeCommand } from '../../domain/command.ts';
 import type { RunningAgent } from '../../device-agent/main.ts';
 import { createMetrics } from '../../runtime/observe.ts';
 import { bundleOf } from '../pki/lists.ts';
-import { devicePath, masterAccount, RecordedLog, Site } from './site.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
+import { devicePath, masterAccount, Site } from './site.ts';
 import type { Received } from './site.ts';
 
 const device = devicePath('ms-acc-1/acc-1/dev-1');

@@ -28,39 +28,6 @@ import { z } from 'zod';
 export const masterAccount = 'ms-acc-1';
 const reconnect = { firstMs: 5, maxMs: 50 };
 
-export interface LogRecord {
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
-
-/** A log that a test can wait for. */
-export class RecordedLog {
-  readonly records: LogRecord[] = [];
-  readonly log: Log;
-  #waiting: {
-    readonly matches: (record: LogRecord) => boolean;
-    readonly resolve: (record: LogRecord) => void;
-  }[] = [];
-
-  constructor() {
-    this.log = createLog('test', 'debug', { write: (line) => this.#take(JSON.parse(line)) });
-  }
-
-  /** The first record of that event, past or to come. */
-  event(event: string, matches: (record: LogRecord) => boolean = () => true): Promise<LogRecord> {
-    const wanted = (record: LogRecord): boolean => record.event === event && matches(record);
-    const found = this.records.find(wanted);
-    if (found !== undefined) return Promise.resolve(found);
-    return new Promise((resolve) => this.#waiting.push({ matches: wanted, resolve }));
-  }
-
-  #take(record: LogRecord): void {
-    this.records.push(record);
-    for (const waiter of this.#waiting.filter(({ matches }) => matches(record))) waiter.resolve(record);
-    this.#waiting = this.#waiting.filter(({ matches }) => !matches(record));
-  }
-}
-
 /** Messages in the order in which they came, for a test that takes them one by one. */
 export class Received {
   readonly #messages: ReceivedMessage[] = [];

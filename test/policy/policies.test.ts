@@ -19,10 +19,10 @@ import { loadE2eIdentity } from '../../pki/identity.ts';
 import { RevocationLists } from '../../pki/revocation-lists.ts';
 import type { StalePolicy } from '../../pki/revocation.ts';
 import { createMetrics } from '../../runtime/observe.ts';
-import { RecordedLog } from '../device-agent/site.ts';
 import { temporaryFolder } from '../device-agent/collector/files.ts';
 import { named, pathOf, policyWith } from '../domain/policies.ts';
 import { bundleOf } from '../pki/lists.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 
 const device = pathOf('ms-acc-1/acc-1/dev-1');
 const writer = path.join(import.meta.dirname, 'policies-writer.ts');
