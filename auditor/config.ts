@@ -27,6 +27,7 @@ export interface AuditorConfig {
   readonly certificatesWaitSeconds: number;
   readonly headEverySeconds: number;
   readonly countersign: boolean;
+  readonly archive: { readonly days: number; readonly megabytes: number };
   readonly staleCrl: StaleCrlConfig;
   readonly page?: PageConfig | undefined;
   readonly observe?: Endpoint | undefined;
@@ -91,6 +92,18 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
       .boolean()
       .default(true)
       .describe('show the vendor the heads of the ledger, so that both can prove the same history'),
+    archive: z
+      .strictObject({
+        days: z
+          .int()
+          .min(0)
+          .max(36_600)
+          .default(30)
+          .describe('how long each envelope is kept, sealed as it came; 0: none is'),
+        megabytes: z.int().min(1).max(10_000_000).default(1000).describe('at most; the oldest go first'),
+      })
+      .prefault({})
+      .describe('the envelopes that exports and data sheets are made of'),
     staleCrl: staleCrlType,
     page: z
       .strictObject({

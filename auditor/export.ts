@@ -1,14 +1,28 @@
-/** The entries of a device as CSV (RFC 4180), a piece at a time, also while the auditor writes more. */
+/** Everything about a device in tables, a piece at a time, also while the auditor writes more. */
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate as turn } from 'node:timers/promises';
+import type { NamespacePath } from '../domain/namespace.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
 import { readLeaves } from '../ledger/ledger-file.ts';
+import type { Cell } from './csv.ts';
+import { csvLine, timeCell } from './csv.ts';
+import { certificateRows } from './export-certificates.ts';
+import { commandRows, snapshotRows } from './export-envelopes.ts';
+import { policyRows } from './export-policies.ts';
+import type { ExportSource, Row } from './export-source.ts';
 import { indexFileName } from './record-index.ts';
 import { ledgerFileName } from './record.ts';
 
-const columns = [
+type Rows = Iterable<Row> | AsyncIterable<Row>;
+
+interface Table {
+  readonly columns: readonly string[];
+  readonly rowsOf: (source: ExportSource, device: NamespacePath) => Rows;
+}
+
+const entryColumns = [
   'number',
   'time',
   'direction',
@@ -26,15 +40,130 @@ const columns = [
   'digest',
 ] as const;
 
-const lineEnd = '\r\n'; // RFC 4180 §2
-const linesPerPiece = 200;
+/** By the name of the file. */
+const tables = {
+  snapshots: {
+    columns: [
+      'entry',
+      'received',
+      'measured',
+      'topic',
+      'sequence',
+      'outcome',
+      'type',
+      'channel',
+      'unit',
+      'value',
+    ],
+    rowsOf: snapshotRows,
+  },
+  commands: {
+    columns: [
+      'entry',
+      'received',
+      'direction',
+      'topic',
+      'id',
+      'name',
+      'outcome',
+      'from',
+      'at',
+      'expires',
+      'detail',
+    ],
+    rowsOf: commandRows,
+  },
+  entries: { columns: entryColumns, rowsOf: ({ directory }, device) => entryRows(directory, device) },
+  decisions: {
+    columns: ['number', 'time', 'topic', 'sequence', 'outcome', 'decidedBy', 'policy', 'digest'],
+    rowsOf: decisionRows,
+  },
+  policies: {
+    columns: [
+      'path',
+      'number',
+      'signer',
+      'signed',
+      'taken',
+      'from',
+      'until',
+      'group',
+      'recipients',
+      'auto',
+      'ask',
+      'deny',
+      'limits',
+      'commands',
+    ],
+    rowsOf: policyRows,
+  },
+  certificates: {
+    columns: ['device', 'purpose', 'place', 'subject', 'serial', 'from', 'until', 'sha256'],
+    rowsOf: certificateRows,
+  },
+} as const satisfies Readonly<Record<string, Table>>;
+export type TableName = keyof typeof tables;
+export const tableNames = Object.keys(tables) as TableName[];
 
-/**
- * @param directory - the auditor's data
- * @param device - or an account: what lies within it
- * @returns lines in the order of the ledger; a device that is not in it has only a header
- */
-export async function* exportEntries(directory: string, device: string): AsyncGenerator<string> {
+const rowsPerPiece = 200;
+
+/** @returns lines in the order of the ledger; a device that is not in it has only a header */
+export async function* exportCsv(
+  source: ExportSource,
+  name: TableName,
+  device: NamespacePath,
+): AsyncGenerator<string> {
+  const { columns, rowsOf }: Table = tables[name];
+  let piece = csvLine(columns);
+  let rows = 0;
+  for await (const row of rowsOf(source, device)) {
+    piece += csvLine(columns.map((column) => row[column]));
+    rows += 1;
+    if (rows % rowsPerPiece !== 0) continue;
+    yield piece;
+    piece = '';
+    await turn(); // the audit goes on meanwhile
+  }
+  yield piece;
+}
+
+/** One JSON object (RFC 8259) with all tables: `{"device":…,"exported":…,"snapshots":[…],…}`. */
+export async function* exportJson(
+  source: ExportSource,
+  device: NamespacePath,
+  nowMs: number,
+): AsyncGenerator<string> {
+  yield `{"device":${JSON.stringify(device)},"exported":${JSON.stringify(timeCell(nowMs))}`;
+  for (const name of tableNames) {
+    const { rowsOf }: Table = tables[name];
+    yield `,\n${JSON.stringify(name)}:[`;
+    let piece = '';
+    let rows = 0;
+    for await (const row of rowsOf(source, device)) {
+      piece += `${rows === 0 ? '' : ','}\n${JSON.stringify(row)}`;
+      rows += 1;
+      if (rows % rowsPerPiece !== 0) continue;
+      yield piece;
+      piece = '';
+      await turn();
+    }
+    yield `${piece}\n]`;
+  }
+  yield '\n}\n';
+}
+
+function* entryRows(directory: string, device: string): Generator<Row> {
+  for (const leaf of passagesOf(directory, device)) yield entryRow(leaf);
+}
+
+function* decisionRows({ directory }: ExportSource, device: NamespacePath): Generator<Row> {
+  for (const leaf of passagesOf(directory, device)) if (leaf.decidedBy !== undefined) yield entryRow(leaf);
+}
+
+function* passagesOf(
+  directory: string,
+  device: string,
+): Generator<PassageLeaf & { readonly number: number }> {
   const ledger = openSync(path.join(directory, ledgerFileName), 'r');
   const index = new DatabaseSync(path.join(directory, indexFileName), { readOnly: true });
   try {
@@ -45,31 +174,25 @@ export async function* exportEntries(directory: string, device: string): AsyncGe
          ORDER BY number`,
       )
       .iterate({ device });
-    let lines = [columns.join(',')];
     for (const row of rows) {
       for (const { leaf } of readLeaves(ledger, Number(row['position']), 1)) {
-        if (leaf.kind === 'passage') lines.push(lineOf(leaf));
+        if (leaf.kind === 'passage') yield leaf;
       }
-      if (lines.length < linesPerPiece) continue;
-      yield lines.map((line) => line + lineEnd).join('');
-      lines = [];
-      await turn(); // thousands of lines are read at once; the audit goes on meanwhile
     }
-    yield lines.map((line) => line + lineEnd).join('');
   } finally {
     index.close();
     closeSync(ledger);
   }
 }
 
-function lineOf(leaf: PassageLeaf & { readonly number: number }): string {
-  const cells: Readonly<Record<(typeof columns)[number], string | number | undefined>> = {
+function entryRow(leaf: PassageLeaf & { readonly number: number }): Row {
+  const cells: Readonly<Record<(typeof entryColumns)[number], Cell>> = {
     number: leaf.number,
-    time: new Date(leaf.timeMs).toISOString(),
+    time: timeCell(leaf.timeMs),
     direction: leaf.direction,
     topic: leaf.topic,
     sequence: leaf.sequence,
-    sealed: leaf.signingTimeMs === undefined ? undefined : timeText(leaf.signingTimeMs),
+    sealed: timeCell(leaf.signingTimeMs),
     bytes: leaf.bytes,
     recipients: leaf.recipients.map(({ name, identifier }) => name ?? `unknown ${identifier}`).join('; '),
     channels: leaf.channels?.count,
@@ -80,18 +203,5 @@ function lineOf(leaf: PassageLeaf & { readonly number: number }): string {
     detail: leaf.alarm?.detail,
     digest: leaf.digest.toString('hex'),
   };
-  return columns.map((column) => cellOf(cells[column])).join(',');
-}
-
-/** By the clock of a device, which may say anything; a date ends with the year 275760 (ECMAScript §21.4.1.1). */
-function timeText(ms: number): string | number {
-  return Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : ms;
-}
-
-function cellOf(value: string | number | undefined): string {
-  if (value === undefined) return '';
-  if (typeof value === 'number') return String(value);
-  // What comes from a device must not become a formula where the file is opened.
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return cells;
 }

@@ -6,6 +6,7 @@ import { originatorsOf } from '../cms/originator.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
+import type { PolicyPublishing } from '../domain/audit-device-view.ts';
 import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { levelOf, parseNamespacePath } from '../domain/namespace.ts';
@@ -32,6 +33,8 @@ import type { GateOptions } from './gate.ts';
 import { Heads } from './heads.ts';
 import type { HeldStore } from './held-store.ts';
 import { openHeldStore } from './held-store.ts';
+import type { Kept } from './kept.ts';
+import { openKept } from './kept.ts';
 import type { Links } from './links.ts';
 import { openLinks } from './links.ts';
 import type { PageSource } from './page/context.ts';
@@ -112,18 +115,11 @@ export async function startAuditor(
   const publish = (topic: string, payload: Uint8Array): Promise<void> =>
     links.main.publish(topic, payload, { qos: 1 });
   const policies = new Policies({ directory: data, roots, lists, clock, metrics, log });
+  const kept = openKept(config, policies, { clock, log });
   const gate = enforcing(config, { scope, record, signer, publish, clock, log });
   const check = new PolicyCheck({ policies, recipients, roots, withoutPolicy, clock });
-  const recorder = new Recorder({
-    record,
-    directory,
-    opener,
-    check,
-    gate: gate?.gate,
-    lists,
-    waitMs,
-    ...shared,
-  });
+  const checks = { directory, opener, check, gate: gate?.gate, lists, waitMs };
+  const recorder = new Recorder({ record, archive: kept.archive, ...checks, ...shared });
   const own = { scope, record, directory: data, roots };
   const countersigning = new Countersigning({ ...own, signer, lists, publish, ...shared });
   const heads = new Heads({
@@ -150,8 +146,9 @@ export async function startAuditor(
     held: gate?.gate.size ?? 0,
   });
   const headsNow = () => ({ signed: heads.signed, countersigned: countersigning.size });
-  const source = { ...own, ...shared, gate: gate?.gate, opener, check, heads: headsNow, connected };
-  const stopParts = (): Promise<void> => stopAll(links, recorder, heads, record, gate);
+  const policySource = { ...kept, check, policies, publishing: publishingOf(config) };
+  const source = { ...own, ...shared, ...policySource, gate: gate?.gate, opener, heads: headsNow, connected };
+  const stopParts = (): Promise<void> => stopAll(links, recorder, heads, record, gate, kept);
   const served = await serve(config, { metrics, link: links.main, state, source }, stopParts);
   gate?.gate.start();
   const { observePort, pagePort } = served;
@@ -177,6 +174,7 @@ async function stopAll(
   heads: Heads,
   record: EgressRecord,
   enforcing: Enforcing | undefined,
+  kept: Kept,
 ): Promise<void> {
   recorder.stop(); // acknowledges what it still records, so the links go afterwards
   enforcing?.gate.stop();
@@ -184,6 +182,12 @@ async function stopAll(
   await Promise.all([links.main.close(), links.certificates.close()]);
   record.close();
   enforcing?.held.close();
+  kept.close();
+}
+
+function publishingOf({ identity, broker, brokerName }: AuditorConfig): PolicyPublishing {
+  const [name = ''] = [brokerName].flat();
+  return { identity, broker: `${broker.host}:${broker.port}`, brokerName: name };
 }
 
 function openerFor(

@@ -59,14 +59,16 @@ export class PolicyCheck {
     this.#options = options;
   }
 
+  /** What the policies of a device's owners come to, now. */
+  effectOf(device: NamespacePath): EffectivePolicy {
+    const others = this.#configured(device).others.map(({ commonName }) => commonName);
+    return this.#options.policies.effectiveFor(device, others);
+  }
+
   grantFor(device: NamespacePath, topic: string): Grant {
-    const { policies, recipients, roots, clock } = this.#options;
-    const own = recipients.filter(({ commonName }) => isWithin(device, commonName));
-    const others = recipients.filter((recipient) => !own.includes(recipient));
-    const effect = policies.effectiveFor(
-      device,
-      others.map(({ commonName }) => commonName),
-    );
+    const { roots, clock } = this.#options;
+    const { own, others } = this.#configured(device);
+    const effect = this.effectOf(device);
     const known = this.#known(topic);
     if (known?.effect === effect) return known;
     const name = parseSharedTopic(topic)?.group ?? mainGroup;
@@ -107,6 +109,13 @@ export class PolicyCheck {
     if (found === 'auto') return { decision: 'release', alarm: undefined };
     const refused = channelNames.filter((channel) => (group?.classOf(channel) ?? 'deny') === 'deny');
     return denied('policy.denied_channel', refused.join(', '));
+  }
+
+  /** The device's owners, and everybody else who may read it as long as no policy says who may. */
+  #configured(device: NamespacePath): Record<'own' | 'others', readonly VerifiedIdentity[]> {
+    const { recipients } = this.#options;
+    const own = recipients.filter(({ commonName }) => isWithin(device, commonName));
+    return { own, others: recipients.filter((recipient) => !own.includes(recipient)) };
   }
 
   #known(topic: string): Grant | undefined {

@@ -10,6 +10,7 @@ import type { Outcome } from '../ledger/leaf.ts';
 import { isOpened, streamOf } from '../ledger/stream.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Counter, Metrics } from '../runtime/observe.ts';
+import type { Archive } from './archive.ts';
 import type { Passing } from './examine.ts';
 import { examine } from './examine.ts';
 import type { Gate } from './gate.ts';
@@ -24,6 +25,8 @@ export interface RecorderOptions {
   readonly check: PolicyCheck;
   /** Undefined: it only looks on. */
   readonly gate: Gate | undefined;
+  /** Undefined: no envelope is kept. */
+  readonly archive: Archive | undefined;
   readonly lists: RevocationLists;
   /** How long an envelope waits for the certificates of its device. */
   readonly waitMs: number;
@@ -204,6 +207,7 @@ export class Recorder {
       this.#waiting.push(...ready.map(({ taken }) => taken));
       return;
     }
+    this.#archive(ready, recorded);
     for (const [index, { taken, entry }] of ready.entries()) {
       const { number, outcome } = recorded[index] ?? { outcome: 'denied' };
       if (number !== undefined) this.#count(entry);
@@ -214,6 +218,21 @@ export class Recorder {
       if (outcome === 'released' && taken.passing.waits) this.#release(taken);
       else taken.acknowledge();
     }
+  }
+
+  /** What came before is there already; what could not be opened is worth no room. */
+  #archive(
+    ready: readonly { readonly taken: Taken; readonly entry: Entry }[],
+    recorded: readonly Recorded[],
+  ): void {
+    const fresh = ready.flatMap(({ taken: { passing }, entry: { passage } }, index) => {
+      const number = recorded[index]?.number;
+      if (number === undefined || !isOpened(passage)) return [];
+      const { device, content, topic, envelope, receivedMs } = passing;
+      const kind = content === 'snapshot' ? content : 'command';
+      return [{ number, device, kind, topic, receivedMs, envelope } as const];
+    });
+    if (fresh.length > 0) this.#options.archive?.keep(fresh);
   }
 
   /** It is on the disk before the ledger says so; one that is there already, or was decided, stays as it is. */

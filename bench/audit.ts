@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Gate } from '../auditor/gate.ts';
+import { openArchive } from '../auditor/archive.ts';
 import { openHeldStore } from '../auditor/held-store.ts';
 import { PolicyCheck } from '../auditor/policy-check.ts';
 import { openRecord } from '../auditor/record.ts';
@@ -108,6 +109,7 @@ async function audit(
   });
   const record = openRecord(directory, required(scope), clock());
   const held = openHeldStore(directory);
+  const archive = openArchive({ directory, days: 30, bytesMax: 1e9, clock, log });
   const shared = { clock, log, metrics };
   const recipients = [vendor, owner].map(({ recipient: { certificate } }) => identityOf(certificate));
   const paths = [{ chain: [originator.originator.keyAgreement], root }] as const;
@@ -137,6 +139,7 @@ async function audit(
       clock,
     }),
     gate: mode === 'enforce' ? gate : undefined,
+    archive,
     lists,
     waitMs: 0,
   });
@@ -163,6 +166,7 @@ async function audit(
     delays.push(performance.now() - sinceMs);
   }
   recorder.stop();
+  archive.close();
   gate.stop();
   const { entries, alarms } = record.counts();
   if (entries !== envelopes + single || alarms > 0) throw new Error(`${entries} entries, ${alarms} alarms`);

@@ -114,6 +114,16 @@ export class Policies {
     return [...ownersOf(scope), scope].flatMap((owner) => this.#held.get(owner)?.policy ?? []);
   }
 
+  /** What is held of everybody, with who signed it. */
+  signed(): readonly SignedPolicy[] {
+    return [...this.#held.values()];
+  }
+
+  /** Whose last policy was not taken, and why. */
+  faults(): readonly (readonly [NamespacePath, Refusal])[] {
+    return [...this.#faults];
+  }
+
   /** Why the last policy that came by the topics of a path was not taken; undefined if it was. */
   faultOf(scope: NamespacePath): Refusal | undefined {
     return this.#faults.get(scope);

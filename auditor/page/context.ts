@@ -2,15 +2,19 @@
 import type { FastifyRequest } from 'fastify';
 import type { Opener } from '../../cms/open.ts';
 import type { Clock } from '../../domain/clock.ts';
+import type { PolicyPublishing } from '../../domain/audit-device-view.ts';
 import type { NamespacePath } from '../../domain/namespace.ts';
 import type { Certificate } from '../../pki/certificate.ts';
+import type { Policies } from '../../policy/policies.ts';
 import type { Log } from '../../runtime/log.ts';
 import { ApiError } from '../../web/api-error.ts';
 import type { Sessions } from '../../web/session.ts';
+import type { Archive } from '../archive.ts';
 import type { Departures } from '../departures.ts';
 import type { Gate } from '../gate.ts';
 import type { SignedFor } from '../heads.ts';
 import type { PolicyCheck } from '../policy-check.ts';
+import type { PolicyHistory } from '../policy-history.ts';
 import type { EgressRecord } from '../record.ts';
 import type { Person } from './accounts.ts';
 import type { LedgerCheck } from './ledger-check.ts';
@@ -25,6 +29,12 @@ export interface PageSource {
   readonly gate: Gate | undefined;
   readonly opener: Opener;
   readonly check: PolicyCheck;
+  readonly policies: Policies;
+  readonly policyHistory: PolicyHistory;
+  /** Where whoever signs a policy publishes it. */
+  readonly publishing: PolicyPublishing;
+  /** Undefined: no envelope is kept. */
+  readonly archive: Archive | undefined;
   /** Of the E2E PKI. */
   readonly roots: readonly Certificate[];
   /** What the ledger was signed for last, in this run, and by the vendor. */

@@ -54,13 +54,14 @@ export function registerEvents(server: FastifyInstance, context: PageContext): v
   });
 }
 
-function revisions({ gate, record, heads, ledgerCheck }: PageContext): Map<string, number> {
+function revisions({ gate, record, heads, ledgerCheck, policies }: PageContext): Map<string, number> {
   const { signed, countersigned } = heads();
   return new Map([
     ['held', gate?.revision ?? 0],
     ['entries', record.head.size],
     ['heads', (signed?.size ?? 0) + countersigned],
     ['verification', ledgerCheck.revision],
+    ['policies', policies.generation],
   ]);
 }
 

@@ -14,9 +14,11 @@ import { ledgerFileName } from '../record.ts';
 import { openAccounts } from './accounts.ts';
 import type { PageContext, PageSource } from './context.ts';
 import { registerEvents } from './events.ts';
+import { registerDeviceRoutes } from './device-routes.ts';
 import { registerHeldRoutes } from './held-routes.ts';
 import { LedgerCheck } from './ledger-check.ts';
 import { registerLedgerRoutes } from './ledger-routes.ts';
+import { registerPolicyRoutes } from './policy-routes.ts';
 
 export interface PageServer {
   readonly port: number;
@@ -61,6 +63,8 @@ export async function startPage({ listen, publicUrl }: PageConfig, source: PageS
   requireLogin(server, context);
   registerHeldRoutes(server, context);
   registerLedgerRoutes(server, context);
+  registerPolicyRoutes(server, context);
+  registerDeviceRoutes(server, context);
   registerEvents(server, context);
   registerStatic(server, files);
   try {

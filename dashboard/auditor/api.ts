@@ -1,4 +1,5 @@
 /** The HTTP API of the auditor, as its pages call it. */
+import type { DeviceItem, DeviceView, PolicyList } from '../../domain/audit-device-view.ts';
 import type { AlarmItem, Departed, EnvelopeView, HeldList, LedgerState } from '../../domain/audit-view.ts';
 import { get, post, query } from '../http.ts';
 
@@ -10,6 +11,11 @@ export const auditor = {
   ledger: () => get<LedgerState>('/api/ledger'),
   verify: () => post('/api/ledger/verification', {}),
   alarms: () => get<AlarmItem[]>('/api/alarms'),
-  /** Where the entries of a device are as a file. */
-  entriesUrl: (device: string) => `/api/entries?${query({ device })}`,
+  policies: () => get<PolicyList>('/api/policies'),
+  devices: () => get<DeviceItem[]>('/api/devices'),
+  device: (device: string) => get<DeviceView>(`/api/device?${query({ device })}`),
+  /** Where a table about a device is as a file, such as `entries`. */
+  tableUrl: (device: string, table: string) => `/api/export/${table}.csv?${query({ device })}`,
+  everythingUrl: (device: string) => `/api/export/everything.json?${query({ device })}`,
+  sheetUrl: (device: string, format: 'html' | 'md') => `/api/data-sheet.${format}?${query({ device })}`,
 };

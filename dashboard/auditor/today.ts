@@ -3,7 +3,7 @@ import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import type { Departed, DepartedFor, DepartedFrom } from '../../domain/audit-view.ts';
 import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
-import { emptyList, heading, stateMark } from '../marks.ts';
+import { deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 import { table } from '../table.ts';
@@ -85,19 +85,17 @@ function deviceTable(devices: readonly DepartedFrom[]): TemplateResult {
         { figure: 'Denied' },
         'Channels',
         'Last',
-        'Entries',
       ],
       devices.map(
         (device) =>
           html`<tr>
-            <td class="path">${device.device}</td>
+            <td>${deviceLink(device.device)}</td>
             <td class="number">${formatCount(device.envelopes)}</td>
             <td class="number">${formatBytes(device.bytes)}</td>
             <td class="number">${formatCount(device.held)}</td>
             <td class="number">${formatCount(device.denied)}</td>
             <td class="wrap">${channelsOf(device)}</td>
             <td title=${formatDateTime(device.lastMs)}>${formatAgo(device.lastMs)}</td>
-            <td><a href=${auditor.entriesUrl(device.device)} download>CSV</a></td>
           </tr>`,
       ),
     )}

@@ -4,8 +4,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { Departures } from '../../auditor/departures.ts';
-import { exportEntries } from '../../auditor/export.ts';
+import { exportCsv } from '../../auditor/export.ts';
 import { LedgerCheck } from '../../auditor/page/ledger-check.ts';
+import { openPolicyHistory } from '../../auditor/policy-history.ts';
 import type { Entry } from '../../auditor/record.ts';
 import { channelsOf, openRecord } from '../../auditor/record.ts';
 import type { PassageLeaf } from '../../ledger/leaf.ts';
@@ -77,7 +78,7 @@ test('Departures: adds up what left since midnight, goes on from there, and begi
   assert.deepEqual(await sums(), [0, 0, 0, 0, 0, true]);
 });
 
-test('exportEntries: a device alone, in order, and no formula where the file is opened', async (context) => {
+test('exportCsv: the entries of a device alone, in order, and no formula where the file is opened', async (context) => {
   const directory = temporaryFolder(context);
   const record = openRecord(directory, owner, noonMs);
   const alarm = { reason: 'cms.malformed', detail: '=HYPERLINK("http://evil.test"),\r\n"x"' };
@@ -86,9 +87,12 @@ test('exportEntries: a device alone, in order, and no formula where the file is 
     entry('m/a/dev-2', 1, noonMs),
     entry('m/a/dev', 2, noonMs, { topic: 'm/a/dev/shared/insurer/snapshots', signingTimeMs: 9e15, alarm }),
   ]);
-  record.close();
+  const policyHistory = openPolicyHistory(directory);
+  context.after(() => [record, policyHistory].forEach((file) => file.close()));
+  const opener = { open: () => assert.fail('nothing is opened for entries') };
+  const source = { directory, record, opener, archive: undefined, policyHistory };
   let text = '';
-  for await (const piece of exportEntries(directory, 'm/a/dev')) text += piece;
+  for await (const piece of exportCsv(source, 'entries', devicePath('m/a/dev'))) text += piece;
   const time = new Date(noonMs).toISOString();
   const [, first = '', ...rest] = text.split('\r\n');
   assert.ok(

@@ -1,51 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { TestContext } from 'node:test';
 import { openAccounts } from '../../auditor/page/accounts.ts';
-import type { RunningAuditor } from '../../auditor/main.ts';
 import { inspect } from '../../cms/inspect.ts';
-import { hashPassword } from '../../web/password.ts';
-import { Page, password } from '../backend/page.ts';
 import { masterAccount } from '../device-agent/site.ts';
-import type { Bench } from './premises.ts';
-import { device, openBench, publishPolicy, sealed, service, until } from './premises.ts';
-
-const hashed = hashPassword(password);
-
-interface Stage {
-  readonly bench: Bench;
-  readonly auditor: RunningAuditor;
-  readonly nobody: Page;
-  readonly vera: Page;
-  readonly rolf: Page;
-}
-
-/** Vera looks on, Rolf decides. */
-async function openStage(context: TestContext, settings: object = {}): Promise<Stage> {
-  const bench = await openBench(context);
-  const accounts = openAccounts(bench.data);
-  accounts.add('vera', 'viewer', await hashed);
-  accounts.add('rolf', 'releaser', await hashed);
-  accounts.close();
-  const auditor = await bench.start({ page: { listen: '127.0.0.1:0' }, ...settings });
-  assert.ok(auditor.pagePort);
-  const [nobody, vera, rolf] = [0, 1, 2].map(() => new Page(auditor.pagePort ?? 0));
-  assert.ok(nobody && vera && rolf);
-  assert.deepEqual([await vera.login('vera'), await rolf.login('rolf')], [204, 204]);
-  return { bench, auditor, nobody, vera, rolf };
-}
-
-/** One envelope of which the policy asks, held. */
-async function holdOne({ bench, auditor, vera }: Stage): Promise<{ id: number; envelope: Buffer }> {
-  await publishPolicy(bench, 1, { auto: ['fuel.*'], ask: ['door.*'] });
-  const envelope = sealed(bench, 1, { channel: 'door.open' });
-  await bench.send(envelope);
-  await until(() => auditor.state().held === 1);
-  const { body } = await vera.get('/api/held');
-  const [item] = (body as { held: { id: number }[] }).held;
-  assert.ok(item);
-  return { id: item.id, envelope };
-}
+import { holdOne, openStage } from './page-stage.ts';
+import { device, openBench, sealed, service, until } from './premises.ts';
 
 test('page: nothing is answered without a login, and there is no account to begin with', async (context) => {
   const stage = await openStage(context);
@@ -58,7 +17,13 @@ test('page: nothing is answered without a login, and there is no account to begi
     `/api/held/${id}/envelope`,
     '/api/ledger',
     '/api/alarms',
-    `/api/entries?device=${device}`,
+    '/api/devices',
+    '/api/policies',
+    `/api/device?device=${device}`,
+    `/api/export/snapshots.csv?device=${device}`,
+    `/api/export/everything.json?device=${device}`,
+    `/api/data-sheet.html?device=${device}`,
+    `/api/data-sheet.md?device=${device}`,
     '/api/events',
     '/api/nothing',
     '/%61pi/held',
@@ -98,7 +63,7 @@ test('page: a releaser lets a held envelope go, once; a viewer and another site 
   assert.deepEqual(inspect(payload).digest, inspect(envelope).digest);
   assert.equal((await rolf.post(decision, { outcome: 'denied' })).status, 409);
   await until(() => stage.auditor.state().held === 0);
-  const { body: csv } = await vera.get(`/api/entries?device=${device}`);
+  const { body: csv } = await vera.get(`/api/export/entries.csv?device=${device}`);
   const lines = String(csv).trimEnd().split('\r\n');
   assert.match(lines[0] ?? '', /^number,time,direction,topic,/);
   assert.deepEqual(

@@ -13,6 +13,7 @@ import { createSealer } from '../../cms/seal.ts';
 import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import type { Policy } from '../../domain/policy.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
+import type { Reading } from '../../domain/snapshot.ts';
 import type { Link } from '../../mqtt/link.ts';
 import { signPolicy } from '../../policy/signed-policy.ts';
 import { devicePath, masterAccount, Site } from '../device-agent/site.ts';
@@ -91,11 +92,12 @@ interface SealAs {
   readonly previous?: Buffer;
   readonly recipients?: readonly string[];
   readonly channel?: string;
+  readonly readings?: readonly Reading[];
 }
 
 export function sealed({ site }: Bench, sequence: number, how: SealAs = {}): Buffer {
   const { signature, keyAgreement } = site.identity(device);
-  const readings = [{ channel: how.channel ?? 'fuel.level', value: sequence }];
+  const readings = how.readings ?? [{ channel: how.channel ?? 'fuel.level', value: sequence }];
   return createSealer({ signature, keyAgreement }).seal(
     encodeSenmlCbor(device, { timeMs: signingTimeMs, deviceType: 'T', readings }),
     (how.recipients ?? [service, masterAccount]).map((name) => site.identity(name).keyAgreement.certificate),

@@ -1,0 +1,103 @@
+/** One device: who gets what of it, everything about it as files, and its data sheet. */
+import type { TemplateResult } from 'lit-html';
+import { html, nothing } from 'lit-html';
+import type { DataSheet, DeviceView, SheetTable } from '../../domain/audit-device-view.ts';
+import { formatDateTime } from '../format.ts';
+import { heading } from '../marks.ts';
+import type { App, Page } from '../page.ts';
+import { auditor } from './api.ts';
+import { commandsText, levelText, readerTable } from './policy.ts';
+
+/** What is in each file, by its name. */
+const tableTexts: Readonly<Record<string, string>> = {
+  snapshots: 'opened, a line a value',
+  commands: 'and what the device answered',
+  entries: 'of the ledger',
+  decisions: 'of people, and of deadlines',
+  policies: 'that spoke of it',
+  certificates: 'that it published',
+};
+
+export function createDevicePage(app: App, device: string): Page {
+  let shown: DeviceView | undefined;
+  return {
+    title: device,
+    load: async () => {
+      shown = await auditor.device(device);
+      app.refresh();
+    },
+    view: () =>
+      html`<nav class="crumbs" aria-label="Breadcrumb"><a href="#/devices">Devices</a></nav>
+        ${heading(device, shown === undefined ? 'Loading…' : shown.levels.map(levelText).join(', ') || 'No policy speaks of it.')}
+        ${shown === undefined ? nothing : contentOf(shown)}`,
+  };
+}
+
+function contentOf(view: DeviceView): TemplateResult {
+  const { device, groups, commands, tables, keptSinceMs, sheet } = view;
+  return html`<section class="card">
+      <h2>Who gets what</h2>
+      ${readerTable(groups)}
+      <p class="quiet">
+        Commands that it obeys: ${commandsText(commands)}. The owner reads whatever anybody reads.
+      </p>
+    </section>
+    <section class="card">
+      <h2>Everything about it</h2>
+      <ul class="files">
+        <li><a href=${auditor.everythingUrl(device)} download>everything.json</a> all tables in one file</li>
+        ${tables.map(
+          (table) =>
+            html`<li>
+              <a href=${auditor.tableUrl(device, table)} download>${table}.csv</a> ${tableTexts[table] ?? ''}
+            </li>`,
+        )}
+      </ul>
+      <p class="quiet">
+        ${
+          keptSinceMs === undefined
+            ? 'No envelope of it is kept here, so no values and no commands: the ledger has neither. The setting is archive.'
+            : `Values and commands since ${formatDateTime(keptSinceMs)}; the ledger since it began.`
+        }
+      </p>
+    </section>
+    ${sheetCard(device, sheet)}`;
+}
+
+function sheetCard(device: string, { madeMs, sections }: DataSheet): TemplateResult {
+  return html`<section class="card sheet">
+    <h2>Data sheet</h2>
+    <p class="quiet">
+      As the EU Data Act, Regulation (EU) 2023/2854, wants it told. Made ${formatDateTime(madeMs)}. As a file:
+      <a href=${auditor.sheetUrl(device, 'html')} download>HTML, to print</a>,
+      <a href=${auditor.sheetUrl(device, 'md')} download>Markdown</a>.
+    </p>
+    ${sections.map(
+      ({ title, articles, paragraphs, table }) =>
+        html`<section>
+          <h3>${title} <span class="quiet">${articles}</span></h3>
+          ${paragraphs.map((text) => html`<p>${text}</p>`)} ${table === undefined ? nothing : tableOf(table)}
+        </section>`,
+    )}
+  </section>`;
+}
+
+function tableOf({ columns, rows }: SheetTable): TemplateResult {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${columns.join(', ')}>
+    <table>
+      <thead>
+        <tr>
+          ${columns.map((column) => html`<th scope="col">${column}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) =>
+            html`<tr>
+              ${row.map((cell) => html`<td class="wrap">${cell}</td>`)}
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}

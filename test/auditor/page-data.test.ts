@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import test from 'node:test';
+import { createSealer } from '../../cms/seal.ts';
+import type { DeviceView, PolicyList } from '../../domain/audit-device-view.ts';
+import { encodeCommand, encodeCommandResult } from '../../domain/command.ts';
+import type { Page } from '../backend/page.ts';
+import { masterAccount } from '../device-agent/site.ts';
+import type { Stage } from './page-stage.ts';
+import { openStage } from './page-stage.ts';
+import type { Bench } from './premises.ts';
+import { device, openBench, publishPolicy, sealed, service, stranger, until } from './premises.ts';
+
+const id = randomUUID();
+
+/** A command of the vendor's, and the answer of the device. */
+function commandAndResult({ site }: Bench): { command: Buffer; result: Buffer } {
+  const nowMs = Date.now();
+  const expiresAtMs = nowMs + 60_000;
+  const seal = (from: string, to: string, content: Uint8Array, topic: string, sequence: number): Buffer =>
+    createSealer(site.identity(from)).seal(
+      content,
+      [to, masterAccount].map((name) => site.identity(name).keyAgreement.certificate),
+      {
+        topic: `${device}/${topic}`,
+        sequence,
+        previousDigest: undefined,
+        contentType: 'command+cbor',
+        signingTimeMs: nowMs,
+      },
+    ).envelope;
+  const command = encodeCommand({
+    id,
+    name: 'ping',
+    issuedAtMs: nowMs,
+    expiresAtMs,
+    parameters: { loud: true },
+  });
+  const result = encodeCommandResult({ id, outcome: 'done', finishedAtMs: nowMs, detail: 'pong' });
+  return {
+    command: seal(stranger, device, command, 'commands', 1),
+    result: seal(device, service, result, 'commands/result', 4),
+  };
+}
+
+/** Two policies, three snapshots of which one was held and denied, a command and its answer. */
+async function fill({ bench, auditor, rolf }: Stage): Promise<void> {
+  await publishPolicy(bench, 1, { auto: ['fuel.*', 'note'] });
+  await publishPolicy(bench, 2, { auto: ['fuel.*', 'note'], ask: ['door.*'] });
+  const first = sealed(bench, 1, {
+    readings: [
+      { channel: 'fuel.level', value: 1.5, unit: 'm' },
+      { channel: 'note', value: '=1+1' },
+    ],
+  });
+  const second = sealed(bench, 2, {
+    previous: first,
+    readings: [{ channel: 'fuel.level', value: 2, unit: 'm' }],
+  });
+  const third = sealed(bench, 3, { previous: second, channel: 'door.open' });
+  await bench.send(first, second, third);
+  await until(() => auditor.state().held === 1);
+  await rolf.post('/api/held/1/decision', { outcome: 'denied' });
+  await until(() => auditor.state().held === 0);
+  const { command, result } = commandAndResult(bench);
+  const { link } = await bench.site.reader(stranger, 'commands', []);
+  await link.publish(`${device}/commands`, command, { qos: 1 });
+  await bench.agent.publish(`${device}/commands/result`, result, { qos: 1 });
+  await until(() => auditor.state().entries === 6);
+}
+
+async function tableOf(page: Page, table: string): Promise<string[][]> {
+  const { status, body } = await page.get(`/api/export/${table}.csv?device=${device}`);
+  assert.equal(status, 200);
+  const [header = '', ...lines] = String(body).trimEnd().split('\r\n');
+  assert.match(header, /^[a-z]+(,[a-zA-Z0-9]+)+$/);
+  return lines.map((line) => line.split(','));
+}
+
+test('page: everything about a device as CSV and as JSON, also after a restart', async (context) => {
+  const bench = await openBench(context);
+  const settings = { commandIssuers: [path.join(bench.site.folder, stranger)] };
+  const stage = await openStage(context, settings, bench);
+  const { vera } = stage;
+  await fill(stage);
+  const cells = (rows: readonly string[][], ...places: readonly number[]): unknown =>
+    rows.map((row) => places.map((place) => row[place]));
+  assert.deepEqual(cells(await tableOf(vera, 'snapshots'), 4, 5, 7, 8, 9), [
+    ['1', 'released', 'fuel.level', 'm', '1.5'],
+    ['1', 'released', 'note', '', "'=1+1"],
+    ['2', 'released', 'fuel.level', 'm', '2'],
+    ['3', 'denied', 'door.open', '', '3'],
+  ]);
+  assert.deepEqual(cells(await tableOf(vera, 'commands'), 2, 4, 5, 6, 7), [
+    ['in', id, 'ping', '', stranger],
+    ['out', id, 'result', 'done', device],
+  ]);
+  assert.deepEqual(cells(await tableOf(vera, 'decisions'), 3, 4, 5, 6), [['3', 'denied', 'rolf', '2']]);
+  assert.equal((await tableOf(vera, 'entries')).length, 6);
+  assert.deepEqual(cells(await tableOf(vera, 'policies'), 0, 1, 2, 7, 8, 9, 10), [
+    [masterAccount, '2', masterAccount, 'vendor', service, 'fuel.* note', 'door.*'],
+    [masterAccount, '1', masterAccount, 'vendor', service, 'fuel.* note', ''],
+  ]);
+  assert.deepEqual(
+    new Set((await tableOf(vera, 'certificates')).map(([, purpose, place]) => `${purpose} ${place}`)),
+    new Set([
+      'signature 0',
+      'signature 1',
+      'signature 2',
+      'key agreement 0',
+      'key agreement 1',
+      'key agreement 2',
+    ]),
+  );
+
+  const everything = async (page: Page): Promise<Record<string, unknown[]>> => {
+    const response = await page.fetch(`/api/export/everything.json?device=${device}`);
+    assert.equal(
+      response.headers.get('content-disposition'),
+      'attachment; filename="ms-acc-1_acc-1_dev-1-everything.json"',
+    );
+    return (await response.json()) as Record<string, unknown[]>;
+  };
+  const before = await everything(vera);
+  assert.deepEqual(
+    Object.entries(before)
+      .map(([name, rows]) => [name, rows.length])
+      .slice(2),
+    [
+      ['snapshots', 4],
+      ['commands', 2],
+      ['entries', 6],
+      ['decisions', 1],
+      ['policies', 2],
+      ['certificates', 6],
+    ],
+  );
+  for (const bad of ['ms-acc-1', 'ms-acc-1/acc-1/../x', '../../etc/passwd'])
+    assert.equal((await vera.get(`/api/export/entries.csv?device=${bad}`)).status, 400, bad);
+  for (const bad of ['accounts', '..%2f..%2faccounts', 'entries%00'])
+    assert.equal((await vera.get(`/api/export/${bad}.csv?device=${device}`)).status, 400, bad);
+  const other = await vera.get('/api/export/snapshots.csv?device=ms-acc-1/acc-1/dev-10');
+  assert.equal(String(other.body).trimEnd().split('\r\n').length, 1);
+
+  await stage.auditor.stop();
+  const again = await openStage(context, settings, bench);
+  const after = await everything(again.vera);
+  assert.deepEqual({ ...after, exported: '' }, { ...before, exported: '' });
+});
+
+test('page: who gets what, which policy said it, and the data sheet', async (context) => {
+  const bench = await openBench(context);
+  const stage = await openStage(context, { commandIssuers: [path.join(bench.site.folder, stranger)] }, bench);
+  const { vera } = stage;
+  await fill(stage);
+  const { body } = await vera.get(`/api/device?device=${device}`);
+  const { groups, levels, sheet, keptSinceMs, tables } = body as DeviceView;
+  assert.deepEqual(groups[0]?.channels, { auto: ['fuel.level', 'note'], ask: ['door.open'], deny: [] });
+  assert.deepEqual(levels, [{ path: masterAccount, number: 2, standing: 'in_force' }]);
+  assert.ok(keptSinceMs !== undefined && tables.includes('snapshots'));
+  assert.deepEqual(sheet.sections.find(({ title }) => title === 'What it records')?.table?.rows, [
+    ['door.open', 'number', '', 'in 33 % of the snapshots'],
+    ['fuel.level', 'number', 'm', 'in 67 % of the snapshots'],
+    ['note', 'text', '', 'in 33 % of the snapshots'],
+  ]);
+  assert.ok(sheet.sections.every(({ articles }) => /^Art\. \d+\(\d+\)/.test(articles)));
+
+  const { body: list } = await vera.get('/api/policies');
+  const { policies, publishing, refusals } = list as PolicyList;
+  assert.deepEqual(
+    policies.map(({ path: owner, number, signer, isNewest }) => [owner, number, signer, isNewest]),
+    [
+      [masterAccount, 2, masterAccount, true],
+      [masterAccount, 1, masterAccount, false],
+    ],
+  );
+  assert.equal(publishing.brokerName, masterAccount);
+  assert.deepEqual(refusals, []);
+  assert.deepEqual((await vera.get('/api/devices')).body, [{ device, levels, readers: [service] }]);
+  for (const [format, wanted] of [
+    ['md', /^# Data sheet of ms-acc-1\/acc-1\/dev-1\n/],
+    ['html', /^<!doctype html>[\s\S]*<td>fuel\.level<\/td>/],
+  ] as const) {
+    const response = await vera.fetch(`/api/data-sheet.${format}?device=${device}`);
+    assert.match(await response.text(), wanted);
+    assert.match(response.headers.get('content-disposition') ?? '', /^attachment; /);
+  }
+});
