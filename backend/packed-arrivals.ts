@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
-import { encodePairs } from '../database/head.ts';
+import { decodePairs, encodeValues } from '../database/head.ts';
 import type { Arrival, EncodedSnapshot, Resolution } from '../database/ingest.ts';
 import type { CommandResult } from '../domain/command.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
@@ -28,13 +28,20 @@ interface PackedArrival {
   readonly result: CommandResult | undefined;
   readonly layoutKey: string | undefined;
   readonly timeMs: number;
-  /** Octets within octets: unpacked if they are needed. */
+  /** Octets within octets, unpacked where they are needed; absent beside `encoded`, which says the same. */
   readonly values: Uint8Array | undefined;
   readonly encoded: EncodedSnapshot | undefined;
 }
 
+interface PackedLayout {
+  /** Octets too. */
+  readonly layout: Uint8Array;
+  /** Of `encoded`. */
+  readonly channelIds: readonly number[] | undefined;
+}
+
 interface Pack {
-  readonly layouts: ReadonlyMap<string, SnapshotLayout>;
+  readonly layouts: ReadonlyMap<string, PackedLayout>;
   readonly arrivals: readonly PackedArrival[];
 }
 
@@ -57,17 +64,22 @@ export class Packer {
   }
 
   pack(pairs: readonly OpenedPair[]): Uint8Array {
-    const layouts = new Map<string, SnapshotLayout>();
+    const layouts = new Map<string, PackedLayout>();
     const arrivals = pairs.map(({ arrival: { snapshot, ...arrival }, result }): PackedArrival => {
-      const layoutKey = snapshot && keyOf(snapshot.layout);
-      if (snapshot !== undefined && layoutKey !== undefined) layouts.set(layoutKey, snapshot.layout);
+      if (snapshot === undefined)
+        return { arrival, result, layoutKey: undefined, timeMs: 0, values: undefined, encoded: undefined };
+      const { layout, timeMs, values } = snapshot;
+      const { key, octets } = identityOf(layout);
+      const known = this.#known.get(key);
+      layouts.set(key, { layout: octets, channelIds: known?.channelIds });
+      const encoded = known && encodedBy(known, snapshot);
       return {
         arrival,
         result,
-        layoutKey,
-        timeMs: snapshot?.timeMs ?? 0,
-        values: snapshot && serialize(snapshot.values),
-        encoded: snapshot && encodedBy(this.#known.get(layoutKey ?? ''), snapshot),
+        layoutKey: key,
+        timeMs,
+        values: encoded === undefined ? serialize(values) : undefined,
+        encoded,
       };
     });
     return serialize({ layouts, arrivals } satisfies Pack);
@@ -85,38 +97,56 @@ export interface Unpacked {
 
 export function unpackArrivals(packed: Uint8Array): readonly Unpacked[] {
   const { layouts, arrivals } = deserialize(packed) as Pack; // our own encoding
-  return arrivals.map(({ arrival, result, layoutKey, timeMs, values, encoded }) => {
-    const layout = layouts.get(layoutKey ?? '');
-    const whole = (): Arrival =>
-      layout === undefined || values === undefined
-        ? arrival
-        : {
-            ...arrival,
-            snapshot: snapshotOf({ timeMs, layout, values: deserialize(values) as ChannelValue[] }),
-          };
+  const unpacked = new Map<string, SnapshotLayout>();
+  const layoutOf = (key: string, { layout }: PackedLayout): SnapshotLayout => {
+    const known = unpacked.get(key) ?? (deserialize(layout) as SnapshotLayout);
+    unpacked.set(key, known);
+    return known;
+  };
+  return arrivals.map((one) => {
+    const { arrival, result, layoutKey, timeMs, encoded } = one;
+    const found = layoutKey === undefined ? undefined : layouts.get(layoutKey);
+    const whole = (): Arrival => {
+      if (layoutKey === undefined || found === undefined) return arrival;
+      const layout = layoutOf(layoutKey, found);
+      return { ...arrival, snapshot: snapshotOf({ timeMs, layout, values: valuesOf(one, found) }) };
+    };
     return { arrival: encoded === undefined ? whole() : { ...arrival, encoded }, whole, result, layoutKey };
   });
 }
 
-function encodedBy(
-  known: KnownLayout | undefined,
-  { timeMs, values }: LaidOutSnapshot,
-): EncodedSnapshot | undefined {
-  if (known === undefined) return undefined;
-  const { typeId, epoch, channelIds } = known;
-  const payload = encodePairs(values.map((value, index) => [channelIds[index] ?? 0, value]));
-  return { typeId, epoch, timeMs, payload };
+function valuesOf(
+  { values, encoded }: PackedArrival,
+  { channelIds = [] }: PackedLayout,
+): readonly ChannelValue[] {
+  if (encoded === undefined) return deserialize(values ?? new Uint8Array()) as ChannelValue[];
+  const found = new Map(decodePairs(encoded.payload));
+  return channelIds.map((id) => found.get(id) ?? 0);
 }
 
-const keys = new WeakMap<SnapshotLayout, string>();
+function encodedBy(
+  { typeId, epoch, channelIds }: KnownLayout,
+  { timeMs, values }: LaidOutSnapshot,
+): EncodedSnapshot {
+  return { typeId, epoch, timeMs, payload: encodeValues(channelIds, values) };
+}
 
-/** The same for the same names, units and kinds, in all threads. */
-function keyOf(layout: SnapshotLayout): string {
-  const known = keys.get(layout);
+interface LayoutIdentity {
+  /** The same for the same names, units and kinds, in all threads. */
+  readonly key: string;
+  /** Serialized. */
+  readonly octets: Uint8Array;
+}
+
+const identities = new WeakMap<SnapshotLayout, LayoutIdentity>();
+
+function identityOf(layout: SnapshotLayout): LayoutIdentity {
+  const known = identities.get(layout);
   if (known !== undefined) return known;
   const { deviceType, channels, units, kinds } = layout;
   const text = JSON.stringify([deviceType, channels, units.map((unit) => unit ?? null), kinds]);
   const key = createHash('sha256').update(text).digest('base64url');
-  keys.set(layout, key);
-  return key;
+  const identity = { key, octets: serialize(layout) };
+  identities.set(layout, identity);
+  return identity;
 }

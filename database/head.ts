@@ -1,6 +1,6 @@
 /** The newest snapshots of a device, each whole in one row: JSON as it is, because compressing took most of the time. */
 import type { ChannelValue } from '../domain/snapshot.ts';
-import { valueJson, valueOf } from './payload.ts';
+import { valueOf, valuesJson } from './payload.ts';
 
 /** One value of one channel. */
 export type ChannelPair = readonly [channelId: number, value: ChannelValue];
@@ -13,22 +13,41 @@ type Group = readonly [firstId: number, ...values: ChannelValue[]];
  *   few groups. What has a quotation mark stands in groups behind everything else.
  */
 export function encodePairs(pairs: readonly ChannelPair[]): Buffer {
-  // By hand rather than by JSON.stringify, which loses the sign of -0 and takes twice as long.
-  let numbers = '';
-  let texts = '';
-  let numberBefore = NaN;
-  let textBefore = NaN;
-  for (const [channelId, value] of pairs) {
-    const json = valueJson(value);
-    if (json.includes('"')) {
-      texts += channelId === textBefore + 1 ? `,${json}` : `],[${channelId},${json}`;
-      textBefore = channelId;
-    } else {
-      numbers += channelId === numberBefore + 1 ? `,${json}` : `],[${channelId},${json}`;
-      numberBefore = channelId;
-    }
+  return encodeValues(
+    pairs.map(([channelId]) => channelId),
+    pairs.map(([, value]) => value),
+  );
+}
+
+/** As `encodePairs`, of as many values as ids. */
+export function encodeValues(channelIds: readonly number[], values: readonly ChannelValue[]): Buffer {
+  const numbers = new Groups();
+  const texts = new Groups();
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] ?? 0;
+    const hasQuote = typeof value === 'string' || (typeof value === 'number' && !Number.isFinite(value));
+    (hasQuote ? texts : numbers).add(channelIds[index] ?? 0, value);
   }
-  return Buffer.from(pairs.length === 0 ? '[]' : `[${(numbers + texts).slice(2)}]]`);
+  return Buffer.from(`[${[...numbers.json(), ...texts.json()].join(',')}]`);
+}
+
+class Groups {
+  readonly #groups: { readonly firstId: number; readonly values: ChannelValue[] }[] = [];
+  #values: ChannelValue[] = [];
+  #nextId = 0;
+
+  add(channelId: number, value: ChannelValue): void {
+    if (channelId !== this.#nextId || this.#groups.length === 0) {
+      this.#values = [];
+      this.#groups.push({ firstId: channelId, values: this.#values });
+    }
+    this.#values.push(value);
+    this.#nextId = channelId + 1;
+  }
+
+  json(): string[] {
+    return this.#groups.map(({ firstId, values }) => `[${firstId},${valuesJson(values).slice(1)}`);
+  }
 }
 
 /** The inverse, but for the order. */

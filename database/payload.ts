@@ -44,6 +44,17 @@ export function valueJson(value: ChannelValue | null): string {
   return Object.is(value, -0) ? '-0' : String(value);
 }
 
+/** @returns a JSON array of what `valueJson` makes of each */
+export function valuesJson(values: readonly (ChannelValue | null)[]): string {
+  // In half the time, where it says the same.
+  return values.every(isPlain) ? JSON.stringify(values) : `[${values.map(valueJson).join(',')}]`;
+}
+
+/** Whether JSON.stringify writes it as `valueJson` does. */
+function isPlain(value: ChannelValue | null): boolean {
+  return typeof value !== 'number' || (Number.isFinite(value) && !Object.is(value, -0));
+}
+
 /** @param parsed - what JSON.parse made of what `valueJson` wrote */
 export function valueOf(parsed: unknown): ChannelValue | null {
   return Array.isArray(parsed) ? Number(parsed[0]) : (parsed as ChannelValue | null);
@@ -51,7 +62,7 @@ export function valueOf(parsed: unknown): ChannelValue | null {
 
 /** @returns a chunk's data: the values of one channel, null where a snapshot has none */
 export function encodeColumn(values: readonly (ChannelValue | null)[]): Buffer {
-  return deflatePayload(`[${values.map(valueJson).join(',')}]`);
+  return deflatePayload(valuesJson(values));
 }
 
 /** The inverse. */
