@@ -164,7 +164,8 @@ export function agentConfigType(types: ConfigTypes): z.ZodType<AgentConfig> {
             .enum(['sealed', 'withheld'])
             .default('withheld')
             .describe(
-              'channels that are `ask`; sealed: where an auditor enforces, who holds them until somebody has decided',
+              'channels and commands that are `ask`; sealed (and obeyed): where an auditor enforces, who holds them until ' +
+                'somebody has decided',
             ),
         })
         .prefault({}),

@@ -44,7 +44,8 @@ export class DeviceSealer {
    */
   sealResult(content: Uint8Array, issuer: Certificate, place: Place): SealedEnvelope {
     const readers = [...this.#sharing.readersOfResults(), issuer];
-    return this.#seal(this.#identity.path, 'commands/result', content, readers, place);
+    const at = { ...place, signingTimeMs: this.#clock() };
+    return this.#seal(this.#identity.path, 'commands/result', content, readers, at);
   }
 
   /** Whether anything can be sealed now. @throws ReadersError; KeySlotsError `slots.expired` */
@@ -63,8 +64,9 @@ export class DeviceSealer {
     place: Place,
   ): SealedEnvelope | undefined {
     const content = encodeSenmlCbor(this.#identity.path, snapshot);
-    const sealed = this.#seal(stream, 'snapshots', content, readers, place);
-    const accounted = account(sealed.envelope.length);
+    const signingTimeMs = this.#clock();
+    const sealed = this.#seal(stream, 'snapshots', content, readers, { ...place, signingTimeMs });
+    const accounted = account(sealed.envelope.length, signingTimeMs);
     return accounted === undefined ? undefined : { ...sealed, ...accounted };
   }
 
@@ -73,9 +75,8 @@ export class DeviceSealer {
     topicName: OutgoingTopic,
     content: Uint8Array,
     recipients: readonly Certificate[],
-    { sequence, previousDigest }: Place,
+    { sequence, previousDigest, signingTimeMs }: Place & { readonly signingTimeMs: number },
   ): SealedEnvelope {
-    const signingTimeMs = this.#clock();
     requireValid(this.#identity, signingTimeMs);
     return this.#sealerOf(stream).seal(content, recipients, {
       topic: streamTopic(stream, topicName),

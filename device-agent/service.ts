@@ -21,6 +21,7 @@ import type { Place as KeysPlace } from './key-slots/place.ts';
 import { Publisher } from './publisher.ts';
 import { Readers } from './readers.ts';
 import { Sharing } from './sharing.ts';
+import { groupOf } from './stream.ts';
 import type { Part } from './stream.ts';
 import { loadRecipients } from './trust.ts';
 
@@ -48,6 +49,8 @@ export class Service {
   #identity: HeldIdentity;
   readonly #onCommand: ((message: ReceivedMessage, acknowledge: () => void) => void) | undefined;
   #publisher: Publisher | undefined;
+  /** Which policies it obeys, and since which numbers. */
+  #obeyed: Required<Pick<PolicyStatus, 'numbers' | 'since'>>;
 
   /** @throws PkiError if a recipient or a command issuer cannot be trusted */
   constructor(options: ServiceOptions) {
@@ -81,6 +84,7 @@ export class Service {
     this.#sealer = new DeviceSealer(identity, sharing, clock);
     const issuers = loadCommandIssuers(config.commandIssuers, e2e.roots, clock());
     const opener = openerOf([e2e, ...others], originatorsOf(issuers));
+    this.#obeyed = this.#obeyedNow();
     const sealer = this.#sealer;
     const handler = new CommandHandler({ device: path, opener, sealer, lists, outbox, measures, clock, log });
     this.#onCommand =
@@ -138,15 +142,27 @@ export class Service {
   policyStatus(): PolicyStatus {
     const { policies } = this.#options.context;
     const refused = policies.faultOf(this.path);
-    return {
-      numbers: Object.fromEntries(policies.of(this.path).map(({ path, number }) => [path, number])),
-      ...(refused === undefined ? {} : { refused }),
-    };
+    return { ...this.#obeyed, ...(refused === undefined ? {} : { refused }) };
   }
 
   /** Other policies hold, or one was refused. */
   policyChanged(): void {
+    const now = this.#obeyedNow();
+    if (JSON.stringify(now.numbers) !== JSON.stringify(this.#obeyed.numbers)) this.#obeyed = now;
     this.#publisher?.sayStatus();
+  }
+
+  /** What is sealed is numbered at once, so whatever has a number already was sealed before this. */
+  #obeyedNow(): Required<Pick<PolicyStatus, 'numbers' | 'since'>> {
+    const { policies, outbox } = this.#options.context;
+    return {
+      numbers: Object.fromEntries(policies.of(this.path).map(({ path, number }) => [path, number])),
+      since: Object.fromEntries(
+        outbox
+          .streamsOf(this.path)
+          .map((stream) => [groupOf(stream, this.path), outbox.counts(stream).sealed + 1]),
+      ),
+    };
   }
 
   /** There is something new in the outbox. */

@@ -5,7 +5,7 @@ import { isWithin } from '../domain/namespace.ts';
 import type { SharingLimits } from '../domain/policy.ts';
 import { mainGroup } from '../domain/policy.ts';
 import type { EffectiveGroup, EffectivePolicy } from '../domain/policy-effect.ts';
-import { isCommandAllowed, partition } from '../domain/policy-effect.ts';
+import { commandClassOf, partition } from '../domain/policy-effect.ts';
 import type { Snapshot } from '../domain/snapshot.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
@@ -44,7 +44,10 @@ export interface SharedSnapshot {
   readonly snapshot: Snapshot;
   readonly readers: readonly Certificate[];
   /** @returns what has gone out by the stream with an envelope of that size; undefined if it may not go out */
-  readonly account: (envelopeBytes: number) => { readonly usage?: StreamUsage } | undefined;
+  readonly account: (
+    envelopeBytes: number,
+    signingTimeMs: number,
+  ) => { readonly usage?: StreamUsage } | undefined;
 }
 
 /** Why a group gets nothing of a snapshot. */
@@ -103,7 +106,11 @@ export class Sharing {
   /** @returns why a command of that name is not executed; undefined if it may be */
   refusalOf(command: string): string | undefined {
     const effect = this.#effect();
-    if (isCommandAllowed(effect, command)) return undefined;
+    const found = commandClassOf(effect, command);
+    if (found === 'auto' || (found === 'ask' && this.#options.rules.asked === 'sealed')) return undefined;
+    if (found === 'ask') {
+      return `the owner's policy asks a person about ${command}, and no configuration says that anybody is asked`;
+    }
     const levels = effect.levels.map(({ path, number, standing }) => {
       return `${path} number ${number}${standing === 'in_force' ? '' : ', which is not in force'}`;
     });
@@ -133,7 +140,9 @@ export class Sharing {
     if (!this.#isDue(limits, stream, timeMs)) return this.#withhold('sampling');
     const readers = this.#admitted(effect, group);
     if (readers === undefined) return this.#withhold('no_reader');
-    return { stream, readers, snapshot, account: (bytes) => this.#account(limits, stream, timeMs, bytes) };
+    const account = (bytes: number, signingTimeMs: number) =>
+      this.#account(limits, stream, { timeMs, signingTimeMs, bytes });
+    return { stream, readers, snapshot, account };
   }
 
   /** @returns undefined if a policy leaves nobody who may read it */
@@ -176,13 +185,12 @@ export class Sharing {
   #account(
     { secondsBetweenSnapshots, envelopeBytes, bytesPerHour }: SharingLimits,
     stream: string,
-    snapshotMs: number,
-    bytes: number,
+    { timeMs: snapshotMs, signingTimeMs, bytes }: Record<'timeMs' | 'signingTimeMs' | 'bytes', number>,
   ): { readonly usage?: StreamUsage } | undefined {
     if (envelopeBytes !== undefined && bytes > envelopeBytes) return this.#withhold('size');
     if (secondsBetweenSnapshots === undefined && bytesPerHour === undefined) return {};
-    const { device, outbox, clock } = this.#options;
-    const hour = Math.floor(clock() / hourMs);
+    const { device, outbox } = this.#options;
+    const hour = Math.floor(signingTimeMs / hourMs); // as it stands in the envelope, where an auditor counts it again
     const usage = outbox.usageOf(device, stream);
     const total = bytes + (usage?.hour === hour ? usage.bytes : 0);
     if (bytesPerHour !== undefined && total > bytesPerHour) return this.#withhold('rate');

@@ -51,6 +51,11 @@ export function streamOf(device: NamespacePath, group: string): string {
   return group === mainGroup ? device : sharedTopic(device, group).slice(0, -snapshotsEnd.length);
 }
 
+/** @returns which group of readers a stream of the device is of */
+export function groupOf(stream: string, device: NamespacePath): string {
+  return stream === device ? mainGroup : stream.slice(sharedPrefix(device).length);
+}
+
 /** @returns what every stream of a device begins with, but for the main one */
 export function sharedPrefix(device: NamespacePath): string {
   return `${device}/shared/`;

@@ -5,6 +5,11 @@ import { z } from 'zod';
 export interface PolicyStatus {
   /** By the path of whose they are, the highest first; empty if there are none. */
   readonly numbers: Readonly<Record<string, number>>;
+  /**
+   * By group of readers: the first number of its stream that is sealed under these policies. What has a lower one may have been
+   * sealed under those before; of a group that is not here nothing was. Absent from agents that do not say.
+   */
+  readonly since?: Readonly<Record<string, number>>;
   /** Why the last one that came was not taken; absent if it was. */
   readonly refused?: { readonly reason: string; readonly atMs: number };
 }
@@ -17,10 +22,16 @@ export interface DeviceStatus {
 }
 
 const versionLengthMax = 40;
+/** Those of the policies that hold, and of some that did. */
+const groupsMax = 64;
 const policyType = z.object({
   numbers: z
     .record(z.string().max(64), z.int().positive())
     .refine((numbers) => Object.keys(numbers).length <= 3),
+  since: z
+    .record(z.string().max(20), z.int().positive())
+    .refine((groups) => Object.keys(groups).length <= groupsMax)
+    .exactOptional(),
   refused: z.object({ reason: z.string().max(64), atMs: z.int() }).exactOptional(),
 });
 

@@ -39,6 +39,8 @@ export interface EffectivePolicy {
   readonly groups: readonly EffectiveGroup[];
   /** Undefined: no policy says anything about commands. */
   readonly commands: readonly string[] | undefined;
+  /** Of these, those that a person lets through first: if any level says so. */
+  readonly askedCommands: readonly string[];
   /** What it was made of, the highest level first. One that is not in force grants nothing at all. */
   readonly levels: readonly {
     readonly path: NamespacePath;
@@ -82,6 +84,7 @@ export function effectivePolicy({ policies, configured, atMs }: PolicyQuestion):
   return {
     groups: isHalted ? [] : groups.toSorted(mainFirst),
     commands: isHalted ? [] : intersection(commands),
+    askedCommands: [...new Set(levels.flatMap(({ policy: { askedCommands = [] } }) => askedCommands))],
     levels: levels.map(({ policy: { path, number }, standing }) => ({ path, number, standing })),
     changesAtMs: nextChange(policies, atMs),
   };
@@ -111,9 +114,15 @@ export function classOf(
   return strictest(channels.map((channel) => group.classOf(channel)));
 }
 
-/** @returns whether a device obeys a command of that name, so far as its owner has a say in it */
-export function isCommandAllowed({ commands }: EffectivePolicy, name: string): boolean {
-  return commands === undefined || commands.includes(name);
+/** @returns whether a device may obey a command of that name, so far as its owner has a say in it */
+export function isCommandAllowed(policy: EffectivePolicy, name: string): boolean {
+  return commandClassOf(policy, name) !== 'deny';
+}
+
+/** @returns `ask` for a command that a person lets through first */
+export function commandClassOf({ commands, askedCommands }: EffectivePolicy, name: string): ChannelClass {
+  if (commands !== undefined && !commands.includes(name)) return 'deny';
+  return askedCommands.includes(name) ? 'ask' : 'auto';
 }
 
 /**

@@ -65,7 +65,14 @@ const fileType = z.strictObject({
     .refine(readersMaxType.check, { error: readersMaxType.error })
     .exactOptional(),
   limits: limitsType.default({}),
-  commands: commandsType.exactOptional(),
+  commands: z
+    .union(
+      [commandsType, z.strictObject({ auto: commandsType.default([]), ask: commandsType.default([]) })],
+      {
+        error: 'names of commands such as [ping], or { auto: [ping], ask: [calibrate] }',
+      },
+    )
+    .exactOptional(),
 });
 type WrittenPolicy = z.infer<typeof fileType>;
 
@@ -161,8 +168,16 @@ function policyOf(written: WrittenPolicy, read: ReadAt): Policy {
             Object.entries(readers).map(([name, group]) => [name, groupOf(name, group, read)]),
           ),
         }),
-    ...(commands === undefined ? {} : { commands }),
+    ...(commands === undefined ? {} : commandsOf(commands)),
   };
+}
+
+function commandsOf(
+  written: NonNullable<WrittenPolicy['commands']>,
+): Pick<Policy, 'commands' | 'askedCommands'> {
+  if (Array.isArray(written)) return { commands: written };
+  const { auto, ask } = written;
+  return { commands: [...auto, ...ask], ...(ask.length === 0 ? {} : { askedCommands: ask }) };
 }
 
 function levelsOf(path: string): readonly string[] {

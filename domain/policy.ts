@@ -58,8 +58,10 @@ export interface Policy {
   readonly readers?: Readonly<Record<string, ReaderGroup>>;
   /** Of every group. */
   readonly limits: SharingLimits;
-  /** Names; absent: the policy says nothing about commands. */
+  /** Names of those that are obeyed; absent: the policy says nothing about commands. */
   readonly commands?: readonly string[];
+  /** Of these, those that a person lets through first. */
+  readonly askedCommands?: readonly string[];
 }
 
 /** The readers of the device's main stream, `M/A/E/snapshots`; each other group has one of its own. */
@@ -192,8 +194,18 @@ const policyType = z
       .exactOptional(),
     limits: limitsType,
     commands: commandsType.exactOptional(),
+    askedCommands: commandsType.min(1).exactOptional(),
   })
-  .superRefine(({ path, issuer, validFromMs, validUntilMs, readers = {} }, context) => {
+  .superRefine((policy, context) => {
+    const {
+      path,
+      issuer,
+      validFromMs,
+      validUntilMs,
+      readers = {},
+      commands = [],
+      askedCommands = [],
+    } = policy;
     const fault = (at: string[], message: string): void => {
       context.addIssue({ code: 'custom', path: at, message });
     };
@@ -201,6 +213,8 @@ const policyType = z
     if (validFromMs !== undefined && validUntilMs !== undefined && validUntilMs <= validFromMs) {
       fault(['validUntil'], 'it ends before it begins');
     }
+    const unknown = askedCommands.find((name) => !commands.includes(name));
+    if (unknown !== undefined) fault(['askedCommands'], `${unknown} is not among the commands`);
     for (const [name, { recipients = [] }] of Object.entries(readers)) {
       const names = recipients.map((recipient) => recipient.name);
       const twice = names.find((one, index) => names.indexOf(one) < index);
@@ -248,7 +262,7 @@ function requireType(value: unknown): z.infer<typeof policyType> {
 }
 
 function canonicalForm(policy: Policy): object {
-  const { readers, commands } = policy;
+  const { readers, commands, askedCommands } = policy;
   return {
     type: 'policy',
     version,
@@ -261,6 +275,7 @@ function canonicalForm(policy: Policy): object {
           ),
         }),
     ...(commands === undefined ? {} : { commands: sorted(commands) }),
+    ...(askedCommands === undefined ? {} : { askedCommands: sorted(askedCommands) }),
   };
 }
 

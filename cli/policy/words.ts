@@ -6,7 +6,7 @@ import { effectivePolicy } from '../../domain/policy-effect.ts';
 
 /** A policy by itself. @param channels - of the devices, if they are known */
 export function policyText(policy: Policy, channels: readonly string[]): string {
-  const { path, number, issuer, validFromMs, validUntilMs, readers, commands } = policy;
+  const { path, number, issuer, validFromMs, validUntilMs, readers, commands, askedCommands = [] } = policy;
   const times = [
     ...(validFromMs === undefined ? [] : [`from ${timeText(validFromMs)}`]),
     ...(validUntilMs === undefined ? [] : [`until ${timeText(validUntilMs)}`]),
@@ -15,7 +15,7 @@ export function policyText(policy: Policy, channels: readonly string[]): string 
     [`Policy number ${number} for ${path} and all below, issued by ${issuer}`, ...times].join(', '),
     ...readersText(policy, channels, readers),
     ...(readers === undefined ? sentence('Each group of readers gets', limitsText(policy.limits)) : []),
-    commandsText(commands, 'Commands: not spoken of; the level above decides'),
+    commandsText(commands, askedCommands, 'Commands: not spoken of; the level above decides'),
   ].join('\n');
 }
 
@@ -30,7 +30,7 @@ export function effectText(device: string, effect: EffectivePolicy, channels: re
     ...(levels.length === 0 ? ['  no policy: the recipients of its configuration read everything'] : levels),
     ...(effect.groups.length === 0 ? ['Nobody but the owner reads anything, and nothing is sealed'] : []),
     ...effect.groups.flatMap((group) => effectiveGroupText(group, channels)),
-    commandsText(effect.commands, 'Commands: all that the device knows'),
+    commandsText(effect.commands, effect.askedCommands, 'Commands: all that the device knows'),
   ].join('\n');
 }
 
@@ -141,9 +141,17 @@ function sentence(beginning: string, parts: readonly string[]): readonly string[
   return parts.length === 0 ? [] : [`${beginning} ${parts.join(', ')}`];
 }
 
-function commandsText(commands: readonly string[] | undefined, unspoken: string): string {
+function commandsText(
+  commands: readonly string[] | undefined,
+  asked: readonly string[],
+  unspoken: string,
+): string {
   if (commands === undefined) return unspoken;
-  return commands.length === 0 ? 'Commands: none' : `Commands: ${commands.join(', ')}, and no others`;
+  if (commands.length === 0) return 'Commands: none';
+  const named = commands.map((name) =>
+    asked.includes(name) ? `${name} (after a person has let it through)` : name,
+  );
+  return `Commands: ${named.join(', ')}, and no others`;
 }
 
 function timeText(timeMs: number): string {

@@ -9,6 +9,7 @@ import type { OpenedEnvelope } from '../../cms/open.ts';
 import { createOpener } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
 import { createSealer } from '../../cms/seal.ts';
+import type { CommandResult } from '../../domain/command.ts';
 import { decodeCommandResult, encodeCommand } from '../../domain/command.ts';
 import { parseDeviceStatus } from '../../domain/device-status.ts';
 import type { Policy, PolicyRecipient } from '../../domain/policy.ts';
@@ -322,7 +323,7 @@ test('agent: what goes out in an hour is bounded, also over a restart', async (c
   assert.deepEqual(counts, [2, 2, 4], 'two envelopes of some 900 bytes in each hour');
 });
 
-test('agent: a command that the owner does not allow is refused with the reason', async (context) => {
+test('agent: a command that the owner does not allow, or asks about where nobody is asked, is refused with the reason', async (context) => {
   const issuers = path.join('issuers', masterAccount);
   const desk = await openDesk(context, { commandIssuers: [] });
   const folder = path.join(desk.site.folder, issuers);
@@ -335,10 +336,34 @@ test('agent: a command that the owner does not allow is refused with the reason'
     stdin: new PassThrough(),
   });
   await desk.recorded.event('commands.subscribed');
-  await publish(
-    desk,
-    policyWith(account, undefined, { number: 3, issuer: pathOf(masterAccount), commands: [] }),
+  const obey = (number: number, commands: string[], askedCommands: string[]): Promise<void> =>
+    publish(
+      desk,
+      policyWith(account, undefined, {
+        number,
+        issuer: pathOf(masterAccount),
+        commands,
+        ...(askedCommands.length === 0 ? {} : { askedCommands }),
+      }),
+    );
+  await obey(3, [], []);
+  const refused = await pinged(desk);
+  assert.equal(refused.outcome, 'refused');
+  assert.match(refused.detail, /policy does not allow ping \(ms-acc-1\/acc-1 number 3\)/);
+
+  await obey(4, ['ping'], ['ping']);
+  assert.match((await pinged(desk)).detail, /policy asks a person about ping, and no configuration says/);
+  await desk.site.stopAgents();
+  await desk.site.startAgent(
+    { ...desk.settings, commandIssuers: [folder], policy: { asked: 'sealed' } },
+    desk.recorded.log,
+    { stdin: new PassThrough() },
   );
+  assert.equal((await pinged(desk)).outcome, 'done');
+});
+
+/** @returns what a device answers to its owner */
+async function pinged(desk: Desk): Promise<CommandResult> {
   const { signature, keyAgreement } = desk.site.identity(masterAccount);
   const command = {
     id: randomUUID(),
@@ -360,7 +385,5 @@ test('agent: a command that the owner does not allow is refused with the reason'
   );
   await desk.owner.publish(`${device}/commands`, envelope, { qos: 1 });
   const message = await desk.received.next('/commands/result');
-  const result = decodeCommandResult(openMessage(desk.site.opener(masterAccount, [device]), message).content);
-  assert.equal(result.outcome, 'refused');
-  assert.match(result.detail, /policy does not allow ping \(ms-acc-1\/acc-1 number 3\)/);
-});
+  return decodeCommandResult(openMessage(desk.site.opener(masterAccount, [device]), message).content);
+}

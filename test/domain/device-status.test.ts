@@ -14,6 +14,7 @@ test('parseDeviceStatus: reads what encodeDeviceStatus wrote, with policies and 
       agentVersion: '1.0.0',
       policy: {
         numbers: { 'ms-acc-1': 3, 'ms-acc-1/acc-1': 1 },
+        since: { vendor: 1, insurer: 17 },
         refused: { reason: 'policy.rollback', atMs: 1 },
       },
     },
@@ -35,6 +36,8 @@ test('parseDeviceStatus: is undefined for everything else', () => {
     status({ numbers: { 'ms-acc-1': 0 } }),
     status({ numbers: { a: 1, b: 1, c: 1, d: 1 } }),
     status({ numbers: {}, refused: { reason: 7, atMs: 1 } }),
+    status({ numbers: {}, since: { vendor: 0 } }),
+    status({ numbers: {}, since: Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`g${n}`, 1])) }),
   ]) {
     assert.equal(parseDeviceStatus(bytes(text)), undefined, text);
   }

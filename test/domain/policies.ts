@@ -82,5 +82,10 @@ export function policyArbitrary(path: string): fc.Arbitrary<Policy> {
       },
       { requiredKeys: ['number', 'limits'] },
     )
-    .map((fields) => ({ ...policyWith(path, undefined), ...fields }));
+    .chain((fields) => fc.tuple(fc.constant(fields), fc.subarray(fields.commands ?? [])))
+    .map(([fields, askedCommands]) => ({
+      ...policyWith(path, undefined),
+      ...fields,
+      ...(askedCommands.length === 0 ? {} : { askedCommands }),
+    }));
 }

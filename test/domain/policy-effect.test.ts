@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import type { Policy } from '../../domain/policy.ts';
+import type { ChannelClass, Policy } from '../../domain/policy.ts';
+import { channelClasses } from '../../domain/policy.ts';
 import type { EffectivePolicy } from '../../domain/policy-effect.ts';
 import {
   classOf,
+  commandClassOf,
   effectivePolicy,
-  isCommandAllowed,
   matchesChannel,
   partition,
 } from '../../domain/policy-effect.ts';
@@ -17,6 +18,10 @@ const atMs = 1000;
 
 function effectOf(...policies: readonly Policy[]): EffectivePolicy {
   return effectivePolicy({ policies, configured, atMs });
+}
+
+function isAsStrict(one: ChannelClass, other: ChannelClass): boolean {
+  return channelClasses.indexOf(one) >= channelClasses.indexOf(other);
 }
 
 /** Who reads what, as `recipient channel class`. */
@@ -69,7 +74,7 @@ test('effectivePolicy: without a policy the configured readers read everything, 
     shares.map(({ group, channels, class: found }) => [group.name, channels, found]),
     [['vendor', channelNames, 'auto']],
   );
-  assert.equal(isCommandAllowed(policy, 'ping'), true);
+  assert.equal(commandClassOf(policy, 'ping'), 'auto');
 });
 
 test('partition: the strictest of the classes that match counts, and what no rule names is denied', () => {
@@ -146,6 +151,17 @@ test('effectivePolicy: a level below restricts each of recipients, channels, lim
   assert.equal(group(narrower).limits.secondsBetweenSnapshots, 10);
   const obedient = effectOf(above, policyWith('ms-acc-1/acc-1', undefined, { commands: ['ping', 'clean'] }));
   assert.deepEqual(obedient.commands, ['ping']);
+  const asking = effectOf(
+    above,
+    policyWith('ms-acc-1/acc-1', undefined, {
+      commands: ['ping', 'clean'],
+      askedCommands: ['ping', 'clean'],
+    }),
+  );
+  assert.deepEqual(
+    ['ping', 'clean', 'reboot'].map((name) => commandClassOf(asking, name)),
+    ['ask', 'deny', 'deny'],
+  );
   const lonely = effectOf(above, policyWith('ms-acc-1/acc-1', {}));
   assert.deepEqual(lonely.groups, []);
 });
@@ -175,7 +191,7 @@ test('effectivePolicy: a level that is not in force grants nothing, and says whe
     [late.groups.length, late.changesAtMs, late.levels[0]?.standing],
     [0, undefined, 'expired'],
   );
-  assert.equal(isCommandAllowed(late, 'ping'), false);
+  assert.equal(commandClassOf(late, 'ping'), 'deny');
   const next = policyWith('ms-acc-1', undefined, { validFromMs: 2000 });
   assert.equal(effectivePolicy({ policies: [next], configured, atMs }).groups.length, 0);
 });
@@ -240,7 +256,7 @@ test('effectivePolicy: a level below never widens what those above grant', () =>
         const before = rightsOf(whole);
         for (const right of rightsOf(narrowed)) assert.ok(before.has(right), right);
         for (const name of ['ping', 'reboot', 'clean']) {
-          assert.ok(!isCommandAllowed(narrowed, name) || isCommandAllowed(whole, name));
+          assert.ok(isAsStrict(commandClassOf(narrowed, name), commandClassOf(whole, name)));
         }
         for (const group of narrowed.groups) {
           const wide = whole.groups.find(({ name }) => name === group.name) ?? assert.fail(group.name);

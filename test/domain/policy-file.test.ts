@@ -136,6 +136,21 @@ test('parsePolicyFile: anchors, another shape and what is too long are refused',
   assert.deepEqual(faultsOf(`# ${'x'.repeat(300_000)}`), ['at most 262144 characters are read']);
 });
 
+test('parsePolicyFile: commands by themselves, or after somebody was asked', () => {
+  const commandsIn = (written: string) => {
+    const { commands, askedCommands } = parsePolicyFile(
+      `{for: ms-acc-1, number: 1, commands: ${written}}`,
+      read,
+    );
+    return [commands, askedCommands];
+  };
+  assert.deepEqual(commandsIn('[ping]'), [['ping'], undefined]);
+  assert.deepEqual(commandsIn('{auto: [ping], ask: [clean]}'), [['ping', 'clean'], ['clean']]);
+  assert.deepEqual(commandsIn('{ask: [clean]}'), [['clean'], ['clean']]);
+  assert.deepEqual(commandsIn('{}'), [[], undefined]);
+  assert.throws(() => commandsIn('{deny: [clean]}'), { message: /^line 1: commands/ });
+});
+
 const whole = `for: ms-acc-1/acc-1
 number: 3
 readers:

@@ -108,6 +108,8 @@ test('decodePolicy: refuses what a policy may not say', () => {
       /at most 8192 bytes/,
     ],
     [{ commands: ['rm -rf'] }, /^commands\[0\]: the name of a command/],
+    [{ askedCommands: ['reboot'] }, /^askedCommands: reboot is not among the commands/],
+    [{ askedCommands: [] }, /^askedCommands: /],
     [{ limits: { bytesPerHour: -1 } }, /^limits.bytesPerHour: /],
     [{ surprise: true }, /surprise/],
   ];
