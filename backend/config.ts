@@ -2,6 +2,8 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { SharedInfoFlavour } from '../cms/kdf.ts';
+import type { StorageForm } from '../database/schema.ts';
+import { storageForms } from '../database/storage-of.ts';
 import type { UpkeepPolicies } from '../database/upkeep.ts';
 import { databaseUrlType } from '../database/url-type.ts';
 import type { StaleCrlConfig } from '../pki/stale-crl-type.ts';
@@ -24,6 +26,8 @@ export interface BackendConfig {
   readonly commandReaders: readonly string[];
   readonly releasers: readonly string[];
   readonly database: string;
+  /** Absent: as the database says. */
+  readonly storage?: StorageForm | undefined;
   readonly retention: UpkeepPolicies;
   readonly data: string;
   readonly ingest: IngestConfig;
@@ -136,6 +140,12 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
           "SIG certificates of customers' auditors: of their devices, only what these have signed too is stored",
         ),
       database: databaseUrlType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
+      storage: z
+        .enum(storageForms)
+        .optional()
+        .describe(
+          'how values rest in a new database: chunks, compact and quick, or rows, for SQL of your own; chunks unless given',
+        ),
       retention: retentionType,
       data: types.path
         .prefault('./data/backend')

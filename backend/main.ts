@@ -3,6 +3,7 @@ import { connectDatabase, withoutPassword } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { isUnavailable } from '../database/errors.ts';
 import { migrate } from '../database/migrate.ts';
+import { chooseStorage } from '../database/storage-of.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
 import { openLink } from '../mqtt/link.ts';
@@ -112,7 +113,7 @@ export async function startBackend(
     metrics,
     log,
   });
-  const database = await openDatabase(config.database, clock, log);
+  const database = await openDatabase(config, clock, log);
   const parts = assemble(
     config,
     own,
@@ -331,12 +332,17 @@ function healthOf({ pipeline: { ingest } }: Parts, link: Link): { healthy: boole
 }
 
 /** A database server may start after us, so its absence is waited for; anything else is a failure to start. */
-async function openDatabase(url: string, clock: Clock, log: Log): Promise<Database> {
+async function openDatabase(
+  { database: url, storage }: BackendConfig,
+  clock: Clock,
+  log: Log,
+): Promise<Database> {
   const database = await connectDatabase(url);
   for (let attempt = 0; ; attempt++) {
     try {
       const applied = await migrate(database, clock());
       if (applied.length > 0) log.info({ applied }, 'database.migrated');
+      if (storage !== undefined) await chooseStorage(database, storage);
       return database;
     } catch (error) {
       if (!isUnavailable(error) || attempt === startAttemptsMax) {

@@ -90,36 +90,67 @@ export function endMs(snapshots: number): number {
   return startMs + Math.floor((yearMs * snapshots) / (snapshots + 1));
 }
 
+/** One snapshot of a machine. */
+export interface Sample {
+  readonly sequence: number;
+  readonly timeMs: number;
+  /** In the order of the channels; the same array each time. */
+  readonly values: readonly ChannelValue[];
+}
+
+/** @returns the snapshots of one machine in the order of time, a year long, however many they are */
+export function* samplesOf(machine: number, snapshots: number): Generator<Sample> {
+  const random = seeded(machine + 1);
+  const isSpiking = spikingMachines.has(machine);
+  const before = channels.map((): ChannelValue | undefined => undefined);
+  const values = channels.map((): ChannelValue => 0);
+  for (let sequence = 1; sequence <= snapshots; sequence++) {
+    for (const [index, { next }] of channels.entries()) {
+      const value = next(before[index], random);
+      before[index] = value;
+      const isSpike = isSpiking && index < measuredChannels.length && random() < spikeShare;
+      values[index] = isSpike ? spikeValue : value;
+    }
+    const timeMs = startMs + Math.floor((yearMs * sequence) / (snapshots + 1) + random() * 500);
+    yield { sequence, timeMs, values };
+  }
+}
+
+/** @returns what ingest would be handed for the sample */
+export function arrivalOf(machine: number, { sequence, timeMs, values }: Sample): Arrival {
+  const device = machinePath(machine);
+  return {
+    device,
+    sequence,
+    digest: digestOf(device, sequence),
+    ...(sequence === 1 ? {} : { previousDigest: digestOf(device, sequence - 1) }),
+    signer,
+    receivedMs: timeMs + receiveDelayMs,
+    snapshot: {
+      timeMs,
+      deviceType: machineType,
+      readings: channels.map(({ name, unit }, index): Reading => {
+        const value = values[index] ?? 0;
+        return unit === undefined ? { channel: name, value } : { channel: name, unit, value };
+      }),
+    },
+  };
+}
+
+export const signer = Buffer.alloc(32, 1);
+export const receiveDelayMs = 1000;
+
+export function digestOf(device: string, sequence: number): Buffer {
+  return createHash('sha256').update(`${device} ${sequence}`).digest();
+}
+
 /** @returns every machine's snapshots in the order of time, a year long, however many they are */
 export function* telemetry(snapshotsPerMachine: number): Generator<Arrival> {
-  const all = Array.from({ length: machines }, (_, index) => ({
-    path: machinePath(index),
-    isSpiking: spikingMachines.has(index),
-    random: seeded(index + 1),
-    values: channels.map((): ChannelValue | undefined => undefined),
-    digest: undefined as Buffer | undefined,
-  }));
+  const all = Array.from({ length: machines }, (_, index) => samplesOf(index, snapshotsPerMachine));
   for (let sequence = 1; sequence <= snapshotsPerMachine; sequence++) {
-    for (const machine of all) {
-      const { path, random, values, isSpiking } = machine;
-      const readings = channels.map(({ name, unit, next }, index): Reading => {
-        values[index] = next(values[index], random);
-        const isSpike = isSpiking && index < measuredChannels.length && random() < spikeShare;
-        const value = isSpike ? spikeValue : (values[index] ?? 0);
-        return unit === undefined ? { channel: name, value } : { channel: name, unit, value };
-      });
-      const timeMs = startMs + Math.floor((yearMs * sequence) / (snapshotsPerMachine + 1) + random() * 500);
-      const digest = createHash('sha256').update(`${path} ${sequence}`).digest();
-      yield {
-        device: path,
-        sequence,
-        digest,
-        ...(machine.digest === undefined ? {} : { previousDigest: machine.digest }),
-        signer: Buffer.alloc(32, 1),
-        receivedMs: timeMs + 1000,
-        snapshot: { timeMs, deviceType: machineType, readings },
-      };
-      machine.digest = digest;
+    for (const [index, samples] of all.entries()) {
+      const { value, done } = samples.next();
+      if (done !== true) yield arrivalOf(index, value);
     }
   }
 }

@@ -1,12 +1,14 @@
 /** `plombe db backup|restore|check|migrate|copy`: the database of the backend, from outside of it. */
 import path from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { backupDatabase, restoreDatabase } from '../database/backup.ts';
 import { checkDatabase } from '../database/check.ts';
 import { connectDatabase, withoutPassword } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { copyDatabase } from '../database/copy.ts';
 import { migrate } from '../database/migrate.ts';
+import type { StorageForm } from '../database/schema.ts';
+import { storageForms } from '../database/storage-of.ts';
 
 const databaseHelp = 'sqlite:FILE or mysql://user:password@host:port/database';
 const barWidth = 30;
@@ -40,6 +42,11 @@ export function dbCommand(): Command {
     .requiredOption('--from <url>', databaseHelp, parseUrl)
     .requiredOption('--to <url>', databaseHelp, parseUrl)
     .option('--restart', 'empties the target first, whatever is in it', false)
+    .addOption(
+      new Option('--storage <form>', 'how values rest in the target; as in the source, unless given').choices(
+        storageForms,
+      ),
+    )
     .action(copy);
   return db;
 }
@@ -91,13 +98,21 @@ async function applyMigrations({ database: url }: { database: string }): Promise
   });
 }
 
-async function copy(options: { from: string; to: string; restart: boolean }): Promise<void> {
+interface CopyArguments {
+  readonly from: string;
+  readonly to: string;
+  readonly restart: boolean;
+  readonly storage?: StorageForm;
+}
+
+async function copy(options: CopyArguments): Promise<void> {
   if (options.from === options.to) throw new Error('source and target are the same database');
   const show = progressBar('rows');
   await withDatabase(options.from, (source) =>
     withDatabase(options.to, async (target) => {
       const counts = await copyDatabase(source, target, {
         restart: options.restart,
+        ...(options.storage === undefined ? {} : { form: options.storage }),
         nowMs: Date.now(),
         onProgress: ({ rows, rowsTotal }) => show(rows, rowsTotal),
       });

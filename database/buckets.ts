@@ -2,7 +2,7 @@
 import type { Series } from '../domain/view.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import { measurable } from './head.ts';
-import type { Statistics } from './zone.ts';
+import type { Statistics } from './chunks/zone.ts';
 
 export interface SeriesRange {
   readonly fromMs: number;

@@ -1,14 +1,11 @@
 /** Whether the database is sound: the engine's own check, and whether our tables agree with one another. */
-import { statisticsOf } from './chunk.ts';
 import type { Database } from './connect.ts';
 import { isTidb } from './ddl.ts';
-import { decodeColumn, decodeIntegers } from './payload.ts';
-import { readChannels } from './rewrite.ts';
 import { quotedName, readTables } from './rows.ts';
 import { inSnapshot } from './statements.ts';
 import type { Statements } from './statements.ts';
-import { addToZone, decodeZone } from './zone.ts';
-import type { Zone } from './zone.ts';
+import { storageOf } from './storage-of.ts';
+import type { Storage } from './storage.ts';
 
 export interface CheckOptions {
   /** How many faults are named; there may be more. */
@@ -21,61 +18,21 @@ interface Device {
   readonly path: string;
   readonly stored: number;
   readonly last_sequence: number;
-  readonly latest_sequence: number;
-  readonly latest_ordinal: number;
-  readonly head_count: number;
-  readonly zone_ordinal: number;
-}
-
-interface HeadRow {
-  readonly ordinal: number;
-  readonly sequence: number;
-  readonly payload: Uint8Array;
-}
-
-interface Run {
-  readonly t0: number;
-  readonly t1: number;
-  readonly sealing: number;
-  readonly n: number;
-  readonly times: Uint8Array;
-  readonly sequences: Uint8Array;
-}
-
-interface ChunkRow {
-  readonly t0: number;
-  readonly sealing: number;
-  readonly n: number;
-  readonly vmin: number | null;
-  readonly vmax: number | null;
-  readonly vsum: number | null;
-  readonly vlast: number | null;
-  readonly data: Uint8Array;
 }
 
 type Say = (fault: string) => void;
 type Range = readonly [from: number, to: number];
 
 const faultsMaxDefault = 100;
-const sumTolerance = 1e-9;
 
 const sql = {
-  devices: `select id, path, stored, last_sequence, latest_sequence, latest_ordinal, head_count, zone_ordinal
-    from device where id > ? order by id limit 1`,
+  devices: 'select id, path, stored, last_sequence from device where id > ? order by id limit 1',
   count: 'select count(*) as n from device',
-  heads: 'select ordinal, sequence, payload from head where device_id = ? order by ordinal',
-  zone: 'select data from open_zone where device_id = ?',
-  runs: 'select t0, t1, sealing, n, times, sequences from chunk_time where device_id = ? order by t0, sealing',
-  chunks:
-    'select t0, sealing, n, vmin, vmax, vsum, vlast, data from chunk where device_id = ? and channel_id = ?',
   snapshots: 'select sequence from snapshot where device_id = ? order by sequence',
   others: 'select sequence from other_envelope where device_id = ? order by sequence',
   gaps: `select from_sequence, to_sequence from gap where closed_ms is null and device_id = ?
     order by to_sequence`,
   dropped: 'select sequence from dropped where device_id = ?',
-  thinned: 'select sealing from thinned_run where device_id = ? limit 1',
-  orphans: `select device_id from chunk_time where device_id not in (select id from device)
-    union select device_id from head where device_id not in (select id from device)`,
 } as const;
 
 /** Decodes everything: a second or two for ten million values. @returns what is wrong, nothing if all is well */
@@ -87,9 +44,9 @@ export async function checkDatabase(database: Database, options: CheckOptions = 
   };
   await checkEngine(database, say);
   if (faults.length > 0) return faults; // nothing that is read from it means anything
+  const storage = await storageOf(database);
   const total = await inSnapshot(database, async (statements) => {
-    for (const { device_id } of await statements.all<{ device_id: number }>(sql.orphans, []))
-      say(`values rest for device ${device_id}, which is not there`);
+    for (const table of storage.tables) await checkOwners(statements, table, say);
     const [row] = await statements.all<{ n: number }>(sql.count, []);
     return row?.n ?? 0;
   });
@@ -97,7 +54,7 @@ export async function checkDatabase(database: Database, options: CheckOptions = 
     const id = await inSnapshot(database, async (statements) => {
       const [device] = await statements.all<Device>(sql.devices, [after]);
       if (device !== undefined)
-        await checkDevice(statements, device, (fault) => say(`${device.path}: ${fault}`));
+        await checkDevice(storage, statements, device, (fault) => say(`${device.path}: ${fault}`));
       return device?.id;
     });
     if (id === undefined) return faults;
@@ -124,25 +81,28 @@ async function checkEngine(database: Database, say: Say): Promise<void> {
   }
 }
 
-async function checkDevice(statements: Statements, device: Device, say: Say): Promise<void> {
-  const heads = await statements.all<HeadRow>(sql.heads, [device.id]);
-  const runs = await statements.all<Run>(sql.runs, [device.id]);
+async function checkOwners(statements: Statements, table: string, say: Say): Promise<void> {
+  const rows = await statements.all<{ device_id: number }>(
+    `select distinct device_id from ${table} where device_id not in (select id from device)`,
+    [],
+  );
+  for (const { device_id: id } of rows) say(`${table} has rows of device ${id}, which is not there`);
+}
+
+async function checkDevice(
+  storage: Storage,
+  statements: Statements,
+  device: Device,
+  say: Say,
+): Promise<void> {
   const sequencesOf = async (text: string): Promise<number[]> =>
     (await statements.all<{ sequence: number }>(text, [device.id])).map(({ sequence }) => sequence);
   const snapshots = await sequencesOf(sql.snapshots);
   const others = await sequencesOf(sql.others);
   const [droppedUpTo = 0] = await sequencesOf(sql.dropped);
-  const isThinned = (await statements.all(sql.thinned, [device.id])).length > 0;
+  const isThinned = (await storage.readThinned(statements, device.id)) !== undefined;
 
-  checkHeads(device, heads, say);
-  await checkZone(statements, device, heads, say);
-  for (const run of runs) checkRun(run, say);
-  await checkChunks(statements, device, runs, say);
-
-  const resting = [
-    ...heads.map(({ sequence }) => sequence),
-    ...runs.flatMap((run) => decodeIntegers(run.sequences)),
-  ];
+  const resting = await storage.check(statements, device.id, say);
   const restingOnce = new Set(resting);
   if (restingOnce.size < resting.length) say(`${resting.length - restingOnce.size} snapshots rest twice`);
   const known = new Set(snapshots);
@@ -154,68 +114,6 @@ async function checkDevice(statements: Statements, device: Device, say: Say): Pr
   if (droppedUpTo === 0 && device.stored !== snapshots.length)
     say(`counts ${device.stored} snapshots and has ${snapshots.length}`);
   await checkGaps(statements, device, [...snapshots, ...others], droppedUpTo, say);
-}
-
-function checkHeads(device: Device, heads: readonly HeadRow[], say: Say): void {
-  if (device.head_count !== heads.length)
-    say(`counts ${device.head_count} newest snapshots and has ${heads.length}`);
-  if (device.stored === 0) return;
-  const latest = heads.find(({ ordinal }) => ordinal === device.latest_ordinal);
-  if (latest?.sequence !== device.latest_sequence)
-    say(`its latest snapshot, ${device.latest_sequence}, is not whole`);
-}
-
-async function checkZone(
-  statements: Statements,
-  device: Device,
-  heads: readonly HeadRow[],
-  say: Say,
-): Promise<void> {
-  const [row] = await statements.all<{ data: Uint8Array }>(sql.zone, [device.id]);
-  const found: Zone = row === undefined ? new Map() : decodeZone(row.data);
-  const wanted: Zone = new Map();
-  for (const { ordinal, payload } of heads) if (ordinal <= device.zone_ordinal) addToZone(wanted, payload);
-  const isRight =
-    found.size === wanted.size &&
-    [...wanted].every(([channelId, { n, min, max, sum }]) => {
-      const zone = found.get(channelId);
-      if (zone === undefined || zone.n !== n || zone.min !== min || zone.max !== max) return false;
-      return zone.sum === sum || Math.abs(zone.sum - sum) <= sumTolerance * (Math.abs(sum) + 1);
-    });
-  if (!isRight) say('the statistics of its newest snapshots are not theirs');
-}
-
-function checkRun({ t0, t1, sealing, n, times, sequences }: Run, say: Say): void {
-  const offsets = decodeIntegers(times);
-  const isRising = offsets.every((offset, index) => offset >= (offsets[index - 1] ?? 0));
-  const isRight =
-    offsets.length === n && decodeIntegers(sequences).length === n && t0 + (offsets.at(-1) ?? 0) === t1;
-  if (!isRising || !isRight) say(`the times of sealing ${sealing} are not right`);
-}
-
-async function checkChunks(
-  statements: Statements,
-  { id }: Device,
-  runs: readonly Run[],
-  say: Say,
-): Promise<void> {
-  const lengths = new Map(runs.map(({ t0, sealing, n }) => [`${t0}/${sealing}`, n]));
-  for (const channelId of await readChannels(statements, id)) {
-    for (const row of await statements.all<ChunkRow>(sql.chunks, [id, channelId])) {
-      const length = lengths.get(`${row.t0}/${row.sealing}`);
-      const name = `the chunk of channel ${channelId} in sealing ${row.sealing}`;
-      if (length === undefined) {
-        say(`${name} has no times`);
-        continue;
-      }
-      const values = decodeColumn(row.data);
-      if (values.length !== length) say(`${name} has ${values.length} values, wanted ${length}`);
-      const stated = [row.n, row.vmin, row.vmax, row.vsum, row.vlast];
-      // Compared by ===, because a database may take the sign from a zero.
-      if (!statisticsOf(values).every((value, index) => value === stated[index]))
-        say(`${name} states other values than it has`);
-    }
-  }
 }
 
 async function checkGaps(

@@ -7,7 +7,7 @@ import type { Transaction } from 'kysely';
 import mysql from 'mysql2';
 import type { Pool, PoolOptions } from 'mysql2';
 import { describeSystemError } from '../runtime/config.ts';
-import { inflatePayload } from './payload.ts';
+import { chunkValues, inflatePayload } from './payload.ts';
 import { DatabaseError, isTransient } from './errors.ts';
 import type { Schema } from './schema.ts';
 import { sqliteDialect, Turns, whenFree } from './sqlite-dialect.ts';
@@ -109,6 +109,7 @@ async function openSqlite(file: string): Promise<DatabaseSync> {
       raw.function('uncompress', { deterministic: true }, (payload) =>
         payload instanceof Uint8Array ? inflatePayload(payload) : null,
       );
+      raw.function('chunk_values', { deterministic: true }, chunkValues);
       return raw;
     } catch (error) {
       raw.close();

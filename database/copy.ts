@@ -2,10 +2,13 @@
 import type { Database } from './connect.ts';
 import { DatabaseError } from './errors.ts';
 import { migrate } from './migrate.ts';
+import { moveTable, moveValues } from './move.ts';
 import { countRows, quotedName, readTables, streamRows } from './rows.ts';
 import type { Row, Table } from './rows.ts';
+import type { StorageForm } from './schema.ts';
 import { inSnapshot, inTransaction } from './statements.ts';
 import type { SqlValue } from './statements.ts';
+import { imposeStorage, storageFor, storageOf } from './storage-of.ts';
 
 export interface CopyProgress {
   readonly table: string;
@@ -16,6 +19,8 @@ export interface CopyProgress {
 export interface CopyOptions {
   /** Empty the target first, whatever is in it. */
   readonly restart?: boolean;
+  /** How values are to rest in the target; as in the source, unless given. */
+  readonly form?: StorageForm;
   readonly onProgress?: (progress: CopyProgress) => void;
   readonly nowMs: number;
 }
@@ -25,7 +30,7 @@ const bytesPerTransaction = 4 * 1024 * 1024;
 /** In the target while the copy is not whole: what the source was like when it began. */
 const markTable = 'copy_mark';
 /** Not copied. */
-const untouched: ReadonlySet<string> = new Set(['migration', markTable]);
+const untouched: ReadonlySet<string> = new Set(['migration', 'storage', markTable, moveTable]);
 
 /**
  * The source must not be written meanwhile: its programs are stopped. A second call goes on behind the last row that was
@@ -37,13 +42,17 @@ const untouched: ReadonlySet<string> = new Set(['migration', markTable]);
 export async function copyDatabase(
   source: Database,
   target: Database,
-  { restart = false, onProgress = () => undefined, nowMs }: CopyOptions,
+  { restart = false, form, onProgress = () => undefined, nowMs }: CopyOptions,
 ): Promise<ReadonlyMap<string, number>> {
   await migrate(source, nowMs);
   await migrate(target, nowMs);
-  const tables = (await readTables(source)).filter(({ name }) => !untouched.has(name));
-  const fingerprint = await fingerprintOf(source);
-  await prepare(target, fingerprint, restart);
+  const from = await storageOf(source);
+  const to = storageFor(form ?? from.form);
+  // Values that rest in another form are moved behind everything else.
+  const moved = new Set(from === to ? [] : [...from.tables, ...to.tables]);
+  const tables = (await readTables(source)).filter(({ name }) => !untouched.has(name) && !moved.has(name));
+  const fingerprint = `${await fingerprintOf(source)} ${to.form}`;
+  await prepare(target, fingerprint, to.form, restart);
   let rowsTotal = 0;
   for (const table of tables) rowsTotal += await countRows(source, table);
   let rows = 0;
@@ -56,12 +65,22 @@ export async function copyDatabase(
       onProgress({ table: table.name, rows, rowsTotal });
     }
   }
-  const counts = await compare(source, target, tables, fingerprint);
-  await inTransaction(target, (statements) => statements.run(`drop table ${markTable}`, []));
+  if (from !== to) {
+    await moveValues(source, target, (devices, devicesTotal) =>
+      onProgress({ table: 'values', rows: rows + devices, rowsTotal: rowsTotal + devicesTotal }),
+    );
+  }
+  const counts = await compare(source, target, tables);
+  if (`${await fingerprintOf(source)} ${to.form}` !== fingerprint)
+    throw new DatabaseError('database.conflict', 'the source has changed meanwhile; use --restart');
+  await inTransaction(target, async (statements) => {
+    await statements.run(`drop table if exists ${moveTable}`, []);
+    await statements.run(`drop table ${markTable}`, []);
+  });
   return counts;
 }
 
-/** What every storing and every sealing changes. */
+/** What every storing, every sealing and every thinning changes. */
 async function fingerprintOf(database: Database): Promise<string> {
   return inSnapshot(database, async (statements) => {
     const [turn] = await statements.all<{ batches: number }>(
@@ -72,11 +91,22 @@ async function fingerprintOf(database: Database): Promise<string> {
       'select sum(stored) as stored, sum(sealings) as sealings from device',
       [],
     );
-    return [turn?.batches, devices?.stored, devices?.sealings].map((value) => value ?? 0).join('/');
+    const [thinned] = await statements.all<{ untilMs: number | null }>(
+      'select sum(t0) as untilMs from thinned_run',
+      [],
+    );
+    return [turn?.batches, devices?.stored, devices?.sealings, thinned?.untilMs]
+      .map((value) => value ?? 0)
+      .join('/');
   });
 }
 
-async function prepare(target: Database, fingerprint: string, restart: boolean): Promise<void> {
+async function prepare(
+  target: Database,
+  fingerprint: string,
+  form: StorageForm,
+  restart: boolean,
+): Promise<void> {
   const tables = await readTables(target);
   const isBegun = tables.some(({ name }) => name === markTable);
   if (isBegun && !restart) {
@@ -105,6 +135,7 @@ async function prepare(target: Database, fingerprint: string, restart: boolean):
     await statements.run(`delete from ${markTable}`, []);
     await statements.run(`insert into ${markTable} (source) values ('unfinished')`, []);
   });
+  await imposeStorage(target, form);
   for (const { name } of tables) {
     if (!untouched.has(name)) {
       const statement = target.engine === 'sqlite' ? 'delete from' : 'truncate table';
@@ -157,7 +188,6 @@ async function compare(
   source: Database,
   target: Database,
   tables: readonly Table[],
-  fingerprint: string,
 ): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
   const faults: string[] = [];
@@ -166,8 +196,6 @@ async function compare(
     counts.set(table.name, found);
     if (wanted !== found) faults.push(`${table.name} has ${found} of ${wanted} rows`);
   }
-  if ((await fingerprintOf(source)) !== fingerprint) faults.push('the source has changed');
-  if ((await fingerprintOf(target)) !== fingerprint) faults.push('the devices of the two differ');
   if (faults.length > 0)
     throw new DatabaseError(
       'database.conflict',

@@ -1,50 +1,19 @@
 /** Everything that a device sent, as CSV (RFC 4180), a piece at a time: memory holds one run of snapshots. */
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { Database } from './connect.ts';
-import { decodePairs, eachValue } from './head.ts';
-import { decodeColumn, decodeIntegers } from './payload.ts';
-import { readChannels } from './rewrite.ts';
+import type { Window } from './extremes.ts';
 import { inSnapshot } from './statements.ts';
 import type { Statements } from './statements.ts';
-
-export interface ExportRange {
-  readonly fromMs: number;
-  /** Inclusive. */
-  readonly toMs: number;
-}
-
-interface Device {
-  readonly id: number;
-  readonly chunk_span_ms: number;
-}
-
-interface Run {
-  readonly t0: number;
-  readonly sealing: number;
-  readonly times: Uint8Array;
-  readonly sequences: Uint8Array;
-}
-
-interface Row {
-  readonly timeMs: number;
-  readonly sequence: number;
-  /** By channel id. */
-  readonly values: Map<number, ChannelValue>;
-}
+import { placeColumns } from './storage.ts';
+import type { DevicePlace, Storage, WholeSnapshot } from './storage.ts';
+import { storageOf } from './storage-of.ts';
 
 export const exportSql = {
-  device: 'select id, chunk_span_ms from device where path = ?',
-  // Of what ends behind the cursor, the run that begins first.
-  firstRun: `select t0, t1 from chunk_time where device_id = ? and t0 >= ? and t0 <= ? and t1 > ?
-    order by t0, sealing limit 1`,
-  runs: 'select t0, sealing, times, sequences from chunk_time where device_id = ? and t0 >= ? and t0 <= ? and t1 > ?',
-  column: 'select data from chunk where device_id = ? and channel_id = ? and t0 = ? and sealing = ?',
-  heads: 'select sequence, time_ms, payload from head where device_id = ? and time_ms > ? and time_ms <= ?',
-  payloads: 'select payload from head where device_id = ?',
+  device: `select ${placeColumns('d')} from device d where d.path = ?`,
   name: 'select name from channel where id = ?',
 } as const;
 
-const everything: ExportRange = { fromMs: -8.64e15, toMs: 8.64e15 };
+const everything: Window = { fromMs: -8.64e15, toMs: 8.64e15 };
 const lineEnd = '\r\n'; // RFC 4180 §2
 
 /**
@@ -58,19 +27,22 @@ const lineEnd = '\r\n'; // RFC 4180 §2
 export async function* exportDevice(
   database: Database,
   path: string,
-  range: ExportRange = everything,
+  range: Window = everything,
 ): AsyncGenerator<string> {
+  const storage = await storageOf(database);
   const [device] = await inSnapshot(database, (statements) =>
-    statements.all<Device>(exportSql.device, [path]),
+    statements.all<DevicePlace>(exportSql.device, [path]),
   );
-  const channels = device === undefined ? [] : await inSnapshot(database, (one) => readNames(one, device.id));
+  const channels =
+    device === undefined ? [] : await inSnapshot(database, (one) => readNames(storage, one, device.id));
   yield line(['time', 'sequence', ...channels.map(({ name }) => quoted(name))]);
   if (device === undefined) return;
+  const ids = channels.map(({ id }) => id);
   for (let afterMs = range.fromMs - 1; afterMs < range.toMs;) {
     const piece = await inSnapshot(database, (statements) =>
-      readPiece(statements, device, { fromMs: afterMs + 1, toMs: range.toMs }, channels),
+      storage.readPiece(statements, device, { fromMs: afterMs + 1, toMs: range.toMs }, ids),
     );
-    if (piece.rows.length > 0) yield piece.rows.map((row) => lineOf(row, channels)).join('');
+    if (piece.snapshots.length > 0) yield piece.snapshots.map((row) => lineOf(row, channels)).join('');
     afterMs = piece.untilMs;
   }
 }
@@ -80,75 +52,16 @@ interface Channel {
   readonly name: string;
 }
 
-async function readNames(statements: Statements, deviceId: number): Promise<Channel[]> {
-  const ids = new Set(await readChannels(statements, deviceId));
-  const heads = await statements.all<{ payload: Uint8Array }>(exportSql.payloads, [deviceId]);
-  for (const { payload } of heads) eachValue(payload, (channelId) => ids.add(channelId));
+async function readNames(storage: Storage, statements: Statements, deviceId: number): Promise<Channel[]> {
   const channels: Channel[] = [];
-  for (const id of ids) {
+  for (const id of await storage.readChannelIds(statements, deviceId)) {
     const [row] = await statements.all<{ name: string }>(exportSql.name, [id]);
     if (row !== undefined) channels.push({ id, name: row.name });
   }
   return channels.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-async function readPiece(
-  statements: Statements,
-  device: Device,
-  { fromMs, toMs }: ExportRange,
-  channels: readonly Channel[],
-): Promise<{ rows: readonly Row[]; untilMs: number }> {
-  // A run that reaches into the range begins at most one span before it.
-  const earliest = fromMs - device.chunk_span_ms;
-  const afterMs = fromMs - 1;
-  const [first] = await statements.all<{ t1: number }>(exportSql.firstRun, [
-    device.id,
-    earliest,
-    toMs,
-    afterMs,
-  ]);
-  const untilMs = Math.min(toMs, first?.t1 ?? toMs);
-  const rows: Row[] = [];
-  const runs = await statements.all<Run>(exportSql.runs, [device.id, earliest, untilMs, afterMs]);
-  for (const run of runs)
-    rows.push(...(await readRun(statements, device, run, { fromMs, toMs: untilMs }, channels)));
-  const heads = await statements.all<{ sequence: number; time_ms: number; payload: Uint8Array }>(
-    exportSql.heads,
-    [device.id, afterMs, untilMs],
-  );
-  for (const { sequence, time_ms: timeMs, payload } of heads)
-    rows.push({ timeMs, sequence, values: new Map(decodePairs(payload)) });
-  return { rows: rows.toSorted((a, b) => a.timeMs - b.timeMs || a.sequence - b.sequence), untilMs };
-}
-
-async function readRun(
-  statements: Statements,
-  device: Device,
-  run: Run,
-  { fromMs, toMs }: ExportRange,
-  channels: readonly Channel[],
-): Promise<Row[]> {
-  const sequences = decodeIntegers(run.sequences);
-  const rows = decodeIntegers(run.times).map((offset, index): Row => ({
-    timeMs: run.t0 + offset,
-    sequence: sequences[index] ?? 0,
-    values: new Map(),
-  }));
-  for (const { id } of channels) {
-    const [row] = await statements.all<{ data: Uint8Array }>(exportSql.column, [
-      device.id,
-      id,
-      run.t0,
-      run.sealing,
-    ]);
-    if (row === undefined) continue;
-    for (const [index, value] of decodeColumn(row.data).entries())
-      if (value !== null) rows[index]?.values.set(id, value);
-  }
-  return rows.filter(({ timeMs }) => timeMs >= fromMs && timeMs <= toMs);
-}
-
-function lineOf({ timeMs, sequence, values }: Row, channels: readonly Channel[]): string {
+function lineOf({ timeMs, sequence, values }: WholeSnapshot, channels: readonly Channel[]): string {
   return line([
     new Date(timeMs).toISOString(),
     String(sequence),

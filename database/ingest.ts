@@ -7,10 +7,12 @@ import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
 import type { DeviceState } from './device-state.ts';
 import { encodePairs } from './head.ts';
-import { advanceZone, sealHead, snapshotsPerSealing } from './seal.ts';
 import { keepGaps, raiseAlarm } from './sequence.ts';
 import { inTransaction } from './statements.ts';
 import type { SqlValue, Statements } from './statements.ts';
+import type { NewSnapshot, Storage } from './storage.ts';
+import { storageFor, storageSql } from './storage-of.ts';
+import type { StorageRow } from './storage-of.ts';
 
 /** What the channels of a snapshot are, for as long as `epoch` stands for their type. */
 export interface Resolution {
@@ -87,9 +89,6 @@ const timeMinMs = Date.UTC(2000, 0, 1);
 /** How far a device's clock may be ahead: simulators run fast, a wrong century does not pass. */
 const timeAheadMsMax = 366 * 24 * 3600 * 1000;
 
-/** One sealing for so many arrivals: twice what is needed, yet devices that fill up together do not stop a batch. */
-const arrivalsPerSealing = snapshotsPerSealing / 2;
-
 interface Batch {
   readonly devices: ReadonlyMap<string, DeviceState>;
   /** Of this batch, so that a repetition within it is seen: `deviceId:sequence` → digest. */
@@ -97,7 +96,7 @@ interface Batch {
   readonly snapshots: SqlValue[][];
   readonly others: SqlValue[][];
   readonly evidence: SqlValue[][];
-  readonly heads: SqlValue[][];
+  readonly values: NewSnapshot[];
   readonly resolved: Map<Arrival, Resolution>;
   readonly touched: Set<DeviceState>;
   readonly stored: Set<DeviceState>;
@@ -112,10 +111,11 @@ export function createIngest(database: Database, limits?: CatalogueLimits): Inge
       try {
         return await inTransaction(database, async (statements) => {
           const before = batches;
-          batches = await takeTurn(statements);
+          const turn = await takeTurn(statements);
+          batches = turn.batches;
           // It was restored meanwhile: what is remembered of it may not be there.
           if (batches <= before) catalogue.forget();
-          return store(statements, catalogue, arrivals, batches);
+          return store(statements, storageFor(turn.form), catalogue, arrivals, batches);
         });
       } catch (error) {
         catalogue.forget();
@@ -126,17 +126,16 @@ export function createIngest(database: Database, limits?: CatalogueLimits): Inge
 }
 
 /** Whoever stores waits here for the others, so that snapshot ids are committed in their order. */
-async function takeTurn(statements: Statements): Promise<number> {
+async function takeTurn(statements: Statements): Promise<StorageRow> {
   await statements.run('update ingest_turn set batches = batches + 1 where id = 1', []);
-  const [turn] = await statements.all<{ batches: number }>(
-    'select batches from ingest_turn where id = 1',
-    [],
-  );
-  return turn?.batches ?? 0;
+  const [turn] = await statements.all<StorageRow>(storageSql, []);
+  if (turn === undefined) throw new Error('the database does not say how its values rest');
+  return turn;
 }
 
 async function store(
   statements: Statements,
+  storage: Storage,
   catalogue: Catalogue,
   arrivals: readonly Arrival[],
   batches: number,
@@ -149,7 +148,7 @@ async function store(
     snapshots: [],
     others: [],
     evidence: [],
-    heads: [],
+    values: [],
     resolved: new Map(),
     touched: new Set(),
     stored: new Set(),
@@ -168,20 +167,11 @@ async function store(
     batch.others,
   );
   await statements.insertMany(
-    'head',
-    ['device_id', 'ordinal', 'sequence', 'time_ms', 'payload'],
-    batch.heads,
-  );
-  await statements.insertMany(
     'evidence',
     ['device_id', 'sequence', 'received_ms', 'envelope'],
     batch.evidence,
   );
-  let budget = Math.ceil(arrivals.length / arrivalsPerSealing);
-  for (const device of batch.stored) {
-    budget -= await sealHead(statements, device, budget);
-    await advanceZone(statements, device);
-  }
+  await storage.store(statements, batch.values);
   await saveDevices(statements, [...batch.touched]);
   return {
     outcomes,
@@ -256,13 +246,11 @@ function addSnapshot(
 ): void {
   batch.snapshots.push([device.id, sequence, timeMs, receivedMs, digest, signer]);
   device.stored += 1;
-  device.head_count += 1;
-  batch.heads.push([device.id, device.stored, sequence, timeMs, payload]);
+  batch.values.push({ device, ordinal: device.stored, sequence, timeMs, payload });
   device.received_ms = receivedMs;
   if (sequence > device.latest_sequence) {
     device.latest_sequence = sequence;
     device.last_snapshot_ms = timeMs;
-    device.latest_ordinal = device.stored;
     device.device_type_id = typeId;
   }
   batch.stored.add(device);

@@ -14,6 +14,7 @@ import { upkeep } from './migrations/005-upkeep.ts';
 import { people } from './migrations/006-people.ts';
 import { evidence } from './migrations/007-evidence.ts';
 import { ledgers } from './migrations/009-ledgers.ts';
+import { storage } from './migrations/010-storage.ts';
 import { records } from './migrations/013-records.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
@@ -26,6 +27,7 @@ const migrations: readonly Migration[] = [
   people,
   evidence,
   ledgers,
+  storage,
   records,
 ];
 

@@ -81,3 +81,19 @@ export function encodeIntegers(integers: readonly number[]): Buffer {
 export function decodeIntegers(data: Uint8Array): number[] {
   return JSON.parse(inflatePayload(data)) as number[];
 }
+
+/**
+ * For the view of all values on SQLite, whose joins of three arrays would read them again for every value.
+ *
+ * @returns JSON, `[[sequence, offset, value], …]`, without what a snapshot lacks
+ */
+export function chunkValues(data: unknown, times: unknown, sequences: unknown): string | null {
+  if (!(data instanceof Uint8Array && times instanceof Uint8Array && sequences instanceof Uint8Array))
+    return null;
+  const offsets = decodeIntegers(times);
+  const order = decodeIntegers(sequences);
+  const values = decodeColumn(data).flatMap((value, index) =>
+    value === null ? [] : [`[${order[index]},${offsets[index]},${valueJson(value)}]`],
+  );
+  return `[${values.join(',')}]`;
+}

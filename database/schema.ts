@@ -17,6 +17,9 @@ export interface Schema {
   open_zone: OpenZoneTable;
   chunk_time: ChunkTimeTable;
   chunk: ChunkTable;
+  storage: StorageTable;
+  value_row: ValueRowTable;
+  row_snapshot: RowSnapshotTable;
   gap: GapTable;
   alarm: AlarmTable;
   dead_letter: DeadLetterTable;
@@ -31,6 +34,8 @@ export interface Schema {
   v_value: ValueView;
 }
 
+/** How values rest. */
+export type StorageForm = 'chunks' | 'rows';
 export type ValueKind = 'number' | 'boolean' | 'string';
 export type ChannelChangeField = 'unit' | 'kind' | 'name';
 export type AlarmKind = 'equivocation' | 'chain_broken';
@@ -180,6 +185,27 @@ interface ChunkTable {
   vsum: number | null;
   vlast: number | null;
   data: Uint8Array;
+}
+
+interface StorageTable {
+  id: number;
+  form: StorageForm;
+}
+
+interface ValueRowTable {
+  device_id: number;
+  channel_id: number;
+  time_ms: number;
+  sequence: number;
+  kind: number;
+  number_value: number | null;
+  text_value: string | null;
+}
+
+interface RowSnapshotTable {
+  device_id: number;
+  time_ms: number;
+  sequence: number;
 }
 
 interface GapTable {

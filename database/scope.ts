@@ -30,3 +30,6 @@ export function scopeCondition(column: string): string {
 export function scopeBounds(scope: Scope): [string, string, string] {
   return scope === '' ? ['', '', '~'] : [scope, `${scope}/`, `${scope}0`];
 }
+
+/** Behind a `select`: the devices `d` of a type within a scope. Takes the type's id and `scopeBounds`. */
+export const devicesOfType = `from device d where d.device_type_id = ? and ${scopeCondition('d.path')}`;

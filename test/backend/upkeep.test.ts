@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { retentionType } from '../../backend/retention-type.ts';
 import { startUpkeep } from '../../backend/upkeep-thread.ts';
 import { createIngest } from '../../database/ingest.ts';
-import { snapshotsPerSealing } from '../../database/seal.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { keepEverything } from '../../database/upkeep.ts';
 import { createLog } from '../../runtime/log.ts';
 import { arrival } from '../database/arrivals.ts';

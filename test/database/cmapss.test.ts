@@ -8,7 +8,7 @@ import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
 import { exportDevice } from '../../database/export.ts';
 import { createUpkeep } from '../../database/upkeep.ts';
-import { freshDatabase, testBoth } from './engines.ts';
+import { freshDatabase, testForms } from './engines.ts';
 import { digestOf } from './arrivals.ts';
 
 const folder = path.resolve(import.meta.dirname, '../../../shared/data/cmapss');
@@ -73,8 +73,8 @@ for (const [name, rowCount] of [
   ['FD001', 20_631],
   ['FD002', 53_759],
 ] as const) {
-  testBoth(`exportDevice: every value of ${name} is what the file says`, async (context, engine) => {
-    const database = await freshDatabase(context, engine);
+  testForms(`exportDevice: every value of ${name} is what the file says`, async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
     const engines = readRecording(name);
     await replay(database, name, engines);
     const upkeep = createUpkeep(database);

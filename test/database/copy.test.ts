@@ -9,7 +9,9 @@ import type { Database } from '../../database/connect.ts';
 import { copyDatabase } from '../../database/copy.ts';
 import { createIngest } from '../../database/ingest.ts';
 import { migrate } from '../../database/migrate.ts';
-import { snapshotsPerSealing } from '../../database/seal.ts';
+import { chooseStorage, storageForms, storageOf } from '../../database/storage-of.ts';
+import { readLatest } from '../../database/latest.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { addUser } from '../../database/users.ts';
 import { arrival } from './arrivals.ts';
 import { engines, freshDatabase, freshUrl, testBoth } from './engines.ts';
@@ -60,6 +62,41 @@ for (const from of engines) {
       assert.deepEqual(await shown(target), await shown(source));
     });
   }
+}
+
+for (const from of storageForms) {
+  const to = from === 'chunks' ? 'rows' : 'chunks';
+  testBoth(`copyDatabase: from ${from} to ${to}, cut off anywhere`, async (context, engine) => {
+    const source = await freshDatabase(context, 'sqlite', from);
+    const target = await freshDatabase(context, engine);
+    await fill(source);
+    await fill(source, 10_000);
+    let steps = 0;
+    const cutOff = (): void => {
+      steps += 1;
+      if (steps % 3 === 0) throw new Error('cut off');
+    };
+    let isWhole = false;
+    for (let calls = 0; !isWhole; calls++) {
+      assert.ok(calls < 50);
+      isWhole = await copyDatabase(source, target, { nowMs, form: to, onProgress: cutOff }).then(
+        () => true,
+        (error: unknown) => {
+          assert.match(String(error), /cut off/);
+          return false;
+        },
+      );
+    }
+    assert.equal((await storageOf(target)).form, to);
+    assert.deepEqual(await shown(target), await shown(source));
+    assert.deepEqual(await checkDatabase(target), []);
+    for (const path of [device, 'ms-acc-1/acc-1/dev-2'])
+      assert.deepEqual(await readLatest(target, path), await readLatest(source, path));
+    // And it goes on as what it is now.
+    await fill(target, 20_000);
+    assert.deepEqual(await checkDatabase(target), []);
+    await assert.rejects(() => chooseStorage(target, from), { code: 'database.conflict' });
+  });
 }
 
 testBoth('copyDatabase: cut off anywhere, a second call goes on where it was', async (context, engine) => {

@@ -9,6 +9,8 @@ import mysql from 'mysql2/promise';
 import type { Database } from '../../database/connect.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import { migrate } from '../../database/migrate.ts';
+import type { StorageForm } from '../../database/schema.ts';
+import { chooseStorage, storageForms } from '../../database/storage-of.ts';
 
 export const engines = ['sqlite', 'mysql'] as const;
 export type EngineName = (typeof engines)[number];
@@ -50,12 +52,17 @@ async function onServer(url: URL, statement: string): Promise<void> {
 }
 
 /** @returns a migrated database, closed and removed when the test is over */
-export async function freshDatabase(context: TestContext, engine: EngineName): Promise<Database> {
+export async function freshDatabase(
+  context: TestContext,
+  engine: EngineName,
+  form: StorageForm = 'chunks',
+): Promise<Database> {
   const url = await freshUrl(context, engine);
   const database = await connectDatabase(url);
   urls.set(database, url);
   context.after(() => database.close());
   await migrate(database);
+  await chooseStorage(database, form);
   return database;
 }
 
@@ -75,5 +82,17 @@ export function testBoth(
 ): void {
   for (const engine of engines) {
     void test(`${name} [${engine}]`, (context) => body(context, engine));
+  }
+}
+
+/** Registers one test for each engine and each form of storage, `name [engine, form]`. */
+export function testForms(
+  name: string,
+  body: (context: TestContext, engine: EngineName, form: StorageForm) => Promise<void>,
+): void {
+  for (const form of storageForms) {
+    for (const engine of engines) {
+      void test(`${name} [${engine}, ${form}]`, (context) => body(context, engine, form));
+    }
   }
 }

@@ -1,36 +1,72 @@
 /** Does any question read a large table from one end to the other? The engine itself is asked. */
 import assert from 'node:assert/strict';
 import type { Database } from '../../database/connect.ts';
+import { chunkExceedsSql } from '../../database/chunks/exceeds.ts';
+import { chunkLatestSql } from '../../database/chunks/latest.ts';
+import { chunkNumbersSql } from '../../database/chunks/numbers.ts';
+import { chunkPiecesSql } from '../../database/chunks/pieces.ts';
+import { rewriteSql } from '../../database/chunks/rewrite.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
+import { chunkSeriesSql } from '../../database/chunks/series.ts';
+import { chunkSnapshotsSql } from '../../database/chunks/snapshots.ts';
+import { chunkUpkeepSql } from '../../database/chunks/upkeep.ts';
+import { droppedSql } from '../../database/dropped.ts';
 import { exceedsSql } from '../../database/exceeds.ts';
 import { exportSql } from '../../database/export.ts';
 import { createIngest } from '../../database/ingest.ts';
 import { latestSql } from '../../database/latest.ts';
-import { rewriteSql } from '../../database/rewrite.ts';
-import { snapshotsPerSealing } from '../../database/seal.ts';
+import { rowPiecesSql } from '../../database/plain-rows/pieces.ts';
+import { rowSql } from '../../database/plain-rows/read.ts';
+import { rowUpkeepSql } from '../../database/plain-rows/upkeep.ts';
+import { unjudgedSql } from '../../database/processes-snapshots.ts';
+import type { StorageForm } from '../../database/schema.ts';
 import { seriesSql } from '../../database/series.ts';
 import { bindable } from '../../database/sqlite-dialect.ts';
+import { chooseStorage, storageForms } from '../../database/storage-of.ts';
 import { upkeepSql } from '../../database/upkeep.ts';
 import { utilisationSql } from '../../database/utilisation.ts';
 import { arrival } from './arrivals.ts';
 import { freshDatabase, testBoth } from './engines.ts';
 
-const all: Readonly<Record<string, string>> = Object.assign(
-  {},
-  ...Object.entries({
-    exceedsSql,
-    exportSql,
-    latestSql,
+const common = {
+  droppedSql,
+  exceedsSql,
+  exportSql,
+  latestSql,
+  seriesSql,
+  unjudgedSql,
+  upkeepSql,
+  utilisationSql,
+};
+const statementsOf: Readonly<
+  Record<StorageForm, Readonly<Record<string, Readonly<Record<string, string>>>>>
+> = {
+  chunks: {
+    ...common,
+    chunkExceedsSql,
+    chunkLatestSql,
+    chunkNumbersSql,
+    chunkPiecesSql,
+    chunkSeriesSql,
+    chunkSnapshotsSql,
+    chunkUpkeepSql,
     rewriteSql,
-    seriesSql,
-    upkeepSql,
-    utilisationSql,
-  }).map(([name, statements]) =>
-    Object.fromEntries(Object.entries(statements).map(([key, text]) => [`${name}.${key}`, text])),
-  ),
-) as Record<string, string>;
+  },
+  rows: { ...common, rowPiecesSql, rowSql, rowUpkeepSql },
+};
 
 /** By name or by the alias that the statements use; what grows with values, not with devices. */
-const large: ReadonlySet<string> = new Set(['chunk', 'k', 'chunk_time', 'head', 'h', 'snapshot']);
+const large: ReadonlySet<string> = new Set([
+  'chunk',
+  'k',
+  'chunk_time',
+  'head',
+  'h',
+  'snapshot',
+  'value_row',
+  'r',
+  'row_snapshot',
+]);
 
 async function fill(database: Database): Promise<void> {
   for (const name of ['dev-1', 'dev-2', 'dev-3', 'dev-4']) {
@@ -56,15 +92,25 @@ async function scanned(database: Database, text: string): Promise<string[]> {
   );
 }
 
-testBoth('every statement: reads no large table whole', async (context, engine) => {
-  const database = await freshDatabase(context, engine);
-  await fill(database);
-  if (database.engine === 'mysql')
-    await database.pool.promise().query('analyze table chunk, chunk_time, head, snapshot, device, channel');
-  for (const [name, text] of Object.entries(all)) {
-    const tables = (await scanned(database, text)).filter((table) => large.has(table));
-    assert.deepEqual(tables, [], `${name}: ${text}`);
-  }
-  // And a statement that does is found out.
-  assert.deepEqual(await scanned(database, 'select max(vsum) from chunk where n > ?'), ['chunk']);
-});
+for (const form of storageForms) {
+  testBoth(`every statement: reads no large table whole, ${form}`, async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    await chooseStorage(database, form);
+    await fill(database);
+    if (database.engine === 'mysql')
+      await database.pool
+        .promise()
+        .query('analyze table chunk, chunk_time, head, snapshot, value_row, row_snapshot, device, channel');
+    for (const [group, statements] of Object.entries(statementsOf[form])) {
+      for (const [name, text] of Object.entries(statements)) {
+        const tables = (await scanned(database, text)).filter((table) => large.has(table));
+        assert.deepEqual(tables, [], `${group}.${name}: ${text}`);
+      }
+    }
+    // And a statement that does is found out.
+    assert.deepEqual(await scanned(database, 'select max(vsum) from chunk where n > ?'), ['chunk']);
+    assert.deepEqual(await scanned(database, 'select max(kind) from value_row where kind > ?'), [
+      'value_row',
+    ]);
+  });
+}

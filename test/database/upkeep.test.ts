@@ -4,15 +4,14 @@ import type { Database } from '../../database/connect.ts';
 import { readExceeding } from '../../database/exceeds.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
-import { decodeColumn, decodeIntegers } from '../../database/payload.ts';
-import { snapshotsPerSealing } from '../../database/seal.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { readSeries } from '../../database/series.ts';
 import { countSnapshots } from '../../database/totals.ts';
 import { createUpkeep } from '../../database/upkeep.ts';
 import type { UpkeepPolicies } from '../../database/upkeep.ts';
-import type { ChannelValue } from '../../domain/snapshot.ts';
 import { arrival, startMs } from './arrivals.ts';
-import { freshDatabase, testBoth } from './engines.ts';
+import { valuesAtRest } from './at-rest.ts';
+import { freshDatabase, testBoth, testForms } from './engines.ts';
 
 const device = 'ms-acc-1/acc-1/dev-1';
 const dayMs = 86_400_000;
@@ -53,32 +52,6 @@ async function keepUp(database: Database, nowMs: number, policies?: UpkeepPolici
   for (let steps = 0; await upkeep.step(nowMs); steps++) assert.ok(steps < 100, 'it comes to an end');
 }
 
-/** What chunks hold: `sequence/channel id` → time and value. */
-async function sealed(database: Database): Promise<Map<string, readonly [number, ChannelValue]>> {
-  const rows = await database.kysely
-    .selectFrom('chunk as c')
-    .innerJoin('chunk_time as t', (join) =>
-      join
-        .onRef('t.device_id', '=', 'c.device_id')
-        .onRef('t.t0', '=', 'c.t0')
-        .onRef('t.sealing', '=', 'c.sealing'),
-    )
-    .select(['c.channel_id', 'c.data', 't.sequences', 't.times', 'c.t0'])
-    .execute();
-  const found = new Map<string, readonly [number, ChannelValue]>();
-  for (const { channel_id, data, sequences, times, t0 } of rows) {
-    const offsets = decodeIntegers(times);
-    const order = decodeIntegers(sequences);
-    for (const [index, value] of decodeColumn(data).entries()) {
-      const key = `${order[index]}/${channel_id}`;
-      if (value === null) continue;
-      assert.ok(!found.has(key), `${key} rests twice`);
-      found.set(key, [t0 + (offsets[index] ?? NaN), value]);
-    }
-  }
-  return found;
-}
-
 const runCount = async (database: Database): Promise<number> =>
   (await database.kysely.selectFrom('chunk_time').select('sealing').execute()).length;
 
@@ -86,28 +59,28 @@ testBoth('createUpkeep: small runs become large ones, and hold what they held', 
   const database = await freshDatabase(context, engine);
   await fill(database);
   const range = { fromMs: startMs, toMs: lastMs, points: 300 };
-  const before = await sealed(database);
+  const before = await valuesAtRest(database);
   const series = await readSeries(database, device, 'x', range);
   assert.ok((await runCount(database)) >= runs);
   await keepUp(database, lastMs);
   assert.ok((await runCount(database)) <= 5);
-  assert.deepEqual(await sealed(database), before);
+  assert.deepEqual(await valuesAtRest(database), before);
   const after = await readSeries(database, device, 'x', range);
   assert.deepEqual([after?.timesMs, after?.min, after?.max], [series?.timesMs, series?.min, series?.max]);
   // And what comes then is sealed behind it.
   await createIngest(database).storeBatch(
     Array.from({ length: 2 * snapshotsPerSealing }, (_, index) => arrival(device, count + 1 + index)),
   );
-  assert.ok((await sealed(database)).size > before.size);
+  assert.ok((await valuesAtRest(database)).size > before.size);
 });
 
-testBoth('createUpkeep: old values are thinned, and their extremes stay', async (context, engine) => {
-  const database = await freshDatabase(context, engine);
+testForms('createUpkeep: old values are thinned, and their extremes stay', async (context, engine, form) => {
+  const database = await freshDatabase(context, engine, form);
   await fill(database);
-  const before = await sealed(database);
+  const before = await valuesAtRest(database);
   const policies = { otherwise: {}, byType: { FM: { thinned: { afterDays: 0, perDay: 2 } } } };
   await keepUp(database, lastMs + dayMs, policies);
-  const after = await sealed(database);
+  const after = await valuesAtRest(database);
   assert.ok(after.size < before.size / 6, `${after.size} of ${before.size} values stay`);
   for (const [key, value] of after) assert.deepEqual(before.get(key), value);
   const whole = await readSeries(database, device, 'x', { fromMs: startMs, toMs: lastMs, points: 1 });
@@ -119,34 +92,37 @@ testBoth('createUpkeep: old values are thinned, and their extremes stay', async 
   });
   assert.equal(days?.timesMs.length, 100);
   await keepUp(database, lastMs + dayMs, policies);
-  assert.deepEqual(await sealed(database), after);
+  assert.deepEqual(await valuesAtRest(database), after);
 });
 
-testBoth('createUpkeep: what is too old is dropped and does not come back', async (context, engine) => {
-  const database = await freshDatabase(context, engine);
-  await fill(database);
-  const nowMs = hourly(10 * snapshotsPerSealing);
-  await keepUp(database, nowMs + 30 * dayMs, { otherwise: { droppedAfterDays: 30 }, byType: {} });
-  const rest = await sealed(database);
-  for (const [, [timeMs]] of rest) assert.ok(timeMs > nowMs - snapshotsPerSealing * 3_600_000);
-  const { stored } = await countSnapshots(database, '');
-  assert.ok(stored < count && stored >= count - 10 * snapshotsPerSealing - 3);
-  const again = {
-    ...arrival(device, 20, [{ channel: 'x', value: 1 }], { timeMs: hourly(20) }),
-    receivedMs: lastMs,
-  };
-  const { outcomes } = await createIngest(database).storeBatch([again]);
-  assert.deepEqual(outcomes, [{ outcome: 'refused', reason: 'dropped_already' }]);
-  const above = { deviceType: 'FM', channel: 'x', direction: 'above', value: 1000 } as const;
-  assert.deepEqual(await readExceeding(database, '', above), []);
-});
-
-testBoth(
-  'createUpkeep: beside ingest and beside itself nothing is lost or doubled',
-  async (context, engine) => {
-    const database = await freshDatabase(context, engine);
+testForms(
+  'createUpkeep: what is too old is dropped and does not come back',
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
     await fill(database);
-    const before = await sealed(database);
+    const nowMs = hourly(10 * snapshotsPerSealing);
+    await keepUp(database, nowMs + 30 * dayMs, { otherwise: { droppedAfterDays: 30 }, byType: {} });
+    const rest = await valuesAtRest(database);
+    for (const [, [timeMs]] of rest) assert.ok(timeMs > nowMs - snapshotsPerSealing * 3_600_000);
+    const { stored } = await countSnapshots(database, '');
+    assert.ok(stored < count && stored >= count - 10 * snapshotsPerSealing - 3);
+    const again = {
+      ...arrival(device, 20, [{ channel: 'x', value: 1 }], { timeMs: hourly(20) }),
+      receivedMs: lastMs,
+    };
+    const { outcomes } = await createIngest(database).storeBatch([again]);
+    assert.deepEqual(outcomes, [{ outcome: 'refused', reason: 'dropped_already' }]);
+    const above = { deviceType: 'FM', channel: 'x', direction: 'above', value: 1000 } as const;
+    assert.deepEqual(await readExceeding(database, '', above), []);
+  },
+);
+
+testForms(
+  'createUpkeep: beside ingest and beside itself nothing is lost or doubled',
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
+    await fill(database);
+    const before = await valuesAtRest(database);
     const upkeeps = [createUpkeep(database), createUpkeep(database)];
     const ingest = createIngest(database);
     let next = count + 1;
@@ -161,7 +137,7 @@ testBoth(
       }),
       { numRuns: 12 },
     );
-    const after = await sealed(database);
+    const after = await valuesAtRest(database);
     for (const [key, value] of before) assert.deepEqual(after.get(key), value);
     assert.equal((await countSnapshots(database, '')).stored, next - 1);
   },

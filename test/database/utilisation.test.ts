@@ -1,66 +1,72 @@
 import assert from 'node:assert/strict';
 import { createIngest } from '../../database/ingest.ts';
-import { snapshotsPerSealing } from '../../database/seal.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { readExceeding, readExceedingNow } from '../../database/exceeds.ts';
 import { readManySeries, readSeries } from '../../database/series.ts';
 import { readOperatingHours, readUtilisation, workDaysMax } from '../../database/utilisation.ts';
 import { arrival, startMs } from './arrivals.ts';
-import { freshDatabase, testBoth } from './engines.ts';
+import { freshDatabase, testForms } from './engines.ts';
 
 const device = 'ms-acc-1/acc-1/dev-1';
 const other = 'ms-acc-10/acc-1/dev-1';
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 
-testBoth('readUtilisation, readOperatingHours: a day is what its snapshots say', async (context, engine) => {
-  const database = await freshDatabase(context, engine);
-  // Every hour of 16 days: it works in the first 6 hours of each day; on the third nothing is heard of it.
-  const hours = Array.from({ length: 16 * 24 }, (_, hour) => hour).filter(
-    (hour) => Math.floor(hour / 24) !== 2,
-  );
-  assert.ok(hours.length > snapshotsPerSealing);
-  let counted = 100;
-  const arrivals = hours.map((hour, index) => {
-    const isRunning = hour % 24 < 6;
-    if (isRunning) counted += 1;
-    if (hour === 5 * 24) counted = 0; // a new counter
-    const readings = [
-      { channel: 'state.running', value: isRunning },
-      { channel: 'counter.hours', unit: 'h', value: counted },
-    ];
-    return arrival(device, index + 1, readings, { timeMs: startMs + hour * hourMs });
-  });
-  await createIngest(database).storeBatch(
-    arrivals.map((one) => ({ ...one, receivedMs: startMs + 17 * dayMs })),
-  );
-  const range = { fromMs: startMs, days: 5 };
-  const worked = await readUtilisation(database, device, 'state.running', range);
-  assert.deepEqual(
-    worked?.map(({ hours: on, knownHours }) => [on, knownHours]),
-    [
-      [6, 24],
-      [6, 24],
-      [0, 5], // the state of 23 o'clock holds for six hours
-      [6, 24],
-      [6, 24],
-    ],
-  );
-  const operated = await readOperatingHours(database, device, 'counter.hours', { fromMs: startMs, days: 6 });
-  assert.deepEqual(
-    operated?.map(({ hours: on }) => on),
-    [5, 6, 0, 5, 6, 5],
-  );
-  assert.equal(await readUtilisation(database, device, 'no-such', range), undefined);
-  await assert.rejects(
-    () => readUtilisation(database, device, 'x', { fromMs: 0, days: workDaysMax + 1 }),
-    RangeError,
-  );
-});
+testForms(
+  'readUtilisation, readOperatingHours: a day is what its snapshots say',
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
+    // Every hour of 16 days: it works in the first 6 hours of each day; on the third nothing is heard of it.
+    const hours = Array.from({ length: 16 * 24 }, (_, hour) => hour).filter(
+      (hour) => Math.floor(hour / 24) !== 2,
+    );
+    assert.ok(hours.length > snapshotsPerSealing);
+    let counted = 100;
+    const arrivals = hours.map((hour, index) => {
+      const isRunning = hour % 24 < 6;
+      if (isRunning) counted += 1;
+      if (hour === 5 * 24) counted = 0; // a new counter
+      const readings = [
+        { channel: 'state.running', value: isRunning },
+        { channel: 'counter.hours', unit: 'h', value: counted },
+      ];
+      return arrival(device, index + 1, readings, { timeMs: startMs + hour * hourMs });
+    });
+    await createIngest(database).storeBatch(
+      arrivals.map((one) => ({ ...one, receivedMs: startMs + 17 * dayMs })),
+    );
+    const range = { fromMs: startMs, days: 5 };
+    const worked = await readUtilisation(database, device, 'state.running', range);
+    assert.deepEqual(
+      worked?.map(({ hours: on, knownHours }) => [on, knownHours]),
+      [
+        [6, 24],
+        [6, 24],
+        [0, 5], // the state of 23 o'clock holds for six hours
+        [6, 24],
+        [6, 24],
+      ],
+    );
+    const operated = await readOperatingHours(database, device, 'counter.hours', {
+      fromMs: startMs,
+      days: 6,
+    });
+    assert.deepEqual(
+      operated?.map(({ hours: on }) => on),
+      [5, 6, 0, 5, 6, 5],
+    );
+    assert.equal(await readUtilisation(database, device, 'no-such', range), undefined);
+    await assert.rejects(
+      () => readUtilisation(database, device, 'x', { fromMs: 0, days: workDaysMax + 1 }),
+      RangeError,
+    );
+  },
+);
 
-testBoth(
+testForms(
   'readExceeding: ever, within a window, and now, from chunks and from the head',
-  async (context, engine) => {
-    const database = await freshDatabase(context, engine);
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
     const spikes = new Map([
       [40, 500],
       [snapshotsPerSealing + 100, 900],
@@ -109,8 +115,8 @@ testBoth(
   },
 );
 
-testBoth('readManySeries: is what each channel gives alone', async (context, engine) => {
-  const database = await freshDatabase(context, engine);
+testForms('readManySeries: is what each channel gives alone', async (context, engine, form) => {
+  const database = await freshDatabase(context, engine, form);
   const count = 2 * snapshotsPerSealing + 40;
   await createIngest(database).storeBatch(
     Array.from({ length: count }, (_, index) =>

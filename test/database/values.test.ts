@@ -4,13 +4,12 @@ import type { Database } from '../../database/connect.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
 import { readLatest } from '../../database/latest.ts';
-import { decodePairs } from '../../database/head.ts';
-import { decodeColumn, decodeIntegers } from '../../database/payload.ts';
-import { snapshotsPerSealing } from '../../database/seal.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { readSeries } from '../../database/series.ts';
 import type { ChannelValue, Reading } from '../../domain/snapshot.ts';
 import { arrival, startMs } from './arrivals.ts';
-import { freshDatabase, testBoth } from './engines.ts';
+import { valuesAtRest } from './at-rest.ts';
+import { freshDatabase, testBoth, testForms } from './engines.ts';
 
 const device = 'ms-acc-1/acc-1/dev-1';
 
@@ -20,42 +19,6 @@ async function storeAll(database: Database, arrivals: readonly Arrival[], batchS
     const { outcomes } = await ingest.storeBatch(arrivals.slice(at, at + batchSize));
     assert.ok(outcomes.every(({ outcome }) => outcome === 'stored'));
   }
-}
-
-/** Every value as programs read it, `sequence/channel` → value. */
-async function valuesAtRest(database: Database): Promise<Map<string, ChannelValue>> {
-  const names = new Map(
-    (await database.kysely.selectFrom('channel').select(['id', 'name']).execute()).map(({ id, name }) => [
-      id,
-      name,
-    ]),
-  );
-  const found = new Map<string, ChannelValue>();
-  const put = (sequence: number | undefined, channelId: number, value: ChannelValue): void => {
-    const key = `${sequence}/${names.get(channelId)}`;
-    assert.ok(!found.has(key), `${key} rests twice`);
-    found.set(key, value);
-  };
-  for (const { sequence, payload } of await database.kysely.selectFrom('head').selectAll().execute()) {
-    for (const [id, value] of decodePairs(payload)) put(sequence, id, value);
-  }
-  const chunks = await database.kysely
-    .selectFrom('chunk as c')
-    .innerJoin('chunk_time as t', (join) =>
-      join
-        .onRef('t.device_id', '=', 'c.device_id')
-        .onRef('t.t0', '=', 'c.t0')
-        .onRef('t.sealing', '=', 'c.sealing'),
-    )
-    .select(['c.channel_id', 'c.data', 't.sequences'])
-    .execute();
-  for (const { channel_id, data, sequences } of chunks) {
-    const order = decodeIntegers(sequences);
-    for (const [index, value] of decodeColumn(data).entries()) {
-      if (value !== null) put(order[index], channel_id, value);
-    }
-  }
-  return found;
 }
 
 const extremes = [
@@ -86,48 +49,46 @@ const texts = [
   "'; drop table head;--",
 ];
 
-testBoth(
-  'storeBatch: values come back as they went in, from the head and from chunks',
-  async (context, engine) => {
-    const database = await freshDatabase(context, engine);
-    const values: ChannelValue[] = [...extremes, ...texts, true, false];
-    const count = snapshotsPerSealing + 40;
-    const readings = (sequence: number): Reading[] => [
-      { channel: 'always', value: values[sequence % values.length] ?? 0 },
-      ...(sequence % 3 === 0 ? [{ channel: 'sometimes', value: sequence / 7 }] : []),
-      ...(sequence === 5 ? [{ channel: 'once', value: -0 }] : []),
-    ];
-    const sequences = Array.from({ length: count }, (_, index) => index + 1);
-    await storeAll(
-      database,
-      sequences.map((sequence) => arrival(device, sequence, readings(sequence))),
-    );
-    const wanted = new Map(
-      sequences.flatMap((sequence) =>
-        readings(sequence).map(({ channel, value }) => [`${sequence}/${channel}`, value] as const),
-      ),
-    );
-    const found = await valuesAtRest(database);
-    assert.equal(found.size, wanted.size);
-    for (const [key, value] of wanted)
-      assert.ok(Object.is(found.get(key), value), `${key}: ${String(found.get(key))}`);
-    assert.equal((await database.kysely.selectFrom('chunk_time').selectAll().execute()).length, 1);
+testForms('storeBatch: values come back as they went in, new and old ones', async (context, engine, form) => {
+  const database = await freshDatabase(context, engine, form);
+  const values: ChannelValue[] = [...extremes, ...texts, true, false];
+  const count = snapshotsPerSealing + 40;
+  const readings = (sequence: number): Reading[] => [
+    { channel: 'always', value: values[sequence % values.length] ?? 0 },
+    ...(sequence % 3 === 0 ? [{ channel: 'sometimes', value: sequence / 7 }] : []),
+    ...(sequence === 5 ? [{ channel: 'once', value: -0 }] : []),
+  ];
+  const sequences = Array.from({ length: count }, (_, index) => index + 1);
+  await storeAll(
+    database,
+    sequences.map((sequence) => arrival(device, sequence, readings(sequence))),
+  );
+  const wanted = new Map(
+    sequences.flatMap((sequence) =>
+      readings(sequence).map(({ channel, value }) => [`${sequence}/${channel}`, value] as const),
+    ),
+  );
+  const found = await valuesAtRest(database);
+  assert.equal(found.size, wanted.size);
+  for (const [key, value] of wanted)
+    assert.ok(Object.is(found.get(key)?.[1], value), `${key}: ${String(found.get(key)?.[1])}`);
+  const runs = await database.kysely.selectFrom('chunk_time').selectAll().execute();
+  assert.equal(runs.length, form === 'chunks' ? 1 : 0);
 
-    const shown = await database.kysely
-      .selectFrom('v_value')
-      .select(['sequence', 'channel', 'time_ms', 'number_value', 'text_value'])
-      .execute();
-    assert.equal(shown.length, wanted.size);
-    for (const row of shown) {
-      const value = wanted.get(`${row.sequence}/${row.channel}`);
-      assert.ok(value !== undefined);
-      assert.equal(row.time_ms, startMs + row.sequence * 1000);
-      const isShown = typeof value === 'boolean' || Number.isFinite(value);
-      assert.equal(row.number_value, isShown ? Number(value) + 0 : null);
-      assert.equal(row.text_value, isShown && typeof value === 'number' ? null : String(value));
-    }
-  },
-);
+  const shown = await database.kysely
+    .selectFrom('v_value')
+    .select(['sequence', 'channel', 'time_ms', 'number_value', 'text_value'])
+    .execute();
+  assert.equal(shown.length, wanted.size);
+  for (const row of shown) {
+    const value = wanted.get(`${row.sequence}/${row.channel}`);
+    assert.ok(value !== undefined);
+    assert.equal(row.time_ms, startMs + row.sequence * 1000);
+    const isShown = typeof value === 'boolean' || Number.isFinite(value);
+    assert.equal(row.number_value, isShown ? Number(value) + 0 : null);
+    assert.equal(row.text_value, isShown && typeof value === 'number' ? null : String(value));
+  }
+});
 
 testBoth(
   'storeBatch: sealing takes the oldest and leaves the newest snapshot whole',
@@ -149,10 +110,10 @@ testBoth(
   },
 );
 
-testBoth(
+testForms(
   'readLatest: shows the highest sequence, and for what it lacks the newest there is',
-  async (context, engine) => {
-    const database = await freshDatabase(context, engine);
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
     assert.deepEqual(await readLatest(database, device), []);
     const late = snapshotsPerSealing + 10;
     const arrivals = Array.from({ length: late }, (_, index) => index + 1)
@@ -201,66 +162,69 @@ const unevenTime = (sequence: number): number =>
 const spikyValue = (sequence: number): number =>
   sequence === 77 ? 1e6 : Math.round(Math.sin(sequence) * 1e6) / 64;
 
-testBoth('readSeries: any range in any number of points is what the values say', async (context, engine) => {
-  const database = await freshDatabase(context, engine);
-  const count = 2 * snapshotsPerSealing + 60;
-  const last = startMs + count * 1000;
-  const one = (sequence: number): Arrival =>
-    arrival(
-      device,
-      sequence,
-      [
-        { channel: 'x', unit: 'bar', value: spikyValue(sequence) },
-        { channel: 'on', value: sequence % 2 === 0 },
-        { channel: 'text', value: 'idle' },
-      ],
-      { timeMs: unevenTime(sequence) },
+testForms(
+  'readSeries: any range in any number of points is what the values say',
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
+    const count = 2 * snapshotsPerSealing + 60;
+    const last = startMs + count * 1000;
+    const one = (sequence: number): Arrival =>
+      arrival(
+        device,
+        sequence,
+        [
+          { channel: 'x', unit: 'bar', value: spikyValue(sequence) },
+          { channel: 'on', value: sequence % 2 === 0 },
+          { channel: 'text', value: 'idle' },
+        ],
+        { timeMs: unevenTime(sequence) },
+      );
+    const sequences = Array.from({ length: count }, (_, index) => index + 1);
+    const late = new Set([7, 8, 260]);
+    await storeAll(database, [...sequences.filter((sequence) => !late.has(sequence)), ...late].map(one), 37);
+    const samples = sequences.map(
+      (sequence) => [unevenTime(sequence), spikyValue(sequence)] as [number, number],
     );
-  const sequences = Array.from({ length: count }, (_, index) => index + 1);
-  const late = new Set([7, 8, 260]);
-  await storeAll(database, [...sequences.filter((sequence) => !late.has(sequence)), ...late].map(one), 37);
-  const samples = sequences.map(
-    (sequence) => [unevenTime(sequence), spikyValue(sequence)] as [number, number],
-  );
-  const time = fc.oneof(
-    fc.integer({ min: startMs - 100_000, max: last }),
-    fc.integer({ min: startMs + 86_400_000, max: last + 86_500_000 }),
-  );
-  await fc.assert(
-    fc.asyncProperty(time, time, fc.integer({ min: 1, max: 700 }), async (a, b, points) => {
-      const range = { fromMs: Math.min(a, b), toMs: Math.max(a, b), points };
-      const series = await readSeries(database, device, 'x', range);
-      const wanted = bucketsOf(samples, range.fromMs, range.toMs, points);
-      assert.ok(series);
-      assert.equal(series.unit, 'bar');
-      assert.deepEqual(
-        series.timesMs,
-        wanted.map(({ timeMs }) => timeMs),
-      );
-      assert.deepEqual(
-        series.min,
-        wanted.map(({ min }) => min),
-      );
-      assert.deepEqual(
-        series.max,
-        wanted.map(({ max }) => max),
-      );
-      for (const [index, { mean }] of wanted.entries()) {
-        assert.ok(Math.abs((series.mean[index] ?? NaN) - mean) <= 1e-6 * (1 + Math.abs(mean)));
-      }
-    }),
-    { numRuns: engine === 'sqlite' ? 150 : 40 },
-  );
-  const whole = { fromMs: startMs, toMs: last + 86_400_000, points: 2 };
-  const states = await readSeries(database, device, 'on', whole);
-  assert.deepEqual(
-    [states?.min, states?.max],
-    [
-      [0, 0],
-      [1, 1],
-    ],
-  );
-  assert.deepEqual((await readSeries(database, device, 'text', whole))?.timesMs, []);
-  assert.equal(await readSeries(database, device, 'no-such', whole), undefined);
-  assert.equal(await readSeries(database, 'no/such/device', 'x', whole), undefined);
-});
+    const time = fc.oneof(
+      fc.integer({ min: startMs - 100_000, max: last }),
+      fc.integer({ min: startMs + 86_400_000, max: last + 86_500_000 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(time, time, fc.integer({ min: 1, max: 700 }), async (a, b, points) => {
+        const range = { fromMs: Math.min(a, b), toMs: Math.max(a, b), points };
+        const series = await readSeries(database, device, 'x', range);
+        const wanted = bucketsOf(samples, range.fromMs, range.toMs, points);
+        assert.ok(series);
+        assert.equal(series.unit, 'bar');
+        assert.deepEqual(
+          series.timesMs,
+          wanted.map(({ timeMs }) => timeMs),
+        );
+        assert.deepEqual(
+          series.min,
+          wanted.map(({ min }) => min),
+        );
+        assert.deepEqual(
+          series.max,
+          wanted.map(({ max }) => max),
+        );
+        for (const [index, { mean }] of wanted.entries()) {
+          assert.ok(Math.abs((series.mean[index] ?? NaN) - mean) <= 1e-6 * (1 + Math.abs(mean)));
+        }
+      }),
+      { numRuns: engine === 'sqlite' ? 150 : 40 },
+    );
+    const whole = { fromMs: startMs, toMs: last + 86_400_000, points: 2 };
+    const states = await readSeries(database, device, 'on', whole);
+    assert.deepEqual(
+      [states?.min, states?.max],
+      [
+        [0, 0],
+        [1, 1],
+      ],
+    );
+    assert.deepEqual((await readSeries(database, device, 'text', whole))?.timesMs, []);
+    assert.equal(await readSeries(database, device, 'no-such', whole), undefined);
+    assert.equal(await readSeries(database, 'no/such/device', 'x', whole), undefined);
+  },
+);

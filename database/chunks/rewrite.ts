@@ -1,12 +1,12 @@
 /** Several chunk runs of one device become one, with all of their values or with fewer. Ingest goes on meanwhile. */
-import type { ChannelValue } from '../domain/snapshot.ts';
+import type { ChannelValue } from '../../domain/snapshot.ts';
 import { chunkRow, insertRun } from './chunk.ts';
 import type { ChunkRun } from './chunk.ts';
-import type { Database } from './connect.ts';
-import { measurable } from './head.ts';
-import { decodeColumn, decodeIntegers } from './payload.ts';
-import { inSnapshot, inTransaction } from './statements.ts';
-import type { SqlValue, Statements } from './statements.ts';
+import type { Database } from '../connect.ts';
+import { measurable } from '../head.ts';
+import { decodeColumn, decodeIntegers } from '../payload.ts';
+import { inSnapshot, inTransaction } from '../statements.ts';
+import type { SqlValue, Statements } from '../statements.ts';
 
 export interface RunKey {
   readonly t0: number;
@@ -67,7 +67,7 @@ export async function rewriteRuns(
 ): Promise<boolean> {
   const source = await inSnapshot(database, (statements) => readSource(statements, group));
   if (source === undefined) return false;
-  const channels = await inSnapshot(database, (statements) => readChannels(statements, group.deviceId));
+  const channels = await inSnapshot(database, (statements) => readSealedChannels(statements, group.deviceId));
   const read = (channelId: number): Promise<(ChannelValue | null)[] | undefined> =>
     inSnapshot(database, (statements) => readColumn(statements, group, source, channelId));
   const kept = thinning && (await choose(source, channels, thinning, read));
@@ -91,7 +91,7 @@ export async function rewriteRuns(
 }
 
 /** @returns every channel that the device has in chunks, also of a type that it had before */
-export async function readChannels(statements: Statements, deviceId: number): Promise<number[]> {
+export async function readSealedChannels(statements: Statements, deviceId: number): Promise<number[]> {
   const channels: number[] = [];
   for (;;) {
     const after = channels.at(-1) ?? 0;

@@ -1,8 +1,8 @@
 /** A chunk: the values of one channel over a run of snapshots, with what charts and thresholds need to know of them. */
-import type { ChannelValue } from '../domain/snapshot.ts';
-import { measurable } from './head.ts';
-import { encodeColumn, encodeIntegers } from './payload.ts';
-import type { SqlValue, Statements } from './statements.ts';
+import type { ChannelValue } from '../../domain/snapshot.ts';
+import { measurable } from '../head.ts';
+import { encodeColumn, encodeIntegers } from '../payload.ts';
+import type { SqlValue, Statements } from '../statements.ts';
 
 /** When and in what order: once for all channels of a run. */
 export interface ChunkRun {

@@ -1,5 +1,5 @@
 /** Count, minimum, maximum and sum of every channel over a device's newest snapshots, so that a chart need not open each. */
-import { eachValue, measurable } from './head.ts';
+import { eachValue, measurable } from '../head.ts';
 
 export interface Statistics {
   n: number;

@@ -1,9 +1,10 @@
 /** Sealing: when a device has enough newest snapshots, their values move into one compressed chunk per channel. */
-import type { ChannelValue } from '../domain/snapshot.ts';
+import type { ChannelValue } from '../../domain/snapshot.ts';
 import { chunkRow, insertRun } from './chunk.ts';
-import { eachValue } from './head.ts';
-import type { Statements } from './statements.ts';
-import type { DeviceState } from './device-state.ts';
+import { eachValue } from '../head.ts';
+import type { Statements } from '../statements.ts';
+import type { NewSnapshot } from '../storage.ts';
+import type { DeviceState } from '../device-state.ts';
 import { addToZone, decodeZone, encodeZone } from './zone.ts';
 import type { Zone } from './zone.ts';
 
@@ -34,12 +35,39 @@ const selectHeads =
 const deleteSealed = 'delete from head where device_id = ? and ordinal <= ? and ordinal <> ?';
 const selectZone = 'select t0, t1, data from open_zone where device_id = ?';
 const zoneColumns = ['device_id', 't0', 't1', 'data'];
+export const headColumns = ['device_id', 'ordinal', 'sequence', 'time_ms', 'payload'];
+/** One sealing for so many snapshots: twice what is needed, yet devices that fill up together do not stop a batch. */
+const snapshotsPerBudget = snapshotsPerSealing / 2;
+
+export async function store(statements: Statements, snapshots: readonly NewSnapshot[]): Promise<void> {
+  await statements.insertMany(
+    'head',
+    headColumns,
+    snapshots.map(({ device, ordinal, sequence, timeMs, payload }) => [
+      device.id,
+      ordinal,
+      sequence,
+      timeMs,
+      payload,
+    ]),
+  );
+  for (const { device, ordinal, sequence } of snapshots) {
+    device.head_count += 1;
+    if (sequence === device.latest_sequence) device.latest_ordinal = ordinal;
+  }
+  let budget = Math.ceil(snapshots.length / snapshotsPerBudget);
+  for (const device of new Set(snapshots.map((snapshot) => snapshot.device))) {
+    budget -= await sealHead(statements, device, budget);
+    await advanceZone(statements, device);
+  }
+}
+
 /**
  * Seals as often as there are enough rows and `budget` allows; the newest snapshot stays whole. Changes `device`.
  *
  * @returns how often it sealed
  */
-export async function sealHead(statements: Statements, device: DeviceState, budget: number): Promise<number> {
+async function sealHead(statements: Statements, device: DeviceState, budget: number): Promise<number> {
   let sealed = 0;
   while (device.head_count > snapshotsPerSealing && sealed < budget) {
     const rows = await statements.all<HeadRow>(selectForSealing, [device.id, device.latest_ordinal]);
@@ -56,16 +84,16 @@ export async function sealHead(statements: Statements, device: DeviceState, budg
 }
 
 /** Brings `open_zone` up to date once it lags far enough. Changes `device`. */
-export async function advanceZone(statements: Statements, device: DeviceState): Promise<void> {
+async function advanceZone(statements: Statements, device: DeviceState): Promise<void> {
   if (device.stored - device.zone_ordinal < zoneLagMax) return;
   const [known] = await statements.all<{ t0: number; t1: number; data: Uint8Array }>(selectZone, [device.id]);
   const zone = known === undefined ? new Map() : decodeZone(known.data);
   await writeZone(statements, device, zone, known === undefined ? 0 : device.zone_ordinal, known);
 }
 
-async function writeZone(
+export async function writeZone(
   statements: Statements,
-  device: DeviceState,
+  device: Pick<DeviceState, 'id' | 'stored' | 'zone_ordinal'>,
   zone: Zone,
   afterOrdinal: number,
   known?: { readonly t0: number; readonly t1: number },
