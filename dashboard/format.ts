@@ -5,6 +5,7 @@ const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium',
 const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 const integerFormat = new Intl.NumberFormat();
 const decimalFormat = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
+const hoursFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const relativeFormat = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'narrow' });
 
 const units: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
@@ -54,6 +55,22 @@ export function formatDuration(ms: number): string {
   return new Intl.NumberFormat(undefined, { style: 'unit', unit, unitDisplay: 'narrow' }).format(
     Math.round(ms / length),
   );
+}
+
+/** @returns for example `1,234.5 h` */
+export function formatHours(hours: number): string {
+  return `${hoursFormat.format(hours)} h`;
+}
+
+/** @returns what a field for a date and a time takes, in the viewer's time zone, to the minute */
+export function toLocalTime(ms: number): string {
+  const offsetMs = new Date(ms).getTimezoneOffset() * 60_000;
+  return new Date(ms - offsetMs).toISOString().slice(0, 'YYYY-MM-DDTHH:mm'.length);
+}
+
+/** @param text - of such a field */
+export function fromLocalTime(text: string): number {
+  return new Date(text).getTime(); // without a zone it is the viewer's (ECMA-262 §21.4.1.32)
 }
 
 export function formatValue(value: ChannelValue): string {

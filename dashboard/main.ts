@@ -6,6 +6,7 @@ import { createFleetPage } from './pages/fleet.ts';
 import { createNotificationsPage } from './pages/notifications.ts';
 import { createRefusedPage } from './pages/refused.ts';
 import { createTasksPage } from './pages/tasks.ts';
+import { createThresholdsPage } from './pages/thresholds.ts';
 import { createWorkflowPage } from './pages/workflow.ts';
 import { createWorkflowsPage } from './pages/workflows.ts';
 import type { App, Page } from './page.ts';
@@ -15,6 +16,7 @@ void start({
   lead: 'Sealed telemetry. Sign in to see your devices.',
   links: [
     { hash: '#/', name: 'Fleet' },
+    { hash: '#/thresholds', name: 'Thresholds' },
     { hash: '#/brokers', name: 'Brokers' },
     { hash: '#/tasks', name: 'Tasks' },
     { hash: '#/workflows', name: 'Workflows' },
@@ -30,6 +32,8 @@ function pageFor(app: App, name: string, argument: string): Page {
   switch (name) {
     case 'device':
       return createDevicePage(app, argument);
+    case 'thresholds':
+      return createThresholdsPage(app, argument);
     case 'brokers':
       return createBrokersPage(app);
     case 'tasks':

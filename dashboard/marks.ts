@@ -41,6 +41,15 @@ export function heading(
   </header>`;
 }
 
+/** What a person wrote, as it was written: its blanks stay, and its direction ends where it ends. */
+export function verbatim(text: string): TemplateResult {
+  return text === '' ? html`<span>–</span>` : html`<bdi class="verbatim">${text}</bdi>`;
+}
+
+export function labelMarks(labels: readonly string[]): TemplateResult {
+  return html`<span class="labels">${labels.map((label) => html`<bdi class="label">${label}</bdi>`)}</span>`;
+}
+
 export function deviceLink(path: string): TemplateResult {
   return html`<a class="path" href="#/device/${encodeURI(path)}">${path}</a>`;
 }

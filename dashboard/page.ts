@@ -16,6 +16,11 @@ export function fieldText(form: HTMLFormElement, name: string): string {
   return typeof value === 'string' ? value : '';
 }
 
+/** For `ref`: lit calls it with an element when it comes, and with undefined when it goes. */
+export function focusOnce(element: Element | undefined): void {
+  if (element instanceof HTMLElement) element.focus();
+}
+
 export interface Page {
   readonly title: string;
   view(): TemplateResult;

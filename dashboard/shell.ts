@@ -97,7 +97,7 @@ function run(site: Site, user: User): void {
   );
   const open = (): void => {
     const [, name = '', ...rest] = location.hash.split('/');
-    const page = site.pageFor(app, name, decodeURIComponent(rest.join('/')));
+    const page = site.pageFor(app, name, decoded(rest.join('/')));
     state.page?.stop?.();
     state.page = page;
     document.title = `${page.title} · Plombe`;
@@ -186,6 +186,15 @@ function frame(site: Site, user: User, state: FrameState, logout: () => void): T
       <main id="content" tabindex="-1">${state.page?.view() ?? nothing}</main>
     </div>
     ${state.fault === '' ? nothing : html`<div class="toast" role="alert">${state.fault}</div>`}`;
+}
+
+/** An address may be typed, and then may hold a stray `%`. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The address is the router's, so the jump is made by hand. */

@@ -38,8 +38,20 @@ interface State {
   isEmpty: boolean;
 }
 
-export function createChartPanel(app: App, path: string): ChartPanel {
-  const state: State = { channel: undefined, range: { ms: Infinity }, lastSnapshotMs: 0, isEmpty: false };
+/** What a chart begins with. */
+export interface ChartStart {
+  readonly channel: string | undefined;
+  /** Everything unless given. */
+  readonly range: { readonly fromMs: number; readonly toMs: number } | undefined;
+}
+
+export function createChartPanel(app: App, path: string, start: ChartStart): ChartPanel {
+  const state: State = {
+    channel: start.channel,
+    range: start.range ?? { ms: Infinity },
+    lastSnapshotMs: 0,
+    isEmpty: false,
+  };
   let chart: Chart | undefined;
   let latestRequest = 0;
   const load = (): void =>

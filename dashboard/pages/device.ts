@@ -2,7 +2,7 @@
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import type { ConditionItem, LatestValue, Workflow } from '../../domain/view.ts';
-import type { Alarm, CommandItem, Device, DeviceTypeRules } from '../api.ts';
+import type { Alarm, ChannelItem, CommandItem, Device, DeviceRecord, DeviceTypeRules } from '../api.ts';
 import { api } from '../api.ts';
 import { ApiError } from '../http.ts';
 import { formatAgo, formatCount, formatDateTime, formatUnit, formatValue } from '../format.ts';
@@ -10,9 +10,14 @@ import { gauge, lowPercent, readGauges } from '../gauge.ts';
 import { conditionMark, connectionMark, emptyList, heading } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
-import type { ChartPanel } from './device-chart.ts';
+import type { ChartStart } from './device-chart.ts';
 import { createChartPanel } from './device-chart.ts';
 import { certificatesCard, commandsCard, gapsCard, valuesCard } from './device-cards.ts';
+import { createExportPanel } from './device-export.ts';
+import { createChannelsPanel, historyCard } from './device-history.ts';
+import { createRecordPanel } from './device-record.ts';
+import { createServicePanel } from './device-service.ts';
+import { createWorkPanel } from './device-work.ts';
 import { alarmNames } from './refused.ts';
 import { workflowTable } from './workflows.ts';
 
@@ -24,21 +29,41 @@ interface State {
   condition: ConditionItem | undefined;
   commands: readonly CommandItem[];
   workflows: readonly Workflow[];
+  record: DeviceRecord | undefined;
+  /** Of the device's type. */
+  channels: readonly ChannelItem[];
+  isHistoryWhole: boolean;
   absent: boolean;
   pinging: boolean;
 }
 
-export function createDevicePage(app: App, path: string): Page {
+type Panels = ReturnType<typeof createPanels>;
+
+/** @param argument - the device's path, and perhaps what to chart: `M/A/E/channel` or `M/A/E/channel@from-to` in milliseconds */
+export function createDevicePage(app: App, argument: string): Page {
+  const { path, start } = placeIn(argument);
   const state: State = {
     device: undefined,
     rules: undefined,
     condition: undefined,
     commands: [],
     workflows: [],
+    record: undefined,
+    channels: [],
+    isHistoryWhole: false,
     absent: false,
     pinging: false,
   };
-  const chart = createChartPanel(app, path);
+  const loadRecord = async (): Promise<void> => {
+    const deviceType = state.device?.deviceType ?? '';
+    const [record, channels] = await Promise.all([
+      api.metadata(path),
+      deviceType === '' ? [] : api.channels(deviceType),
+    ]);
+    Object.assign(state, { record, channels });
+    app.refresh();
+  };
+  const panels = createPanels(app, path, start, loadRecord);
   const load = async (): Promise<void> => {
     try {
       const device = await api.device(path);
@@ -49,7 +74,9 @@ export function createDevicePage(app: App, path: string): Page {
         state.rules ?? api.deviceTypeRules(device.deviceType),
       ]);
       Object.assign(state, { device, commands, workflows, condition, rules, absent: false });
-      chart.follow(device, preferredChannel(device, rules));
+      panels.chart.follow(device, preferredChannel(device, rules));
+      panels.work.follow(device);
+      if (state.record === undefined) await loadRecord();
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 404) throw error;
       state.absent = true;
@@ -57,6 +84,7 @@ export function createDevicePage(app: App, path: string): Page {
     app.refresh();
   };
   const reload = atMostEvery(reloadMs, () => app.attempt(load));
+  const reloadRecord = atMostEvery(reloadMs, () => app.attempt(loadRecord));
   const ping = (): void =>
     app.attempt(async () => {
       state.pinging = true;
@@ -72,16 +100,38 @@ export function createDevicePage(app: App, path: string): Page {
     title: path,
     load,
     view: () =>
-      state.device === undefined ? absentView(state) : view(app, state, state.device, chart, ping),
+      state.device === undefined ? absentView(state) : view(app, state, state.device, panels, ping),
     snapshots: (events) => {
       if (events.some((event) => event.path === path)) reload();
     },
-    changed: reload,
+    changed: (what) => {
+      if (what === 'metadata') reloadRecord();
+      else reload();
+    },
     stop: () => {
       reload.cancel();
-      chart.stop();
+      reloadRecord.cancel();
+      panels.chart.stop();
     },
   };
+}
+
+function createPanels(app: App, path: string, start: ChartStart, loadRecord: () => Promise<void>) {
+  return {
+    chart: createChartPanel(app, path, start),
+    record: createRecordPanel(app, path, loadRecord),
+    service: createServicePanel(app, path, loadRecord),
+    work: createWorkPanel(app, path),
+    channels: createChannelsPanel(app, loadRecord),
+    export: createExportPanel(app, path),
+  };
+}
+
+function placeIn(argument: string): { readonly path: string; readonly start: ChartStart } {
+  const parts = /^([^/]+\/[^/]+\/[^/]+)(?:\/([^@]+)(?:@(-?\d+)-(-?\d+))?)?$/.exec(argument);
+  const [, path = argument, channel, fromMs, toMs] = parts ?? [];
+  const range = fromMs === undefined ? undefined : { fromMs: Number(fromMs), toMs: Number(toMs) };
+  return { path, start: { channel, range } };
 }
 
 /** What a person most likely wants to see first: what a gauge shows, else the first number. */
@@ -99,8 +149,9 @@ function absentView({ absent }: State): TemplateResult {
     : html`<p class="quiet" role="status">Loading…</p>`;
 }
 
-function view(app: App, state: State, device: Device, chart: ChartPanel, ping: () => void): TemplateResult {
-  const { rules, condition, commands, workflows } = state;
+function view(app: App, state: State, device: Device, panels: Panels, ping: () => void): TemplateResult {
+  const { rules, condition, commands, workflows, record, channels } = state;
+  const { chart } = panels;
   const readings = readGauges(rules?.gauges ?? [], device.latest);
   const mayCommand = app.user.role !== 'viewer';
   const actions = mayCommand
@@ -120,9 +171,26 @@ function view(app: App, state: State, device: Device, chart: ChartPanel, ping: (
       }
       ${figuresCard(device.latest, rules)} ${partsCard(readings)}
     </div>
+    ${
+      record === undefined
+        ? nothing
+        : html`<div class="columns even">
+            ${panels.record.view(record)} ${panels.service.view(device, record)}
+          </div>`
+    }
     ${chart.view(device)} ${valuesCard(device.latest, chart.channel(), (channel) => chart.choose(channel))}
-    <div class="columns even">${gapsCard(device)} ${certificatesCard(device)}</div>
-    ${commandsCard(commands)}
+    ${panels.work.view(device)}
+    <div class="columns even">${gapsCard(device)} ${panels.export.view(device)}</div>
+    ${certificatesCard(device)}
+    ${
+      record === undefined
+        ? nothing
+        : historyCard(record, channels, state.isHistoryWhole, () => {
+            state.isHistoryWhole = true;
+            app.refresh();
+          })
+    }
+    ${panels.channels.view(channels, device.deviceType)} ${commandsCard(commands)}
     ${
       workflows.length === 0
         ? nothing

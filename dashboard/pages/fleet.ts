@@ -2,10 +2,18 @@
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
-import type { Condition, FleetRow, Totals } from '../../domain/view.ts';
+import type { Condition, Connection, FleetRow, Totals } from '../../domain/view.ts';
 import { api } from '../api.ts';
 import { formatAgo, formatCount, formatDateTime } from '../format.ts';
-import { conditionMark, conditionNames, connectionMark, deviceLink, emptyList, heading } from '../marks.ts';
+import {
+  conditionMark,
+  conditionNames,
+  connectionMark,
+  deviceLink,
+  emptyList,
+  heading,
+  labelMarks,
+} from '../marks.ts';
 import type { App, Page, SnapshotEvent } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 
@@ -23,6 +31,9 @@ const columns: readonly { readonly id: Column; readonly name: string; readonly n
   { id: 'gapsOpen', name: 'Gaps', number: true },
 ];
 const conditions: readonly Condition[] = ['abnormal', 'overdue', 'normal', 'unknown'];
+const connections: readonly Connection[] = ['online', 'offline', 'unknown'];
+/** One for all comparisons: to make it takes longer than to use it. */
+const byText = new Intl.Collator(undefined, { numeric: true });
 const pageRows = 100;
 const reloadMs = 5000;
 const freshMs = 1500;
@@ -32,6 +43,7 @@ interface State {
   totals: Totals | undefined;
   search: string;
   condition: Condition | undefined;
+  connection: Connection | undefined;
   sort: Column;
   descending: boolean;
   shown: number;
@@ -46,6 +58,7 @@ export function createFleetPage(app: App): Page {
     totals: undefined,
     search: '',
     condition: undefined,
+    connection: undefined,
     sort: 'condition',
     descending: false,
     shown: pageRows,
@@ -98,7 +111,7 @@ function follow(state: State, events: readonly SnapshotEvent[]): boolean {
 }
 
 function view(state: State, set: (change: Partial<State>) => void): TemplateResult {
-  const rows = sorted(filtered(state), state);
+  const rows = arranged(state);
   return html`${heading('Fleet', 'Every device that you may see, and how it is.')} ${tiles(state)}
     <section class="card flush">
       <div class="toolbar">
@@ -106,7 +119,7 @@ function view(state: State, set: (change: Partial<State>) => void): TemplateResu
           <span class="hidden">Search</span>
           <input
             type="search"
-            placeholder="Search by path or type"
+            placeholder="Path, type, label, owner …"
             .value=${state.search}
             @input=${(event: InputEvent) => set({ search: (event.target as HTMLInputElement).value })}
           />
@@ -115,6 +128,18 @@ function view(state: State, set: (change: Partial<State>) => void): TemplateResu
           ${chip('All', state.rows.length, undefined, state, set)}
           ${conditions.map((condition) => chip(conditionNames[condition], countOf(state, condition), condition, state, set))}
         </div>
+        <label class="select short">
+          <span class="hidden">Connection</span>
+          <select
+            @change=${(event: Event) => {
+              const { value } = event.target as HTMLSelectElement;
+              set({ connection: connections.find((known) => known === value) });
+            }}
+          >
+            <option value="">Any connection</option>
+            ${connections.map((known) => html`<option value=${known} ?selected=${state.connection === known}>${known}</option>`)}
+          </select>
+        </label>
       </div>
       ${
         state.loaded && rows.length === 0
@@ -175,13 +200,30 @@ function chip(
   </button>`;
 }
 
-function filtered({ rows, search, condition }: State): FleetRow[] {
-  const text = search.trim().toLowerCase();
+/** The last arrangement of rows: most drawings change nothing about it. */
+const arrangedBefore = new WeakMap<readonly FleetRow[], { readonly by: string; readonly rows: FleetRow[] }>();
+
+function arranged(state: State): FleetRow[] {
+  const by = [state.search, state.condition, state.connection, state.sort, state.descending].join('\n');
+  const known = arrangedBefore.get(state.rows);
+  if (known?.by === by) return known.rows;
+  const rows = sorted(filtered(state), state);
+  arrangedBefore.set(state.rows, { by, rows });
+  return rows;
+}
+
+function filtered({ rows, search, condition, connection }: State): FleetRow[] {
+  const words = search.toLowerCase().split(/\s+/);
   return rows.filter(
     (row) =>
       (condition === undefined || row.condition === condition) &&
-      (text === '' || row.path.toLowerCase().includes(text) || row.deviceType.toLowerCase().includes(text)),
+      (connection === undefined || row.connection === connection) &&
+      words.every((word) => searched(row).some((text) => text.toLowerCase().includes(word))),
   );
+}
+
+function searched({ path, deviceType, owner, technician, labels }: FleetRow): readonly string[] {
+  return [path, deviceType, owner, technician, ...labels];
 }
 
 function sorted(rows: FleetRow[], { sort, descending }: State): FleetRow[] {
@@ -192,9 +234,7 @@ function sorted(rows: FleetRow[], { sort, descending }: State): FleetRow[] {
 }
 
 function order(a: string | number, b: string | number): number {
-  return typeof a === 'number' && typeof b === 'number'
-    ? a - b
-    : String(a).localeCompare(String(b), undefined, { numeric: true });
+  return typeof a === 'number' && typeof b === 'number' ? a - b : byText.compare(String(a), String(b));
 }
 
 function table(
@@ -229,7 +269,7 @@ function table(
           (row) =>
             html`<tr class=${(state.fresh.get(row.path) ?? 0) > nowMs ? 'fresh' : ''}>
               <td>${conditionMark(row.condition)}</td>
-              <td>${deviceLink(row.path)}</td>
+              <td>${deviceLink(row.path)} ${row.labels.length === 0 ? nothing : labelMarks(row.labels)}</td>
               <td>${row.deviceType}</td>
               <td>${connectionMark(row.connection)}</td>
               <td title=${formatDateTime(row.lastSnapshotMs)}>${formatAgo(row.receivedMs, nowMs)}</td>

@@ -48,7 +48,7 @@ void test('fleet: shows the devices with their conditions, sorts and filters', a
   await page.locator('tbody tr').nth(1).waitFor({ state: 'detached' });
   assert.deepEqual(await paths(), ['m-1/a-1/d-2']);
   await page.getByRole('button', { name: 'All 3' }).click();
-  await page.getByPlaceholder('Search by path or type').fill('m-2');
+  await page.getByRole('searchbox').fill('m-2');
   await page.locator('tbody tr').nth(1).waitFor({ state: 'detached' });
   assert.deepEqual(await paths(), ['m-2/a-1/d-3']);
   assert.deepEqual(complaints, []);
