@@ -1,9 +1,9 @@
 /** The auditor's page and its API over HTTP, on the customer's premises. */
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import fastify from 'fastify';
 import type { FastifyInstance } from 'fastify';
 import { registerErrors } from '../../web/errors.ts';
+import type { RunningServer } from '../../web/server.ts';
+import { createServer, listen } from '../../web/server.ts';
 import { registerSessions } from '../../web/session.ts';
 import type { StaticFiles } from '../../web/static.ts';
 import { registerStatic } from '../../web/static.ts';
@@ -20,13 +20,7 @@ import { LedgerCheck } from './ledger-check.ts';
 import { registerLedgerRoutes } from './ledger-routes.ts';
 import { registerPolicyRoutes } from './policy-routes.ts';
 
-export interface PageServer {
-  readonly port: number;
-  close(): Promise<void>;
-}
-
 const bodyBytesMax = 4096;
-const requestTimeoutMs = 30_000;
 const cookieName = 'plombe_auditor_session';
 const files: StaticFiles = {
   home: 'dashboard/auditor/index.html',
@@ -36,13 +30,11 @@ const files: StaticFiles = {
   styleSources: "'self'",
 };
 
-export async function startPage({ listen, publicUrl }: PageConfig, source: PageSource): Promise<PageServer> {
-  const server = fastify({
-    bodyLimit: bodyBytesMax,
-    requestTimeout: requestTimeoutMs,
-    forceCloseConnections: true,
-    logger: false,
-  });
+export async function startPage(
+  { listen: endpoint, publicUrl }: PageConfig,
+  source: PageSource,
+): Promise<RunningServer> {
+  const server = createServer(bodyBytesMax);
   const { directory, record, roots, clock, log } = source;
   const accounts = openAccounts(directory);
   registerErrors(server, log, () => undefined);
@@ -67,21 +59,10 @@ export async function startPage({ listen, publicUrl }: PageConfig, source: PageS
   registerDeviceRoutes(server, context);
   registerEvents(server, context);
   registerStatic(server, files);
-  try {
-    await server.listen({ host: listen.host, port: listen.port });
-  } catch (error) {
-    await server.close();
+  return listen(server, endpoint, async () => {
+    await ledgerCheck.stop();
     accounts.close();
-    throw error;
-  }
-  return {
-    port: (server.server.address() as AddressInfo).port,
-    close: async () => {
-      await ledgerCheck.stop();
-      await server.close();
-      accounts.close();
-    },
-  };
+  });
 }
 
 /** Of every address below `/api/` but the two that log in and out, so that no route can forget it. */

@@ -1,11 +1,11 @@
 /** The dashboard and its API over HTTP. */
-import type { AddressInfo } from 'node:net';
-import fastify from 'fastify';
 import type { Database } from '../../database/connect.ts';
 import type { User } from '../../database/users.ts';
 import { endSession, findSession, findUser, openSession } from '../../database/users.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import { registerErrors } from '../../web/errors.ts';
+import type { RunningServer } from '../../web/server.ts';
+import { createServer, listen } from '../../web/server.ts';
 import type { Accounts, Sessions } from '../../web/session.ts';
 import { registerSessions } from '../../web/session.ts';
 import type { StaticFiles } from '../../web/static.ts';
@@ -19,13 +19,7 @@ import { registerProcessRoutes } from './process-routes.ts';
 import { registerTelemetryRoutes } from './telemetry-routes.ts';
 import { registerValueRoutes } from './value-routes.ts';
 
-export interface ApiServer {
-  readonly port: number;
-  close(): Promise<void>;
-}
-
 const bodyBytesMax = 64 * 1024;
-const requestTimeoutMs = 30_000;
 const cookieName = 'plombe_session';
 const files: StaticFiles = {
   home: 'dashboard/index.html',
@@ -37,16 +31,11 @@ const files: StaticFiles = {
 };
 
 export async function startApi(
-  listen: Endpoint,
+  endpoint: Endpoint,
   publicUrl: string | undefined,
   context: Omit<ApiContext, keyof Sessions<User>>,
-): Promise<ApiServer> {
-  const server = fastify({
-    bodyLimit: bodyBytesMax,
-    requestTimeout: requestTimeoutMs,
-    forceCloseConnections: true,
-    logger: false,
-  });
+): Promise<RunningServer> {
+  const server = createServer(bodyBytesMax);
   registerErrors(server, context.log, backendAnswer);
   const { database, clock, log } = context;
   const accounts = accountsIn(database);
@@ -59,18 +48,7 @@ export async function startApi(
   registerProcessRoutes(server, apiContext);
   registerEvents(server, apiContext);
   registerStatic(server, files);
-  try {
-    await server.listen({ host: listen.host, port: listen.port });
-  } catch (error) {
-    await server.close();
-    throw error;
-  }
-  return {
-    port: (server.server.address() as AddressInfo).port,
-    close: async () => {
-      await server.close();
-    },
-  };
+  return listen(server, endpoint);
 }
 
 function accountsIn(database: Database): Accounts<User> {
