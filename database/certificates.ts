@@ -37,6 +37,13 @@ export async function keepCertificates(
 ): Promise<void> {
   const deviceId = await ensureDevice(database, path, nowMs);
   await database.transaction(async (transaction) => {
+    // Every backend hears of them at the same time; on SQLite only one writes anyway.
+    await transaction
+      .selectFrom('device')
+      .select('id')
+      .where('id', '=', deviceId)
+      .$if(database.engine === 'mysql', (query) => query.forUpdate())
+      .execute();
     for (const { kind, sha256, subject, notBeforeMs, notAfterMs, chain } of chains) {
       const ofKind = transaction
         .selectFrom('certificate')

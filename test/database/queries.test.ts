@@ -206,6 +206,25 @@ testBoth('keepCertificates: former chains stay, within a limit', async (context,
 });
 
 testBoth(
+  'keepCertificates: several backends keep the same ones at the same time',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    const chain = (n: number) => ({
+      kind: 'sig' as const,
+      sha256: Buffer.alloc(32, n),
+      subject: first,
+      notBeforeMs: 1,
+      notAfterMs: 2,
+      chain: Buffer.from([n]),
+    });
+    for (let n = 1; n <= 16; n++) {
+      await Promise.all([1, 2, 3, 4].map((nowMs) => keepCertificates(database, first, [chain(n)], nowMs)));
+    }
+    assert.equal((await readChains(database)).length, 16);
+  },
+);
+
+testBoth(
   'finishCommand: a command goes forward only, and only its device may answer',
   async (context, engine) => {
     const database = await freshDatabase(context, engine);
