@@ -49,6 +49,8 @@ export class RestWatch {
       cleanSession: false,
       subscriptions: session.subscriptions,
       onSubscribed: () => this.#leaveWhenQuiet(),
+      // Another backend looks now, which needs no two; or the broker went away, and there is a next time.
+      onDisconnect: () => this.#leave(),
       onMessage: (message, acknowledge) => {
         this.#unacknowledged += 1;
         receive(message, () => {
@@ -63,10 +65,15 @@ export class RestWatch {
   #leaveWhenQuiet(): void {
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => {
-      if (this.#unacknowledged > 0) return this.#leaveWhenQuiet();
-      const link = this.#link;
-      this.#link = undefined;
-      return void link?.close();
+      if (this.#unacknowledged > 0) this.#leaveWhenQuiet();
+      else this.#leave();
     }, quietMs);
+  }
+
+  #leave(): void {
+    clearTimeout(this.#quiet);
+    const link = this.#link;
+    this.#link = undefined;
+    void link?.close();
   }
 }

@@ -159,5 +159,6 @@ export class Subscriber {
       trust = await publish(path, payload);
       if (trust.kind === 'known') await this.retry(path);
     }
+    log.debug({ device: path }, 'certificates.known');
   }
 }

@@ -51,7 +51,7 @@ export interface SessionTerms {
 export type SessionRefusal = 'sessions_max' | 'store_full' | ShareRefusal<'sessions'>;
 
 export class Sessions {
-  readonly groups = new ShareGroups();
+  readonly groups: ShareGroups;
   readonly #options: SessionsOptions;
   readonly #store: Store;
   readonly #queues: Queues;
@@ -68,6 +68,7 @@ export class Sessions {
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.groups = new ShareGroups(options);
     this.#store = options.store;
     this.#queues = new Queues(options);
     this.#expired = new ExpiredMessages(options.store, () => this.#byKey.values());

@@ -3,16 +3,22 @@
  * with `by-topic` all messages of a topic go to one of them for as long as it is there, so they keep their order.
  */
 import { createHash } from 'node:crypto';
+import type { BrokerLimits } from '../limits.ts';
 import type { Qos } from './message.ts';
 import type { Grant } from './routes.ts';
 import { grantOf } from './routes.ts';
 import type { Session } from './session.ts';
+import { sessionExpirySecondsMax } from './session.ts';
 import { innerFilter } from '../access/shared-filter.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
 
 export interface ShareTarget {
   readonly session: Session;
   readonly grant: Grant;
+}
+
+interface ShareGroupsOptions {
+  readonly limits: Pick<BrokerLimits, 'sessionExpiryDays'>;
 }
 
 /**
@@ -23,12 +29,14 @@ export class ShareGroup {
   readonly identity: string;
   /** With `$share` and the name. */
   readonly filter: string;
+  readonly #options: ShareGroupsOptions;
   readonly #isByTopic: boolean;
   readonly #members: Session[] = [];
   /** The first to come is the first to be served. */
   #turn = -1;
 
-  constructor(identity: string, filter: string) {
+  constructor(identity: string, filter: string, options: ShareGroupsOptions) {
+    this.#options = options;
     this.identity = identity;
     this.filter = filter;
     this.#isByTopic = filter.startsWith(byTopicPrefix);
@@ -50,7 +58,8 @@ export class ShareGroup {
   /**
    * Whose turn it is: of those that can keep a message best, the one with the fewest unacknowledged, in turn. One with
    * a queue on disk keeps it over a crash of the broker, and one that is away may come back. By topic, it is the one whose
-   * turn it always is; when a member comes or goes, only topics of that member move.
+   * turn it always is; when a member comes or goes, only topics of that member move. One whose session lasts as long as
+   * any may is there for what the others leave: it comes and goes, and no topic moves.
    *
    * @returns undefined if nobody can take it now
    */
@@ -86,12 +95,16 @@ export class ShareGroup {
     if (session.client === undefined && !keeps) return 0;
     if (qos > 0 && session.queue.isFullFor(bytes)) return 0;
     if (session.client === undefined) return 1;
-    return keeps ? 3 : 2;
+    return keeps && !(this.#isByTopic && this.#isLasting(session)) ? 3 : 2;
   }
 
   #isPreferred(session: Session, than: Session | undefined, topic: string): boolean {
     if (!this.#isByTopic) return isLessLoaded(session, than);
     return than === undefined || weightOf(session, topic) > weightOf(than, topic);
+  }
+
+  #isLasting({ expirySeconds }: Session): boolean {
+    return expirySeconds >= sessionExpirySecondsMax(this.#options.limits);
   }
 
   #keeps(session: Session, qos: Qos): boolean {
@@ -117,8 +130,13 @@ function isLessLoaded(session: Session, than: Session | undefined): boolean {
 }
 
 export class ShareGroups {
+  readonly #options: ShareGroupsOptions;
   readonly #byKey = new Map<string, ShareGroup>();
   readonly #tree = new SubscriptionTree<ShareGroup>();
+
+  constructor(options: ShareGroupsOptions) {
+    this.#options = options;
+  }
 
   find(identity: string, filter: string): ShareGroup | undefined {
     return this.#byKey.get(keyOf(identity, filter));
@@ -127,7 +145,7 @@ export class ShareGroups {
   join(session: Session, filter: string): void {
     let group = this.find(session.identity, filter);
     if (group === undefined) {
-      group = new ShareGroup(session.identity, filter);
+      group = new ShareGroup(session.identity, filter, this.#options);
       this.#byKey.set(keyOf(session.identity, filter), group);
       this.#tree.add(innerFilter(filter) ?? '', group);
     }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
 import { restSession, snapshotSession } from '../../backend/subscriptions.ts';
@@ -15,13 +16,20 @@ import { commandService, snapshotService, Vendor } from './vendor.ts';
 const program = path.join(import.meta.dirname, 'backend-process.ts');
 const devicesMax = 6;
 const rounds = 40;
+const pollMs = 50;
+
+interface Line {
+  readonly event: string;
+  readonly device?: string;
+  readonly envelopes?: number;
+}
 
 interface Instance {
-  /** Resolves when it has logged the event so many times. */
-  logged(event: string, times: number): Promise<void>;
-  /** Called with each line of its log. */
-  onLine: () => void;
+  /** Resolves when it knows the certificates of so many devices. */
+  knowing(devices: number): Promise<void>;
+  /** Envelopes. */
   readonly committed: () => number;
+  committedMoreThan(envelopes: number): Promise<void>;
   kill(): Promise<void>;
 }
 
@@ -33,27 +41,28 @@ function startInstance(context: TestContext, vendor: Vendor, url: string, instan
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
-  const counts = new Map<string, number>();
+  const known = new Set<string>();
   let committed = 0;
   let wake = Promise.withResolvers<void>();
   const self: Instance = {
-    logged: async (event, times) => {
-      while ((counts.get(event) ?? 0) < times) await wake.promise;
+    knowing: async (devices) => {
+      while (known.size < devices) await wake.promise;
     },
-    onLine: () => undefined,
     committed: () => committed,
+    committedMoreThan: async (envelopes) => {
+      while (self.committed() <= envelopes) await wake.promise;
+    },
     kill: async () => {
       child.kill('SIGKILL');
       await ended;
     },
   };
   createInterface(child.stdout).on('line', (text) => {
-    const { event, envelopes } = JSON.parse(text) as { event: string; envelopes?: number };
-    counts.set(event, (counts.get(event) ?? 0) + 1);
+    const { event, device = '', envelopes } = JSON.parse(text) as Line;
+    if (event === 'certificates.known') known.add(device);
     if (event === 'batch.committed') committed += envelopes ?? 0;
     wake.resolve();
     wake = Promise.withResolvers();
-    self.onLine();
   });
   context.after(() => self.kill());
   return self;
@@ -83,12 +92,12 @@ test('startBackend: two share the work in order, and when one is killed the othe
   const devices = await Promise.all(names.map((name) => vendor.device(name)));
   const links = names.map((name) => vendor.link(name));
   const [a, b] = [startInstance(context, vendor, url, 'a'), startInstance(context, vendor, url, 'b')];
-  await Promise.all([a, b].map((one) => one.logged('link.connected', 2)));
-  const publish = (index: number, topic: string, payload: Uint8Array): Promise<void> =>
-    links[index]?.publish(topic, payload, { qos: 1 }) ?? Promise.reject(new Error('no link'));
+  const publish = (index: number, topic: string, payload: Uint8Array, retain = false): Promise<void> =>
+    links[index]?.publish(topic, payload, { qos: 1, retain }) ?? Promise.reject(new Error('no link'));
   for (const [index, device] of devices.entries())
-    await publish(index, `${device.path}/certificates`, device.certificates);
-  await Promise.all([a, b].map((one) => one.logged('certificates.taken', devicesMax)));
+    await publish(index, `${device.path}/certificates`, device.certificates, true);
+  // Then each has subscribed; which of them was the first to verify them does not matter.
+  await Promise.all([a, b].map((one) => one.knowing(devicesMax)));
   const publishRounds = async (from: number, to: number): Promise<void> => {
     for (let sequence = from; sequence <= to; sequence++) {
       await Promise.all(
@@ -100,11 +109,7 @@ test('startBackend: two share the work in order, and when one is killed the othe
     }
   };
   const stored = async (count: number): Promise<void> => {
-    for (;;) {
-      const changed = new Promise<void>((resolve) => (a.onLine = b.onLine = resolve));
-      if ((await countSnapshots(database, '')).stored >= count) return;
-      await changed;
-    }
+    while ((await countSnapshots(database, '')).stored < count) await sleep(pollMs);
   };
 
   await publishRounds(1, rounds);
@@ -113,8 +118,9 @@ test('startBackend: two share the work in order, and when one is killed the othe
   // Each device has its messages in order, from one of them: no gap was ever opened.
   assert.deepEqual(await database.kysely.selectFrom('gap').selectAll().execute(), []);
 
+  const before = a.committed();
   const more = publishRounds(rounds + 1, 3 * rounds);
-  await a.logged('batch.committed', 3);
+  await a.committedMoreThan(before);
   await a.kill();
   await more;
   await stored(3 * rounds * devicesMax);

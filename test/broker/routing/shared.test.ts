@@ -3,6 +3,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { IConnectPacket, IPublishPacket } from 'mqtt-packet';
 import type { RunningBroker } from '../../../broker/main.ts';
+import { neverExpires } from '../../../broker/routing/session.ts';
 import type { RawClient, Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
 
@@ -307,4 +308,20 @@ test('$share/by-topic…: what is published to a topic goes to one member, whate
       assert.equal(after.get(device), before.get(device), 'only topics of t2 move');
   }
   for (const member of members.values()) member.socket.destroy();
+});
+
+test('$share/by-topic…: one whose session lasts as long as any gets what the others leave, and takes no topic away from them', async () => {
+  const devices = Array.from({ length: 12 }, () => nextDevice());
+  const filter = '$share/by-topic-b/+/+/+/snapshots';
+  const worker = await open('w', lasting);
+  const rest = await open('r', { clean: false, properties: { sessionExpiryInterval: neverExpires } });
+  for (const member of [rest, worker]) await share(member, filter);
+  for (const device of devices) await publish(device, 1);
+  assert.equal((await take(worker)).length, devices.length);
+  assert.deepEqual(await take(rest), []);
+  worker.send({ cmd: 'disconnect' });
+  await worker.closed;
+  for (const device of devices) await publish(device, 1);
+  assert.equal((await take(rest)).length, devices.length);
+  rest.socket.destroy();
 });
