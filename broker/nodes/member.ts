@@ -7,6 +7,7 @@ import type { Log } from '../../runtime/log.ts';
 import { backoffMs } from '../../runtime/retry.ts';
 import { BrokerError } from '../errors.ts';
 import type { Transport } from '../connection/transport.ts';
+import { Candidacy } from './candidacy.ts';
 import type { Channel } from './channel.ts';
 import type { ClusterConfig } from './cluster-config.ts';
 import type { ChannelPurpose } from './frames.ts';
@@ -19,7 +20,7 @@ import { relay } from './relay.ts';
 import { Replica } from './replica.ts';
 import { Replicator } from './replicator.ts';
 import { SharedLog } from './shared-log.ts';
-import type { Campaign, Claim, Holder, Place } from './shared-log.ts';
+import type { Campaign, Holder, Place } from './shared-log.ts';
 import { installSnapshot, receiveSnapshot, removeLeftovers } from './snapshot.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
 
@@ -42,8 +43,6 @@ type Ending =
 const retry = { firstMs: 100, maxMs: 2000 };
 /** Parts of a lease after which it is asked for. */
 const campaignsPerLease = 8;
-/** How long a copy with more than the log waits for one that was active, or that has all that was answered. */
-const leasesAhead = 3;
 /** For the last answers, where Redis does not confirm them. */
 const retireMs = 5000;
 /** For a farewell to a Redis that does not answer. */
@@ -60,9 +59,7 @@ export class Member {
   #role: Role = 'joining';
   #holder: Holder | undefined;
   #lastPosition = 0;
-  #mayLeadFromMs = 0;
-  /** Since when this copy has had more than the log. */
-  #aheadSinceMs: number | undefined;
+  readonly #candidacy: Candidacy;
   #failure: string | undefined;
   /** Since when another process has had this node's name. */
   #namesakeSinceMs: number | undefined;
@@ -76,6 +73,7 @@ export class Member {
     this.#options = options;
     this.#log = options.log;
     this.#leaseMs = options.config.leaseSeconds * 1000;
+    this.#candidacy = new Candidacy(this.#leaseMs);
     this.#lock = lockDirectory(options.directory);
     removeLeftovers(options.directory, readdirSync(options.directory));
     this.#replica = this.#openReplica();
@@ -146,8 +144,17 @@ export class Member {
     if (this.#role === 'active') {
       return this.#replicator?.failure === undefined ? undefined : `Redis: ${this.#replicator.failure}`;
     }
-    if (this.#options.active.link === undefined) return 'no node is active';
+    if (this.#options.active.link === undefined) return this.#idleness;
     return this.#role === 'joining' ? 'this node has no copy of the state yet' : undefined;
+  }
+
+  get #idleness(): string {
+    const place = this.#replica?.place;
+    if (place === undefined || !this.#candidacy.isRobbed(place)) return 'no node is active';
+    return (
+      `no node is active: Redis has lost what it confirmed, and this node's copy (position ${place.position}) lacks it; ` +
+      'start one that has it, or this one again to go on without it'
+    );
   }
 
   async #run(): Promise<void> {
@@ -172,7 +179,10 @@ export class Member {
     const replica = (this.#replica ??= this.#openReplica());
     const place = replica.place;
     if (place === undefined) return this.#begin(replica);
-    const campaign = await this.#sharedLog.campaign(place, this.#claim);
+    const campaign = await this.#sharedLog.campaign(
+      place,
+      this.#candidacy.claim(place, this.#options.monotonicMs(), this.#sharedLog.connectedMs),
+    );
     if (campaign.kind === 'namesake') return this.#waitForName();
     this.#namesakeSinceMs = undefined;
     this.#learn(campaign);
@@ -207,15 +217,6 @@ export class Member {
     await sleep(this.#leaseMs / campaignsPerLease);
   }
 
-  get #claim(): Claim {
-    const nowMs = this.#options.monotonicMs();
-    // Whoever was active when Redis went away is the first to have the lease again.
-    const sinceReturnMs = Date.now() - this.#sharedLog.returnedMs;
-    if (nowMs < this.#mayLeadFromMs || sinceReturnMs < this.#leaseMs) return 'none';
-    // Entries that nobody else has were never answered, or Redis was set back and lacks what was: others go first.
-    return nowMs - (this.#aheadSinceMs ?? nowMs) < leasesAhead * this.#leaseMs ? 'even' : 'any';
-  }
-
   #learn(campaign: Campaign): void {
     const holder = 'holder' in campaign ? campaign.holder : undefined;
     const isOther = holder !== undefined && holder.node !== this.#options.config.node;
@@ -223,8 +224,7 @@ export class Member {
     this.#holder = holder;
     if (campaign.kind === 'open' || campaign.kind === 'held') {
       this.#lastPosition = campaign.position;
-      if (!campaign.isAhead) this.#aheadSinceMs = undefined;
-      else this.#aheadSinceMs ??= this.#options.monotonicMs();
+      this.#candidacy.learn(campaign, this.#options.monotonicMs());
       if (campaign.isKnown) this.#become('front');
     }
   }
@@ -233,10 +233,8 @@ export class Member {
     if (this.#role === role) return;
     this.#role = role;
     const { node } = this.#options.config;
-    this.#log.info(
-      { node, activeNode: this.#holder?.node },
-      role === 'active' ? 'node.active' : 'node.front',
-    );
+    if (role === 'active') this.#log.info({ node, epoch: this.#replicator?.place.epoch }, 'node.active');
+    else this.#log.info({ node, activeNode: this.#holder?.node }, 'node.front');
   }
 
   /** A copy that has never been part of a cluster: the first one's is what the cluster begins with. */
@@ -250,7 +248,7 @@ export class Member {
     }
     const place = replica.beginLineage(lineage);
     this.#log.info({ lineage }, 'cluster.founded');
-    await this.#sharedLog.found(place);
+    if ((await this.#sharedLog.found(place)) === lineage) this.#candidacy.founded();
     return undefined;
   }
 
@@ -305,7 +303,7 @@ export class Member {
 
   async #lead(replica: Replica, place: Place, epoch: number): Promise<void> {
     const { led } = this.#options;
-    this.#aheadSinceMs = undefined;
+    this.#candidacy.lead();
     if (this.#stopping.signal.aborted) return this.#release({ ...place, epoch });
     const ended = new Promise<Ending>((resolve) => (this.#endLeading = resolve));
     const replicator = new Replicator({
@@ -346,8 +344,7 @@ export class Member {
       this.#replicator = undefined;
       this.#endLeading = undefined;
       this.#options.onLeft();
-      // Let another one try first.
-      this.#mayLeadFromMs = this.#options.monotonicMs() + 2 * this.#leaseMs;
+      this.#candidacy.led(this.#options.monotonicMs());
     }
   }
 

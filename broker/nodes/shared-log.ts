@@ -38,16 +38,21 @@ export interface LogEntry extends Mark {
 }
 
 /** Of a copy with the log. */
-interface Comparison {
+export interface Comparison {
   /** Its last entry is in the log, so it can be followed from there. */
   readonly isKnown: boolean;
   /** It has entries, or an epoch, that Redis does not know. */
   readonly isAhead: boolean;
-  /** Of the log's last entry. */
+  /** Of the log's last entry, */
   readonly position: number;
+  /** and its epoch. */
+  readonly tailEpoch: number;
 }
 
-/** Whether a node takes a lease that is free: also if its copy is ahead of the log, only if it is not, or not at all. */
+/**
+ * Whether a node takes a lease that is free: also if its copy is ahead of the log, only if it is not, or not at all. It gets
+ * none in any case while the copy of another one, which has been heard of within a lease, has more.
+ */
 export type Claim = 'any' | 'even' | 'none';
 
 export type Campaign =
@@ -77,6 +82,9 @@ const reconnect = { firstMs: 50, maxMs: 1000 };
 const reconnectsPerLease = 4;
 /** A connection that answers nothing for so long is given up for another one. */
 const silenceMs = 10_000;
+const connectsPerLease = 2;
+/** Even where a lease is short, a handshake takes its time. */
+const connectMsMin = 1000;
 /** Entries that one read brings at most; the octets follow from what a node reads in a turn. */
 const readEntriesMax = 128;
 
@@ -89,7 +97,7 @@ export class SharedLog {
   readonly #keys: readonly string[];
   /** Another one each time the node starts. */
   readonly #process = randomUUID();
-  #returnedMs = 0;
+  #readyMs = Infinity;
   #failure: string | undefined;
 
   constructor(config: ClusterConfig, log: Log) {
@@ -120,9 +128,9 @@ export class SharedLog {
     return this.#failure;
   }
 
-  /** Milliseconds of the system's clock when Redis came back after a loss; 0 if it was never lost. */
-  get returnedMs(): number {
-    return this.#returnedMs;
+  /** For how long Redis has been there, since the start or a loss. */
+  get connectedMs(): number {
+    return Math.max(0, performance.now() - this.#readyMs);
   }
 
   /**
@@ -158,7 +166,7 @@ export class SharedLog {
 
   async campaign(place: Place, claim: Claim): Promise<Campaign> {
     const { node, advertise, leaseSeconds } = this.#config;
-    const [kind, first, known, position, ahead] = listOf(
+    const [kind, first, known, position, ahead, tailEpoch] = listOf(
       await this.#run(campaignScript, [
         node,
         place.lineage,
@@ -170,7 +178,12 @@ export class SharedLog {
         this.#process,
       ]),
     );
-    const comparison = { isKnown: known === '1', isAhead: ahead === '1', position: Number(position) };
+    const comparison = {
+      isKnown: known === '1',
+      isAhead: ahead === '1',
+      position: Number(position),
+      tailEpoch: Number(tailEpoch),
+    };
     switch (kind) {
       case 'unfounded':
       case 'namesake':
@@ -292,13 +305,14 @@ export class SharedLog {
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       socketTimeout: silenceMs,
+      connectTimeout: Math.max(connectMsMin, leaseMs / connectsPerLease),
       retryStrategy: () => backoffMs(attempt++, limits),
       ...(password === undefined ? {} : { password }),
       // Pinned: the operating system's trust store is never consulted.
       ...(redisCaFile === undefined ? {} : { tls: { ca: readFileSync(redisCaFile) } }),
     });
     connection.on('ready', () => {
-      if (attempt > 0 && name === 'commands') this.#returnedMs = Date.now();
+      if (name === 'commands') this.#readyMs = performance.now();
       attempt = 0;
       this.#failure = undefined;
       this.#log.info({ connection: name }, 'redis.connected');

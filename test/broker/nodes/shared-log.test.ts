@@ -5,12 +5,13 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import * as fc from 'fast-check';
+import { Redis } from 'ioredis';
 import type { ClusterConfig } from '../../../broker/nodes/cluster-config.ts';
 import { EntryWriter, emptyEntry, readEntry } from '../../../broker/nodes/entry.ts';
 import { Replica, storeFileName } from '../../../broker/nodes/replica.ts';
 import { Replicator } from '../../../broker/nodes/replicator.ts';
 import { SharedLog } from '../../../broker/nodes/shared-log.ts';
-import type { Place } from '../../../broker/nodes/shared-log.ts';
+import type { Claim, Place } from '../../../broker/nodes/shared-log.ts';
 import { neverExpires } from '../../../broker/routing/session.ts';
 import { Store } from '../../../broker/store/store.ts';
 import { schemaVersion } from '../../../broker/store/store-schema.ts';
@@ -60,12 +61,18 @@ async function openLog(
 
 const start: Place = { lineage: 'l', position: 0, epoch: 0 };
 
-/** A cluster of a name of its own, whose node `a` is active in epoch 1. */
+/** A cluster of a name of its own, whose node `a` is active. */
 async function foundedBy(name: string): Promise<{ a: SharedLog; place: Place }> {
   const a = await openLog(name, 'a');
   assert.equal(await a.found(start), 'l');
-  assert.deepEqual(await a.campaign(start, 'any'), { kind: 'acquired', epoch: 1 });
-  return { a, place: { lineage: 'l', position: 0, epoch: 1 } };
+  return { a, place: { ...start, epoch: await acquired(a, start) } };
+}
+
+/** @returns the epoch of the lease that it gets */
+async function acquired(log: SharedLog, place: Place, claim: Claim = 'any'): Promise<number> {
+  const campaign = await log.campaign(place, claim);
+  assert.equal(campaign.kind, 'acquired');
+  return campaign.kind === 'acquired' ? campaign.epoch : 0;
 }
 
 test('SharedLog.requireDurability: a Redis that may forget is refused, with what it has and what is wanted', async () => {
@@ -85,12 +92,12 @@ test('SharedLog.campaign: one node has the lease; the others learn who', async (
   const b = await openLog('lease', 'b');
   assert.partialDeepStrictEqual(await b.campaign(start, 'any'), {
     kind: 'held',
-    holder: { node: 'a', address: '127.0.0.1:1', epoch: 1 },
+    holder: { node: 'a', address: '127.0.0.1:1', epoch: place.epoch },
     isKnown: true,
   });
   assert.equal((await b.campaign({ ...start, lineage: 'other' }, 'any')).kind, 'foreign');
   assert.equal((await (await openLog('lease-none', 'b')).campaign(start, 'any')).kind, 'unfounded');
-  await b.release({ ...place, epoch: 7 });
+  await b.release({ ...place, epoch: place.epoch + 1 });
   assert.equal((await b.campaign(start, 'any')).kind, 'held', 'only its holder gives it back');
 });
 
@@ -104,30 +111,76 @@ test('SharedLog.campaign: who lacks an entry does not lead; who has more than Re
     kind: 'open',
     isKnown: false,
   });
-  const ahead = { ...start, position: 4, epoch: 1 };
+  const ahead = { ...place, position: 4 };
   assert.partialDeepStrictEqual(await b.campaign(ahead, 'even'), { kind: 'open', isAhead: true });
-  assert.deepEqual(await b.campaign(ahead, 'any'), { kind: 'acquired', epoch: 2 });
+  const epoch = await acquired(b, ahead);
   assert.deepEqual(await b.read({ position: 0, epoch: 0 }, 1), []);
-  assert.deepEqual(await b.append({ ...place, epoch: 2 }, 5, [emptyEntry()]), { kind: 'ok' });
-  assert.partialDeepStrictEqual(await a.campaign({ ...start, position: 2, epoch: 1 }, 'none'), {
-    isKnown: false,
-  });
+  assert.deepEqual(await b.append({ ...place, epoch }, 5, [emptyEntry()]), { kind: 'ok' });
+  assert.partialDeepStrictEqual(await a.campaign({ ...place, position: 2 }, 'none'), { isKnown: false });
 });
 
 test('SharedLog: a Redis that was set back to before an epoch is told of it by whoever is active; none comes twice', async () => {
   const { a, place } = await foundedBy('set-back');
-  const later = { ...place, epoch: 5 };
+  const later = { ...place, epoch: place.epoch + 5 };
   assert.deepEqual(await a.append(later, 8, [emptyEntry()]), { kind: 'unfounded' });
   assert.deepEqual(await a.renew(later), { kind: 'unfounded' });
   const b = await openLog('set-back', 'b');
   await a.release(place);
-  const copy = { ...start, position: 7, epoch: 5 };
+  const copy = { ...later, position: 7 };
   assert.partialDeepStrictEqual(await b.campaign(copy, 'even'), { kind: 'open', isAhead: true });
-  assert.equal(await a.rebase(later, { position: 7, epoch: 5 }), 'ok');
+  assert.equal(await a.rebase(later, copy), 'ok');
   assert.deepEqual(await a.append(later, 8, [emptyEntry()]), { kind: 'ok' });
   assert.deepEqual(await a.renew(place), { kind: 'fenced' }, 'the epoch before is over');
-  const next = { ...start, position: 8, epoch: 5 };
-  assert.deepEqual(await b.campaign(next, 'even'), { kind: 'acquired', epoch: 6 });
+  assert((await acquired(b, { ...later, position: 8 }, 'even')) > later.epoch);
+});
+
+/** What Redis holds of a cluster. @returns puts it back, without the lease, which is over by then */
+async function backUp(name: string): Promise<() => Promise<void>> {
+  const connection = new Redis(redis.url);
+  const keys = ['meta', 'log', 'members'].map((key) => `plombe:{${name}}:${key}`);
+  const dumps = await Promise.all(keys.map((key) => connection.dumpBuffer(key)));
+  return async () => {
+    await connection.del(...keys, `plombe:{${name}}:lease`);
+    for (const [index, key] of keys.entries()) {
+      const dump = dumps[index];
+      if (dump) await connection.restore(key, 0, dump);
+    }
+    connection.disconnect();
+  };
+}
+
+test('SharedLog.campaign: an epoch that a Redis which was set back has forgotten is not given out again', async () => {
+  const { a, place } = await foundedBy('forgotten');
+  const [b, c] = [await openLog('forgotten', 'b'), await openLog('forgotten', 'c')];
+  const setBack = await backUp('forgotten');
+  await a.release(place);
+  const active = { ...start, epoch: await acquired(b, start) };
+  assert.deepEqual(await b.append(active, 1, [emptyEntry()]), { kind: 'ok' });
+  await setBack();
+  // It was away, and its copy is as old as what Redis was set back to.
+  const epoch = await acquired(c, start, 'even');
+  assert(epoch > active.epoch);
+  assert.deepEqual(await c.append({ ...start, epoch }, 1, [Buffer.from('other')]), { kind: 'ok' });
+  assert.deepEqual(await b.renew(active), { kind: 'fenced' }, 'the two are not active at the same time');
+  assert.deepEqual(await b.append(active, 2, [emptyEntry()]), { kind: 'fenced' });
+  assert.equal(await b.rebase(active, { position: 1, epoch: active.epoch }), 'fenced');
+});
+
+test('SharedLog.campaign: who has less than another one who is there does not lead, whatever Redis remembers', async () => {
+  const { a, place } = await foundedBy('most');
+  const [b, c] = [await openLog('most', 'b'), await openLog('most', 'c')];
+  const setBack = await backUp('most');
+  await a.append(place, 1, [emptyEntry(), emptyEntry()]);
+  await setBack();
+  const [most, less] = [
+    { ...place, position: 2 },
+    { ...place, position: 1 },
+  ];
+  assert.partialDeepStrictEqual(await b.campaign(most, 'even'), { kind: 'open', isAhead: true });
+  assert.equal((await c.campaign(less, 'any')).kind, 'open');
+  assert.equal((await c.campaign(start, 'any')).kind, 'open');
+  await b.leave(most);
+  assert((await acquired(c, less)) > place.epoch, 'whoever has more is not there any more');
 });
 
 test('SharedLog.campaign: a name is that of one process for a lease after its last word, or until it leaves', async () => {
@@ -153,34 +206,31 @@ test('SharedLog.append: twice is as good as once; gaps, and an epoch that is ove
   assert.deepEqual(
     got.map(({ position, epoch, entry }) => [position, epoch, entry.toString()]),
     [
-      [1, 1, 'one'],
-      [2, 1, 'two'],
-      [3, 1, 'three'],
+      [1, place.epoch, 'one'],
+      [2, place.epoch, 'two'],
+      [3, place.epoch, 'three'],
     ],
   );
   await a.release(place);
   const b = await openLog('append', 'b');
-  assert.deepEqual(await b.campaign({ ...start, position: 3, epoch: 1 }, 'any'), {
-    kind: 'acquired',
-    epoch: 2,
-  });
+  assert((await acquired(b, { ...place, position: 3 })) > place.epoch);
   assert.deepEqual(await a.append(place, 4, entries), { kind: 'fenced' });
   assert.deepEqual(await a.renew(place), { kind: 'fenced' });
-  assert.equal((await b.read({ position: 3, epoch: 1 }, 1)).length, 0, 'nothing of the old epoch came in');
+  assert.equal((await b.read({ ...place, position: 3 }, 1)).length, 0, 'nothing of the old epoch came in');
 });
 
 test('SharedLog.trim: keeps what a member has not got yet, and its last entry', async () => {
   const { a, place } = await foundedBy('trim');
   await a.append(place, 1, Array.from({ length: 10 }, emptyEntry));
   const b = await openLog('trim', 'b');
-  await b.campaign({ ...start, position: 4, epoch: 1 }, 'none');
+  await b.campaign({ ...place, position: 4 }, 'none');
   await a.renew({ ...place, position: 10 });
   assert.deepEqual(await a.trim(place), { trimmed: 3, first: 4 });
-  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 4, epoch: 1 }, 'none'), {
+  assert.partialDeepStrictEqual(await b.campaign({ ...place, position: 4 }, 'none'), {
     isKnown: true,
   });
-  assert.deepEqual((await b.read({ position: 4, epoch: 1 }, 1)).length, 6);
-  assert.partialDeepStrictEqual(await b.campaign({ ...start, position: 2, epoch: 1 }, 'none'), {
+  assert.deepEqual((await b.read({ ...place, position: 4 }, 1)).length, 6);
+  assert.partialDeepStrictEqual(await b.campaign({ ...place, position: 2 }, 'none'), {
     isKnown: false,
   });
 });
@@ -191,7 +241,7 @@ test('SharedLog.trim: keeps what follows a snapshot whose receiver has not said 
   await a.renew({ ...place, position: 10 });
   assert.deepEqual(await a.trim(place, 7), { trimmed: 6, first: 7 });
   const receiver = await openLog('snapshot', 'new');
-  const at = { ...start, position: 7, epoch: 1 };
+  const at = { ...place, position: 7 };
   assert.partialDeepStrictEqual(await receiver.campaign(at, 'none'), { kind: 'held', isKnown: true });
   assert.deepEqual(await a.trim(place), { trimmed: 0, first: 7 }, 'from then on it has a claim');
 });
@@ -270,19 +320,19 @@ test('Replica: whatever a store writes, a copy that follows is the same, row by 
     fc.asyncProperty(fc.array(action, { maxLength: 40 }), async (actions) => {
       const name = `follow-${run++}`;
       const folders = { source: path.join(directory, `${name}-a`), copy: path.join(directory, `${name}-b`) };
+      const { a, place } = await foundedBy(name);
       for (const folder of Object.values(folders)) {
         mkdirSync(folder);
         const replica = new Replica(folder, { durability: 'os' });
         replica.beginLineage('l');
-        if (folder === folders.source) replica.moveTo({ position: 1, epoch: 1 });
+        if (folder === folders.source) replica.moveTo({ ...place, position: 1 });
         replica.close();
       }
-      const { a } = await foundedBy(name);
       const replicator = new Replicator({
         log: new Journal().log,
         sharedLog: a,
         place: start,
-        epoch: 1,
+        epoch: place.epoch,
         onHold: () => undefined,
         onFenced: () => assert.fail('nobody else wants it'),
       });
