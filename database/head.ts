@@ -65,6 +65,37 @@ export function eachValue(payload: Uint8Array, take: (channelId: number, value: 
   }
 }
 
+/**
+ * The values of many snapshots by channel.
+ *
+ * @returns channel id → its value in each of the payloads, null where that has none
+ */
+export function columnsOf(payloads: readonly Uint8Array[]): Map<number, (ChannelValue | null)[]> {
+  const columns = new Map<number, (ChannelValue | null)[]>();
+  /** By the first id of a group, so that a channel is not looked up for every value. */
+  const stretches = new Map<number, (ChannelValue | null)[][]>();
+  for (const [place, payload] of payloads.entries()) {
+    for (const group of decodeGroups(payload)) {
+      const [firstId] = group;
+      const stretch = stretches.get(firstId) ?? [];
+      stretches.set(firstId, stretch);
+      for (let index = 1; index < group.length; index++) {
+        const column = (stretch[index - 1] ??= columnIn(columns, firstId + index - 1));
+        while (column.length < place) column.push(null);
+        column.push(group[index] ?? 0);
+      }
+    }
+  }
+  for (const column of columns.values()) while (column.length < payloads.length) column.push(null);
+  return columns;
+}
+
+function columnIn(columns: Map<number, (ChannelValue | null)[]>, channelId: number): (ChannelValue | null)[] {
+  const column = columns.get(channelId) ?? [];
+  columns.set(channelId, column);
+  return column;
+}
+
 function decodeGroups(payload: Uint8Array): Group[] {
   const json = bytesOf(payload).toString('utf8');
   const groups = JSON.parse(json) as [number, ...unknown[]][];

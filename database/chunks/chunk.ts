@@ -2,6 +2,7 @@
 import type { ChannelValue } from '../../domain/snapshot.ts';
 import { measurable } from '../head.ts';
 import { encodeColumn, encodeIntegers } from '../payload.ts';
+import type { Effort } from '../payload.ts';
 import type { SqlValue, Statements } from '../statements.ts';
 
 /** When and in what order: once for all channels of a run. */
@@ -34,10 +35,11 @@ export function chunkRow(
   { deviceId, sealing, timesMs }: ChunkRun,
   channelId: number,
   values: readonly (ChannelValue | null)[],
+  effort?: Effort,
 ): SqlValue[] {
   const t0 = timesMs[0] ?? 0;
   const t1 = timesMs.at(-1) ?? 0;
-  return [deviceId, channelId, t0, sealing, t1, ...statisticsOf(values), encodeColumn(values)];
+  return [deviceId, channelId, t0, sealing, t1, ...statisticsOf(values), encodeColumn(values, effort)];
 }
 
 /** Writes the run, and its channels as `chunkRow` made them. */

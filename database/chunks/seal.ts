@@ -1,7 +1,6 @@
 /** Sealing: when a device has enough newest snapshots, their values move into one compressed chunk per channel. */
-import type { ChannelValue } from '../../domain/snapshot.ts';
 import { chunkRow, insertRun } from './chunk.ts';
-import { eachValue } from '../head.ts';
+import { columnsOf } from '../head.ts';
 import type { Statements } from '../statements.ts';
 import type { NewSnapshot } from '../storage.ts';
 import type { DeviceState } from '../device-state.ts';
@@ -133,22 +132,8 @@ async function writeRun(statements: Statements, device: DeviceState, run: readon
   device.chunk_span_ms = Math.max(device.chunk_span_ms, (timesMs.at(-1) ?? 0) - (timesMs[0] ?? 0));
   const sequences = run.map((item) => item.sequence);
   const chunkRun = { deviceId: device.id, sealing: device.sealings, timesMs, sequences };
-  const rows = Array.from(columnsOf(run), ([channelId, values]) => chunkRow(chunkRun, channelId, values));
+  const columns = columnsOf(run.map((item) => item.payload));
+  // Upkeep makes longer runs of these before long.
+  const rows = Array.from(columns, ([channelId, values]) => chunkRow(chunkRun, channelId, values, 'quick'));
   await insertRun(statements, chunkRun, rows);
-}
-
-/** @returns channel id → its value in each snapshot of the run, null where it has none */
-function columnsOf(run: readonly Sealed[]): Map<number, (ChannelValue | null)[]> {
-  const columns = new Map<number, (ChannelValue | null)[]>();
-  for (const [index, { payload }] of run.entries()) {
-    eachValue(payload, (channelId, value) => {
-      let column = columns.get(channelId);
-      if (column === undefined) {
-        column = Array.from<ChannelValue | null>({ length: run.length }).fill(null);
-        columns.set(channelId, column);
-      }
-      column[index] = value;
-    });
-  }
-  return columns;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { decodePairs, encodePairs, findNumber, measurable } from '../../database/head.ts';
+import { columnsOf, decodePairs, encodePairs, findNumber, measurable } from '../../database/head.ts';
 import type { ChannelPair } from '../../database/head.ts';
 
 const value = fc.oneof(
@@ -54,4 +54,21 @@ test('encodePairs: channels whose ids follow one another share a group', () => {
     [1, 2],
     [2, 3],
   ]);
+});
+
+test('columnsOf: each channel has what decoding finds, in every snapshot, whatever its neighbours are', () => {
+  fc.assert(
+    fc.property(fc.array(pairs, { maxLength: 6 }), (snapshots) => {
+      const payloads = snapshots.map(encodePairs);
+      const columns = columnsOf(payloads);
+      const ids = new Set(snapshots.flatMap((made) => made.map(([id]) => id)));
+      assert.deepEqual(new Set(columns.keys()), ids);
+      for (const [id, column] of columns) {
+        assert.equal(column.length, snapshots.length);
+        for (const [index, made] of snapshots.entries())
+          assert.ok(Object.is(column[index], new Map(made).get(id) ?? null), `${id} in ${index}`);
+      }
+    }),
+    { numRuns: 1000 },
+  );
 });
