@@ -28,7 +28,7 @@ export function dataSheetOf(question: SheetQuestion): DataSheet {
     madeMs: nowMs,
     sections: [
       aboutSection(question),
-      recordedSection(facts),
+      recordedSection(question),
       volumeSection(facts),
       readersSection(question),
       retentionSection(question),
@@ -56,7 +56,7 @@ function aboutSection({ device, facts, effect }: SheetQuestion): SheetSection {
   };
 }
 
-function recordedSection({ channels }: DeviceFacts): SheetSection {
+function recordedSection({ facts: { channels }, effect }: SheetQuestion): SheetSection {
   const rows = channels
     .slice(0, channelsMax)
     .map(({ channel, unit, type, share }) => [
@@ -64,6 +64,7 @@ function recordedSection({ channels }: DeviceFacts): SheetSection {
       type ?? 'not known',
       unit ?? '',
       share >= 1 ? 'in every snapshot' : `in ${percentText(share)} of the snapshots`,
+      readersText(channel, effect),
     ]);
   return {
     title: 'What it records',
@@ -74,8 +75,21 @@ function recordedSection({ channels }: DeviceFacts): SheetSection {
         'those of the SenML registry (RFC 8428 §12.1).',
       ...(rows.length === 0 ? ['No snapshot of it was opened yet.'] : []),
     ],
-    table: rows.length === 0 ? undefined : { columns: ['Channel', 'Type', 'Unit', 'How often'], rows },
+    table:
+      rows.length === 0
+        ? undefined
+        : { columns: ['Channel', 'Type', 'Unit', 'How often', 'Read by, beside the owner'], rows },
   };
+}
+
+/** @returns groups, as the next section but one names them */
+function readersText(channel: string, { groups }: EffectivePolicy): string {
+  const texts = groups.flatMap(({ name, classOf }) => {
+    const found = classOf(channel);
+    if (found === 'deny') return [];
+    return [found === 'ask' ? `${name}, once a person has released it` : name];
+  });
+  return texts.length === 0 ? 'nobody' : texts.join('; ');
 }
 
 function volumeSection({ streams }: DeviceFacts): SheetSection {
@@ -124,14 +138,14 @@ function readersSection({ facts, effect, owners }: SheetQuestion): SheetSection 
         ? 'No policy restricts which commands the device obeys.'
         : `Commands that the device obeys: ${commands.length === 0 ? 'none' : commands.join(', ')}.`,
     ],
-    table: { columns: ['Group', 'Who', 'Reads', 'After a person has released it', 'At most'], rows },
+    table: { columns: ['Group', 'Who', 'Reads', 'Once a person has released it', 'At most'], rows },
   };
 }
 
 function groupRow(group: EffectiveGroup, channels: readonly ChannelFacts[]): string[] {
   const { name, recipients, limits } = group;
-  const of = (wanted: string): string[] =>
-    channels.filter(({ channel }) => group.classOf(channel) === wanted).map(({ channel }) => channel);
+  const of = (wanted: string): readonly ChannelFacts[] =>
+    channels.filter(({ channel }) => group.classOf(channel) === wanted);
   const [auto, ask] = [of('auto'), of('ask')];
   const { secondsBetweenSnapshots, envelopeBytes, bytesPerHour } = limits;
   const bounds = [
@@ -142,9 +156,9 @@ function groupRow(group: EffectiveGroup, channels: readonly ChannelFacts[]): str
   return [
     name,
     recipients.map((recipient) => recipient.name).join(', '),
-    auto.length === channels.length && channels.length > 0 ? 'every channel' : auto.join(', '),
-    ask.join(', '),
-    bounds.join(', '),
+    `${auto.length} of ${channels.length} channels`,
+    ask.length === 0 ? 'none' : `${ask.length} channels`,
+    bounds.length === 0 ? 'no limit' : bounds.join(', '),
   ];
 }
 
@@ -157,7 +171,7 @@ function retentionSection({ archive, effect }: SheetQuestion): SheetSection {
       'On the device: what is sealed and not yet acknowledged, until it is; no history.',
       archive === undefined
         ? "At the owner's auditor: no envelope is kept."
-        : `At the owner's auditor: every envelope, sealed as it came, for ${archive.days} days or until ${bytesText(archive.bytesMax)} are full.`,
+        : `At the owner's auditor: every envelope, sealed as it came, for ${archive.days} days, at most ${Math.round(archive.bytesMax / 1e6)} MB of all devices.`,
       'In the egress ledger of the owner: that an envelope passed, when, for whom, with which channels and how many octets; ' +
         'no values; not deleted.',
       `At its readers (${[...new Set(readers)].join(', ') || 'nobody'}): as agreed with each; a policy that withdraws a reader ends what it gets, ` +

@@ -6,7 +6,7 @@ import { formatDateTime } from '../format.ts';
 import { heading } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { auditor } from './api.ts';
-import { commandsText, levelText, readerTable } from './policy.ts';
+import { commandsText, levelText, readerGroups } from './policy.ts';
 
 /** What is in each file, by its name. */
 const tableTexts: Readonly<Record<string, string>> = {
@@ -37,7 +37,7 @@ function contentOf(view: DeviceView): TemplateResult {
   const { device, groups, commands, tables, keptSinceMs, sheet } = view;
   return html`<section class="card">
       <h2>Who gets what</h2>
-      ${readerTable(groups)}
+      ${readerGroups(groups)}
       <p class="quiet">
         Commands that it obeys: ${commandsText(commands)}. The owner reads whatever anybody reads.
       </p>

@@ -7,16 +7,20 @@ import { formatCount, formatUnit, formatValue } from '../format.ts';
 
 const octetsPerLine = 16;
 
-export function envelopeView({ bytes, hex, structure, readings, fault }: EnvelopeView): TemplateResult {
+/** @param asked - channels that stand first and are marked */
+export function envelopeView(
+  { bytes, hex, structure, readings, fault }: EnvelopeView,
+  asked: readonly string[],
+): TemplateResult {
   const shownBytes = hex.length / 2;
   return html`<details open>
       <summary>Opened${readings === undefined ? '' : `: ${formatCount(readings.length)} values`}</summary>
       ${fault === undefined ? nothing : html`<p class="fault">${fault}</p>`}
-      ${readings === undefined ? nothing : readingTable(readings)}
+      ${readings === undefined ? nothing : readingTable(readings, asked)}
     </details>
     <details>
       <summary>Structure</summary>
-      <table>
+      <table class="dense">
         <tbody>
           ${structure.map(
             ([name, text]) =>
@@ -30,18 +34,24 @@ export function envelopeView({ bytes, hex, structure, readings, fault }: Envelop
     </details>
     <details>
       <summary>As the DMZ sees it: ${formatCount(bytes)} octets</summary>
-      <pre class="octets">${linesOf(hex)}</pre>
+      <pre class="octets" tabindex="0" aria-label="Octets">${linesOf(hex)}</pre>
       ${shownBytes < bytes ? html`<p class="quiet">and ${formatCount(bytes - shownBytes)} more</p>` : nothing}
     </details>`;
 }
 
-function readingTable(readings: readonly Reading[]): TemplateResult {
-  return html`<table>
+function readingTable(readings: readonly Reading[], asked: readonly string[]): TemplateResult {
+  const isAsked = ({ channel }: Reading): boolean => asked.includes(channel);
+  const first = readings.filter(isAsked);
+  const rest = readings.filter((reading) => !isAsked(reading));
+  return html`<table class="dense">
     <tbody>
-      ${readings.map(
-        ({ channel, value, unit }) =>
+      ${[...first, ...rest].map(
+        ({ channel, value, unit }, index) =>
           html`<tr>
-            <th scope="row">${channel}</th>
+            <th scope="row">
+              ${channel}
+              ${index < first.length ? html`<span class="mark overdue">asked about</span>` : nothing}
+            </th>
             <td class="number">${formatValue(value)} ${formatUnit(unit ?? null)}</td>
           </tr>`,
       )}

@@ -1,6 +1,7 @@
 /** What waits for a person: Release, Deny, and a look into each envelope. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import { repeat } from 'lit-html/directives/repeat.js';
 import type { EnvelopeView, HeldItem, HeldList } from '../../domain/audit-view.ts';
 import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
 import { emptyList, heading, stateMark } from '../marks.ts';
@@ -70,41 +71,27 @@ function listOf(
     );
   const mayDecide = app.user.role === 'releaser';
   return html`<ul class="task-list wide">
-      ${list.held.map((item) => {
-        const buttons =
-          mayDecide && item.decision === undefined
-            ? html`<div class="chips">
-                <button
-                  class="primary"
-                  ?disabled=${busy.has(item.id)}
-                  @click=${() => decide(item.id, 'released')}
-                >
-                  Release
-                </button>
-                <button
-                  class="plain"
-                  ?disabled=${busy.has(item.id)}
-                  @click=${() => decide(item.id, 'denied')}
-                >
-                  Deny
-                </button>
-              </div>`
-            : nothing;
-        const view = shown?.id === item.id ? shown.view : undefined;
-        return html`<li class="card task overdue">
-          ${factsOf(item, list.atDeadline)} ${buttons}
-          <div>
-            <button
-              class="plain"
-              aria-expanded=${view === undefined ? 'false' : 'true'}
-              @click=${() => show(item.id)}
-            >
-              ${view === undefined ? 'Look inside' : 'Close'}
-            </button>
-          </div>
-          ${view === undefined ? nothing : envelopeView(view)}
-        </li>`;
-      })}
+      ${repeat(
+        list.held,
+        ({ id }) => id,
+        (item) => {
+          const view = shown?.id === item.id ? shown.view : undefined;
+          return html`<li class="card task overdue">
+            ${factsOf(item, list.atDeadline)}
+            <div class="chips">
+              ${mayDecide && item.decision === undefined ? decisionButtons(item, busy, decide) : nothing}
+              <button
+                class="plain"
+                aria-expanded=${view === undefined ? 'false' : 'true'}
+                @click=${() => show(item.id)}
+              >
+                ${view === undefined ? 'Look inside' : 'Close'}
+              </button>
+            </div>
+            ${view === undefined ? nothing : envelopeView(view, item.asked)}
+          </li>`;
+        },
+      )}
     </ul>
     ${
       list.total > list.held.length
@@ -113,6 +100,30 @@ function listOf(
           </p>`
         : nothing
     }`;
+}
+
+function decisionButtons(
+  { id, device, sequence }: HeldItem,
+  busy: ReadonlySet<number>,
+  decide: (id: number, outcome: 'released' | 'denied') => void,
+): TemplateResult {
+  const what = `${device} #${sequence ?? '?'}`;
+  // The second click of a double click would meet the next envelope, which has moved up.
+  const once = (outcome: 'released' | 'denied') => (event: MouseEvent) => {
+    if (event.detail <= 1) decide(id, outcome);
+  };
+  const isBusy = busy.has(id);
+  return html`<button
+      class="primary"
+      aria-label="Release ${what}"
+      ?disabled=${isBusy}
+      @click=${once('released')}
+    >
+      Release
+    </button>
+    <button class="plain" aria-label="Deny ${what}" ?disabled=${isBusy} @click=${once('denied')}>
+      Deny
+    </button>`;
 }
 
 function factsOf(item: HeldItem, atDeadline: HeldList['atDeadline']): TemplateResult {
@@ -135,8 +146,15 @@ function factsOf(item: HeldItem, atDeadline: HeldList['atDeadline']): TemplateRe
         `${formatAgo(item.deadlineMs)} (${formatDateTime(item.deadlineMs)})`,
       )}
       ${fact('Asked about', asked.length === 0 ? 'no policy speaks of it' : asked.join(', '))}
-      ${others.length === 0 ? nothing : fact('Also in it', others.join(', '))}
-    </div>`;
+    </div>
+    ${
+      others.length === 0
+        ? nothing
+        : html`<details>
+            <summary>Also in it: ${formatCount(others.length)} channels that it does not ask about</summary>
+            <p class="quiet">${others.join(', ')}</p>
+          </details>`
+    }`;
 }
 
 function channelText({ channelCount = 0 }: HeldItem): string {

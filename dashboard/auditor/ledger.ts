@@ -78,7 +78,8 @@ function verificationText(verification: LedgerCheckState): TemplateResult {
     return html`<p>${stateMark('failed', 'bad')} ${verification.reason}</p>`;
   if (verification.state === 'running') {
     const percent = Math.floor(verification.share * 100);
-    return html`<p>${stateMark('running', 'busy')} ${percent} %, asked for by ${verification.by}</p>`;
+    return html`<p>${stateMark('running', 'busy')} ${percent} %, asked for by ${verification.by}</p>
+      <progress max="100" value=${percent} aria-label="Verified"></progress>`;
   }
   const { finding, atMs, by } = verification;
   const mark =

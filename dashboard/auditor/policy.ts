@@ -74,44 +74,33 @@ function policyCard(policy: PolicyItem): TemplateResult {
       ${fact('Commands that devices obey', commandsText(commands))}
       ${fact('Of every group at most', limitsText(policy.limits))}
     </div>
-    ${readers === undefined ? html`<p class="quiet">It says nothing about readers.</p>` : readerTable(readers)}
+    ${readers === undefined ? html`<p class="quiet">It says nothing about readers.</p>` : readerGroups(readers)}
   </section>`;
 }
 
 /** @param readers - the groups of one policy, or of what holds for a device */
-export function readerTable(readers: readonly ReaderGroupItem[]): TemplateResult {
+export function readerGroups(readers: readonly ReaderGroupItem[]): TemplateResult {
   if (readers.length === 0) return html`<p>Nobody but the owner reads anything.</p>`;
-  return html`<div class="scroll">
-    <table>
-      <thead>
-        <tr>
-          <th scope="col">Group</th>
-          <th scope="col">Who</th>
-          <th scope="col">Gets by itself (auto)</th>
-          <th scope="col">After a person released it (ask)</th>
-          <th scope="col">Never (deny)</th>
-          <th scope="col">At most</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${readers.map(
-          ({ name, recipients, channels, limits }) =>
-            html`<tr>
-              <th scope="row">${name}</th>
-              <td class="wrap">
-                ${recipients === undefined ? 'as the level above says' : recipients.map(readerText).join(', ')}
-              </td>
-              ${
-                channels === undefined
-                  ? html`<td class="wrap" colspan="3">as the level above says</td>`
-                  : channelCells(channels)
-              }
-              <td class="wrap">${limitsText(limits)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+  return html`<ul class="readers">
+    ${readers.map(
+      ({ name, recipients, channels, limits }) =>
+        html`<li>
+          <h3>${name}</h3>
+          <div class="facts">
+            ${fact('Who', recipients === undefined ? asAbove : recipients.map(readerText).join(', '))}
+            ${channels === undefined ? fact('Channels', asAbove) : channelFacts(channels)}
+            ${fact('At most', limitsText(limits))}
+          </div>
+        </li>`,
+    )}
+  </ul>`;
+}
+
+const asAbove = 'as the level above says';
+
+function channelFacts({ auto, ask, deny }: ChannelRules): TemplateResult {
+  return html`${fact('Gets by itself (auto)', namesOf(auto))}
+  ${fact('After a person released it (ask)', namesOf(ask))} ${fact('Never (deny)', namesOf(deny))}`;
 }
 
 const trustNames = {
@@ -124,13 +113,7 @@ function readerText({ name, trust }: ReaderItem): string {
   return `${name}${trustNames[trust]}`;
 }
 
-const channelsShown = 16;
-
-function channelCells(channels: ChannelRules): TemplateResult {
-  return html`${[channels.auto, channels.ask, channels.deny].map(
-    (names) => html`<td class="wrap">${namesOf(names)}</td>`,
-  )}`;
-}
+const channelsShown = 6;
 
 function namesOf(names: readonly string[]): TemplateResult {
   if (names.length <= channelsShown) return html`${names.length === 0 ? '–' : names.join(', ')}`;
@@ -182,7 +165,7 @@ function historyTable(policies: readonly PolicyItem[]): TemplateResult {
                 <td class="wrap">
                   <details>
                     <summary>Who got what</summary>
-                    ${readers === undefined ? 'It says nothing about readers.' : readerTable(readers)}
+                    ${readers === undefined ? 'It says nothing about readers.' : readerGroups(readers)}
                   </details>
                 </td>
               </tr>`,
@@ -200,7 +183,8 @@ function commandsCard(
   const lines = [
     'plombe policy check policy.yaml',
     `plombe policy sign policy.yaml --identity ${quoted(identity)} --out policy.signed`,
-    `plombe policy publish policy.signed --identity ${quoted(identity)} --broker ${broker} --broker-name ${quoted(brokerName)}`,
+    `plombe policy publish policy.signed --identity ${quoted(identity)} \\`,
+    `    --broker ${broker} --broker-name ${quoted(brokerName)}`,
   ];
   return html`<section class="card">
     <h2>To change it</h2>
@@ -208,7 +192,7 @@ function commandsCard(
       Write the whole policy with <code>number: ${next}</code>, and type where the keys of the owner are
       (here: on the machine of this auditor). The page itself signs nothing.
     </p>
-    <pre class="octets" tabindex="0">${lines.join('\n')}</pre>
+    <pre class="octets typed">${lines.join('\n')}</pre>
   </section>`;
 }
 
@@ -217,6 +201,6 @@ function quoted(text: string): string {
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-function fact(name: string, text: string): TemplateResult {
+function fact(name: string, text: string | TemplateResult): TemplateResult {
   return html`<div><span>${name}</span><span>${text}</span></div>`;
 }

@@ -21,7 +21,8 @@ import { createWorkPanel } from './device-work.ts';
 import { alarmNames } from './refused.ts';
 import { workflowTable } from './workflows.ts';
 
-const reloadMs = 1000;
+/** What arrives is there within a second, also right after something else. */
+const reloadMs = 400;
 
 interface State {
   device: Device | undefined;

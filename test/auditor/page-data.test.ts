@@ -160,9 +160,9 @@ test('page: who gets what, which policy said it, and the data sheet', async (con
   assert.deepEqual(levels, [{ path: masterAccount, number: 2, standing: 'in_force' }]);
   assert.ok(keptSinceMs !== undefined && tables.includes('snapshots'));
   assert.deepEqual(sheet.sections.find(({ title }) => title === 'What it records')?.table?.rows, [
-    ['door.open', 'number', '', 'in 33 % of the snapshots'],
-    ['fuel.level', 'number', 'm', 'in 67 % of the snapshots'],
-    ['note', 'text', '', 'in 33 % of the snapshots'],
+    ['door.open', 'number', '', 'in 33 % of the snapshots', 'vendor, once a person has released it'],
+    ['fuel.level', 'number', 'm', 'in 67 % of the snapshots', 'vendor'],
+    ['note', 'text', '', 'in 33 % of the snapshots', 'vendor'],
   ]);
   assert.ok(sheet.sections.every(({ articles }) => /^Art\. \d+\(\d+\)/.test(articles)));
 

@@ -53,7 +53,7 @@ test('demo: what a person releases the dashboard has, what a person denies it ne
   const card = cardOf(released);
   await card.getByText('usage.hours-full-load').waitFor();
   await card.getByRole('button', { name: 'Look inside' }).click();
-  await card.getByRole('row', { name: /^usage\.hours-full-load [\d,.]+ h$/ }).waitFor();
+  await card.getByRole('row', { name: /^usage\.hours-full-load asked about [\d,.]+ h$/ }).waitFor();
   await card.getByText('Structure').click();
   await card.getByRole('row', { name: /^sequence \d+$/ }).waitFor();
   await card.getByText('As the DMZ sees it').click();
