@@ -47,6 +47,8 @@ const batchMax = 256;
 /** How long a batch waits for more, while there is more on the way. */
 const lingerMs = 4;
 const stopTimeoutMs = 10_000;
+/** A database that has not answered for so long is away, whatever its connection says. */
+const lookTimeoutMs = 10_000;
 const retry = { firstMs: 100, maxMs: 5000 };
 
 /** What a thread opened in one go. */
@@ -54,6 +56,8 @@ interface Chunk {
   readonly parts: readonly OpenedPart[];
   readonly packed: Uint8Array | undefined;
 }
+
+type Unavailable = Extract<StoreAnswer, { readonly kind: 'unavailable' }>;
 
 interface Taken {
   readonly job: OpenJob;
@@ -76,10 +80,12 @@ export class Ingest {
   #wake: (() => void) | undefined;
   #onChange: (() => void) | undefined;
   #databaseFault: string | undefined;
+  #isLooking = false;
 
   constructor(options: IngestOptions) {
     this.#options = options;
     this.#queueMax = options.queueMax ?? queueMaxDefault;
+    options.measures.databaseAvailable.set(1);
   }
 
   /** Received and not committed. */
@@ -134,6 +140,43 @@ export class Ingest {
       const answer = await this.#options.store({ kind: 'purge', nowMs: this.#options.clock() });
       isDone = answer.kind !== 'purged' || answer.isDone;
     }
+  }
+
+  /** Asks whether the database is there, while nothing is stored that would find out. */
+  async look(): Promise<void> {
+    if (this.#isLooking || this.#running !== undefined || this.#stopping) return;
+    this.#isLooking = true;
+    const silent: Unavailable = {
+      kind: 'unavailable',
+      fault: 'gone',
+      detail: `no answer for ${lookTimeoutMs} ms`,
+    };
+    const timer = setTimeout(() => this.#seen(silent), lookTimeoutMs);
+    try {
+      const answer = await this.#options.store({ kind: 'look' });
+      if (this.#running === undefined) this.#seen(answer);
+    } finally {
+      clearTimeout(timer);
+      this.#isLooking = false;
+    }
+  }
+
+  #seen(answer: StoreAnswer): void {
+    if (answer.kind === 'unavailable' && this.#databaseFault === undefined) this.#complain(answer);
+    this.#noteFault(answer);
+  }
+
+  #noteFault(answer: StoreAnswer): void {
+    const { measures, log } = this.#options;
+    const before = this.#databaseFault;
+    this.#databaseFault = answer.kind === 'unavailable' ? `${answer.fault}: ${answer.detail}` : undefined;
+    measures.databaseAvailable.set(this.#databaseFault === undefined ? 1 : 0);
+    if (before !== undefined && this.#databaseFault === undefined) log.info({}, 'database.available');
+  }
+
+  #complain({ fault, detail }: Unavailable, attempt = 0): void {
+    if (fault === 'replaced') this.#options.onReplaced();
+    this.#options.log.error({ reason: fault, error: detail, attempt }, 'database.unavailable');
   }
 
   #count(envelopes: number, bytes: number): void {
@@ -240,18 +283,13 @@ export class Ingest {
 
   /** Asks until the database is there again; nothing is acknowledged meanwhile. @returns undefined if the program stops */
   async #ask(request: StoreRequest): Promise<StoreAnswer | undefined> {
-    const { store, measures, log } = this.#options;
+    const { store, measures } = this.#options;
     for (let attempt = 0; ; attempt++) {
       const answer = await store(request);
-      if (answer.kind !== 'unavailable') {
-        this.#databaseFault = undefined;
-        return answer;
-      }
-      const { fault, detail } = answer;
-      this.#databaseFault = `${fault}: ${detail}`;
-      measures.storeFailures.inc({ reason: fault });
-      if (fault === 'replaced') this.#options.onReplaced();
-      log.error({ reason: fault, error: detail, attempt }, 'database.unavailable');
+      this.#noteFault(answer);
+      if (answer.kind !== 'unavailable') return answer;
+      measures.storeFailures.inc({ reason: answer.fault });
+      this.#complain(answer, attempt);
       if (this.#stopping) return undefined;
       await this.#pause(backoffMs(attempt, retry));
     }

@@ -43,6 +43,8 @@ export interface BackendSurroundings {
   readonly clock?: Clock;
   /** Of the links. */
   readonly reconnect?: BackoffLimits;
+  /** How often it is looked whether the database is there. */
+  readonly lookMs?: number;
 }
 
 export interface BackendState {
@@ -70,6 +72,7 @@ const databaseRetry: BackoffLimits = { firstMs: 500, maxMs: 10_000 };
 const startAttemptsMax = 20;
 const expireMs = 5000;
 const purgeMs = 60_000;
+const lookMsDefault = 2000;
 const ledgersMs = 1000;
 
 interface Parts {
@@ -134,9 +137,15 @@ export async function startBackend(
       .purge()
       .catch((error: unknown) => log.error({ error: String(error) }, 'evidence.not_purged'));
   }, purgeMs);
+  const looking = setInterval(() => {
+    parts.pipeline.ingest
+      .look()
+      .catch((error: unknown) => log.error({ error: String(error) }, 'database.not_looked_at'));
+  }, surroundings.lookMs ?? lookMsDefault);
   const stopUpkeep = startUpkeep({ url: config.database, policies: config.retention }, log);
   const stop = async (): Promise<void> => {
     clearInterval(purging);
+    clearInterval(looking);
     await stopUpkeep();
     commands?.stop();
     await ledgers.stop();

@@ -12,6 +12,7 @@ export interface BackendMeasures {
   readonly kindChanges: Counter;
   readonly queue: Gauge;
   readonly connected: Gauge<'service'>;
+  readonly databaseAvailable: Gauge;
   readonly batchEnvelopes: Histogram;
   readonly commitSeconds: Histogram;
   readonly lagSeconds: Histogram;
@@ -60,10 +61,14 @@ export function createMeasures(metrics: Metrics): BackendMeasures {
     connected: metrics.gauge('plombe_backend_connected', 'Whether the link to the broker is up.', [
       'service',
     ]),
+    databaseAvailable: metrics.gauge(
+      'plombe_backend_database_available',
+      'Whether the database answers (1) or not (0), also while nothing is stored.',
+    ),
     batchEnvelopes: metrics.histogram(
       'plombe_backend_batch_envelopes',
       'Envelopes committed together.',
-      [1, 2, 4, 8, 16, 32, 64, 128, 256],
+      [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
     ),
     commitSeconds: metrics.histogram('plombe_backend_commit_seconds', 'Time of a commit.', secondsBuckets),
     lagSeconds: metrics.histogram('plombe_backend_lag_seconds', 'From signing to commit.', lagBuckets),

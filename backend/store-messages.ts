@@ -19,7 +19,9 @@ export interface StoreSettings {
 export type StoreRequest =
   | { readonly kind: 'store'; readonly packed: readonly Uint8Array[]; readonly nowMs: number }
   | { readonly kind: 'letters'; readonly letters: readonly DeadLetter[] }
-  | { readonly kind: 'purge'; readonly nowMs: number };
+  | { readonly kind: 'purge'; readonly nowMs: number }
+  /** Whether the database is there. */
+  | { readonly kind: 'look' };
 
 export interface Stored {
   readonly kind: 'stored';

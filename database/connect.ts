@@ -1,5 +1,5 @@
 /** The two engines behind one door: SQLite in the process, or MySQL and MariaDB by a URL. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Kysely, MysqlDialect } from 'kysely';
@@ -39,6 +39,8 @@ export type Database = SqliteDatabase | MysqlDatabase;
 export interface ConnectOptions {
   /** MySQL only. */
   readonly connectionsMax?: number;
+  /** SQLite only: a file that is not there is not made. */
+  readonly mustExist?: true;
 }
 
 /** How long SQLite itself may stop the event loop for another's lock; `whenFree` waits longer without that. */
@@ -53,7 +55,7 @@ const transactionAttemptsMax = 5;
  * @throws DatabaseError `database.url`, `database.unavailable`
  */
 export async function connectDatabase(url: string, options: ConnectOptions = {}): Promise<Database> {
-  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length));
+  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length), options);
   if (/^(mysql|mariadb):\/\//.test(url)) return connectMysql(url, options);
   throw new DatabaseError(
     'database.url',
@@ -66,7 +68,9 @@ export function withoutPassword(url: string): string {
   return url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:…@');
 }
 
-async function connectSqlite(file: string): Promise<SqliteDatabase> {
+async function connectSqlite(file: string, { mustExist }: ConnectOptions): Promise<SqliteDatabase> {
+  if (mustExist && !existsSync(file))
+    throw new DatabaseError('database.unavailable', `cannot open ${file}: it is not there`);
   const raw = await openSqlite(file);
   const turns = new Turns();
   const kysely = new Kysely<Schema>({ dialect: sqliteDialect(raw, turns) });

@@ -38,6 +38,7 @@ const sqliteFaults: ReadonlyMap<number, DatabaseFault> = new Map([
   [14, 'gone'], // SQLITE_CANTOPEN
   [26, 'damaged'], // SQLITE_NOTADB
 ]);
+const sqliteError = 1;
 const ownFaults: Readonly<Partial<Record<DatabaseErrorCode, DatabaseFault>>> = {
   'database.unavailable': 'gone',
   'database.replaced': 'replaced',
@@ -95,6 +96,9 @@ export function faultOf(error: unknown): DatabaseFault | undefined {
     return fault === undefined ? undefined : (faultOf(error.cause) ?? fault);
   }
   const code = sqliteCode(error);
+  // An empty file, such as another program makes where ours was moved away.
+  if (code === sqliteError && error instanceof Error && error.message.startsWith('no such table'))
+    return 'damaged';
   if (code !== undefined) return sqliteFaults.get(code);
   const fault = mysqlFaults.get(mysqlCode(error));
   if (fault !== undefined) return fault;

@@ -36,6 +36,7 @@ export const commandService = 'vendor-command-service';
 const brokerName = 'vendor-broker';
 const pathTypes: ConfigTypes = { path: z.string(), existingPath: z.string() };
 const reconnect = { firstMs: 5, maxMs: 50 };
+const lookMs = 50;
 
 export class Vendor {
   readonly folder: string;
@@ -91,7 +92,7 @@ export class Vendor {
   }
 
   async startBackend(log: Log, settings: object = {}): Promise<RunningBackend> {
-    const backend = await startBackend(this.backendConfig(settings), { log, reconnect });
+    const backend = await startBackend(this.backendConfig(settings), { log, reconnect, lookMs });
     let stopped: Promise<void> | undefined;
     const stop = (): Promise<void> => (stopped ??= backend.stop());
     this.#endings.push(stop);
