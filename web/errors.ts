@@ -35,6 +35,8 @@ export function registerErrors(
         'request.failed',
       );
     }
+    // Whatever the answer was going to be, it is none of that.
+    void reply.removeHeader('content-disposition').type('application/json; charset=utf-8');
     return reply.code(status).send({ code, message });
   });
   server.setNotFoundHandler((_request, reply) =>

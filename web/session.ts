@@ -72,7 +72,9 @@ export async function registerSessions<A extends Account>(
   };
   await server.register(cookie);
   server.addHook('onRequest', async (request) => {
-    if (!request.url.startsWith('/api/')) return;
+    // As the route is written: an address may be written in many ways.
+    const { url = request.url } = request.routeOptions;
+    if (!url.startsWith('/api/')) return;
     requireOwnOrigin(request, publicUrl);
     const user = await userNow(request);
     if (user !== undefined) users.set(request, user);
