@@ -57,6 +57,42 @@ export class Buckets {
     if (number !== undefined) this.#add(timeMs, 1, number, number, number);
   }
 
+  /**
+   * Passes over what lies outside the range, and NaN.
+   *
+   * @param offsets - rising, from `t0` on, and as many as values
+   */
+  addNumbers(t0: number, offsets: Float64Array, values: Float64Array): void {
+    const { fromMs, toMs } = this.#range;
+    let at = -1;
+    let n = 0;
+    let firstMs = 0;
+    let min = Infinity;
+    let max = -Infinity;
+    let sum = 0;
+    // As `addValue`, but one bucket is written once: times rise, so its values follow one another.
+    for (let index = 0; index < values.length; index++) {
+      const timeMs = t0 + (offsets[index] ?? NaN);
+      const value = values[index] ?? NaN;
+      if (!(timeMs >= fromMs && timeMs <= toMs) || Number.isNaN(value)) continue;
+      const bucket = this.#indexOf(timeMs);
+      if (bucket !== at) {
+        if (n > 0) this.#add(firstMs, n, min, max, sum);
+        at = bucket;
+        n = 0;
+        firstMs = timeMs;
+        min = Infinity;
+        max = -Infinity;
+        sum = 0;
+      }
+      n += 1;
+      sum += value;
+      if (value < min) min = value;
+      if (value > max) max = value;
+    }
+    if (n > 0) this.#add(firstMs, n, min, max, sum);
+  }
+
   points(): SeriesPoints {
     const filled = Array.from(this.#n.keys()).filter((index) => this.#n[index] !== 0);
     const pick = (from: Float64Array): number[] => filled.map((index) => from[index] ?? NaN);

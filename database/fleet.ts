@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import type { FleetRow } from '../domain/view.ts';
 import type { DeviceStatus } from '../domain/device-status.ts';
+import { isBehindAnnounced } from './announced.ts';
 import type { Database } from './connect.ts';
 import { labelsOf } from './metadata.ts';
 import { within } from './scope.ts';
@@ -13,7 +14,7 @@ interface DeviceRow extends Omit<FleetRow, 'labels'> {
   readonly labels: string | null;
 }
 
-function devices(database: Database) {
+function devices(database: Database, nowMs: number) {
   return database.kysely
     .selectFrom('device')
     .leftJoin('device_type', 'device_type.id', 'device.device_type_id')
@@ -38,7 +39,7 @@ function devices(database: Database) {
       'device.last_snapshot_ms as lastSnapshotMs',
       'device.received_ms as receivedMs',
       'device.device_condition as condition',
-      sql<number>`coalesce(gaps.open, 0)`.as('gapsOpen'),
+      sql<number>`coalesce(gaps.open, 0) + ${isBehindAnnounced(nowMs)}`.as('gapsOpen'),
       'device.owner',
       sql<string | null>`device_metadata.labels`.as('labels'),
       sql<string>`coalesce(device_metadata.technician, '')`.as('technician'),
@@ -50,8 +51,15 @@ function fleetRow(row: DeviceRow): FleetRow {
 }
 
 /** @returns in the order of paths */
-export async function readFleet(database: Database, scope: Scope): Promise<FleetRow[]> {
-  const rows = await devices(database).where(within('device.path', scope)).orderBy('device.path').execute();
+export async function readFleet(
+  database: Database,
+  scope: Scope,
+  nowMs: number = Date.now(),
+): Promise<FleetRow[]> {
+  const rows = await devices(database, nowMs)
+    .where(within('device.path', scope))
+    .orderBy('device.path')
+    .execute();
   return rows.map(fleetRow);
 }
 
@@ -60,8 +68,9 @@ export async function readDevice(
   database: Database,
   scope: Scope,
   path: string,
+  nowMs: number = Date.now(),
 ): Promise<FleetRow | undefined> {
-  const row = await devices(database)
+  const row = await devices(database, nowMs)
     .where('device.path', '=', path)
     .where(within('device.path', scope))
     .executeTakeFirst();
@@ -82,17 +91,29 @@ export async function ensureDevice(database: Database, path: string, nowMs: numb
   return id;
 }
 
-/** Notes what a device, or its last will, says of its connection. */
+/** Notes what a device, or its last will, says of its connection, and how far it is. */
 export async function noteStatus(
   database: Database,
   path: string,
   status: DeviceStatus,
   nowMs: number,
 ): Promise<void> {
+  const { sentUpTo } = status;
   const id = await ensureDevice(database, path, nowMs);
   await database.kysely
     .updateTable('device')
-    .set({ connection: status.state, agent_version: status.agentVersion, status_ms: nowMs })
+    .set({
+      connection: status.state,
+      agent_version: status.agentVersion,
+      status_ms: nowMs,
+      ...(sentUpTo === undefined
+        ? {}
+        : {
+            // First, for MySQL has the new number already in what stands behind it.
+            announced_ms: sql<number>`case when announced_sequence = ${sentUpTo} then announced_ms else ${nowMs} end`,
+            announced_sequence: sentUpTo,
+          }),
+    })
     .where('id', '=', id)
     .execute();
 }

@@ -15,6 +15,7 @@ import { people } from './migrations/006-people.ts';
 import { evidence } from './migrations/007-evidence.ts';
 import { ledgers } from './migrations/009-ledgers.ts';
 import { storage } from './migrations/010-storage.ts';
+import { announced } from './migrations/012-announced.ts';
 import { records } from './migrations/013-records.ts';
 
 /** In order. A released one never changes; what follows is a new one. */
@@ -28,6 +29,7 @@ const migrations: readonly Migration[] = [
   evidence,
   ledgers,
   storage,
+  announced,
   records,
 ];
 

@@ -65,6 +65,9 @@ interface DeviceTable {
   /** The highest sequence that came, and the digest of that envelope; 0 before the first. */
   last_sequence: Generated<number>;
   last_digest: Uint8Array | null;
+  /** How far the device says that it is, and when it first said that number; `announced.ts`. */
+  announced_sequence: Generated<number>;
+  announced_ms: Generated<number>;
   /** The snapshot with the highest sequence: when it was taken, and its `head.ordinal`. */
   latest_sequence: Generated<number>;
   last_snapshot_ms: number | null;

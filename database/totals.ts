@@ -1,20 +1,26 @@
 /** How much there is, in a handful of numbers. */
 import { sql } from 'kysely';
 import type { Totals } from '../domain/view.ts';
+import { isBehindAnnounced } from './announced.ts';
 import type { Database } from './connect.ts';
 import type { ProcessTables } from './processes-tables.ts';
 import { within } from './scope.ts';
 import type { Scope } from './scope.ts';
 
 /** Reads counters and indexes, never the snapshots. */
-export async function readTotals(database: Database, scope: Scope): Promise<Totals> {
+export async function readTotals(
+  database: Database,
+  scope: Scope,
+  nowMs: number = Date.now(),
+): Promise<Totals> {
   const { kysely } = database;
-  const sums = await kysely
+  const { behind, ...sums } = await kysely
     .selectFrom('device')
     .select([
       sql<number>`count(*)`.as('devices'),
       sql<number>`coalesce(sum(stored), 0)`.as('stored'),
       sql<number>`coalesce(sum(redelivered), 0)`.as('redelivered'),
+      sql<number>`coalesce(sum(${isBehindAnnounced(nowMs)}), 0)`.as('behind'),
     ])
     .where(within('device.path', scope))
     .executeTakeFirstOrThrow();
@@ -45,7 +51,13 @@ export async function readTotals(database: Database, scope: Scope): Promise<Tota
     .where('task.state', '=', 'open')
     .where(within('device.path', scope))
     .executeTakeFirstOrThrow();
-  return { ...sums, tasksOpen: tasks.n, gapsOpen: gaps.n, deadLetters: letters.n, alarmsOpen: alarms.n };
+  return {
+    ...sums,
+    tasksOpen: tasks.n,
+    gapsOpen: gaps.n + behind,
+    deadLetters: letters.n,
+    alarmsOpen: alarms.n,
+  };
 }
 
 export interface ExactCounts {

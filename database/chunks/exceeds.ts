@@ -1,11 +1,14 @@
 /** Values of chunks and of the newest snapshots beyond a threshold, mostly by their statistics. */
 import type { Extremes, TypePlace, Window } from '../extremes.ts';
 import { isBeyond } from '../extremes.ts';
-import { findNumber, measurable } from '../head.ts';
-import { decodeColumn, decodeIntegers } from '../payload.ts';
+import { findNumber } from '../head.ts';
+import { decodeNumbers } from '../payload.ts';
 import { devicesOfType, scopeCondition } from '../scope.ts';
 import type { Statements } from '../statements.ts';
-import { statisticsIn } from './zone.ts';
+import { offsetsOf } from './times-cache.ts';
+import { zoneLagMax } from './seal.ts';
+import { partAround, statisticsIn } from './zone.ts';
+import type { Statistics } from './zone.ts';
 
 interface ChunkRow {
   readonly device_id: number;
@@ -17,18 +20,20 @@ interface ChunkRow {
 
 interface HeadRow {
   readonly device_id: number;
-  readonly time_ms: number;
   readonly payload: Uint8Array;
 }
 
 const within = `where d.device_type_id = ? and ${scopeCondition('d.path')}`;
 
+const ordinalsBehind = Array.from({ length: zoneLagMax }, (_, index) => `select ${index + 1} as behind`).join(
+  ' union all ',
+);
+
 export const chunkExceedsSql = {
   now: `select d.path, h.payload from device d join head h on h.device_id = d.id and h.ordinal = d.latest_ordinal
     ${within}`,
-  // The greatest of a device is the last of its entries in the index by extreme.
-  everAbove: `select d.id as device_id, (select k.vmax from chunk k where k.channel_id = ? and k.device_id = d.id
-    order by k.vmax desc limit 1) as extreme ${devicesOfType}`,
+  everAbove: `select d.id as device_id, (select max(k.vmax) from chunk k where k.channel_id = ? and k.device_id = d.id)
+    as extreme ${devicesOfType}`,
   everBelow: `select d.id as device_id, (select min(k.vmin) from chunk k where k.channel_id = ? and k.device_id = d.id)
     as extreme ${devicesOfType}`,
   windowAbove: `select k.device_id, k.t0, k.t1, k.sealing, k.vmax as extreme from device d
@@ -40,11 +45,17 @@ export const chunkExceedsSql = {
   data: `select k.data, t.times from chunk k
     join chunk_time t on t.device_id = k.device_id and t.t0 = k.t0 and t.sealing = k.sealing
     where k.device_id = ? and k.channel_id = ? and k.t0 = ? and k.sealing = ?`,
-  zones: `select z.device_id, z.t0, z.t1, z.data from device d join open_zone z on z.device_id = d.id
+  rank: `select count(*) as n from channel c join channel o on o.device_type_id = c.device_type_id and o.id < c.id
+    where c.id = ?`,
+  zone: 'select data from open_zone where device_id = ?',
+  zones: `select z.device_id, z.t0, z.t1, substr(z.data, ?, ?) as data from device d join open_zone z on z.device_id = d.id
     and z.t0 <= ? and z.t1 >= ? ${within}`,
-  newest: `select h.device_id, h.time_ms, h.payload from device d join head h on h.device_id = d.id
-    and h.ordinal > d.zone_ordinal and h.time_ms >= ? and h.time_ms <= ? ${within}`,
-  heads: 'select device_id, time_ms, payload from head where device_id = ? and time_ms >= ? and time_ms <= ?',
+  // By each ordinal that the zone may lack: MySQL finds no range that begins at another table's column.
+  newest: `select h.device_id, h.payload from device d join (${ordinalsBehind}) n
+    on n.behind <= d.stored - d.zone_ordinal
+    join head h on h.device_id = d.id and h.ordinal = d.zone_ordinal + n.behind
+      and h.time_ms >= ? and h.time_ms <= ? ${within}`,
+  heads: 'select device_id, payload from head where device_id = ? and time_ms >= ? and time_ms <= ?',
 } as const;
 
 const everything: Window = { fromMs: -8.64e15, toMs: 8.64e15 };
@@ -106,10 +117,10 @@ async function addChunks(
       sealing,
     ]);
     if (row === undefined) continue;
-    const times = decodeIntegers(row.times);
-    for (const [index, item] of decodeColumn(row.data).entries()) {
-      const timeMs = t0 + (times[index] ?? 0);
-      if (timeMs >= fromMs && timeMs <= toMs) extremes.add(device_id, measurable(item));
+    const times = offsetsOf(`${device_id}/${t0}/${sealing}`, row.times);
+    for (const [index, item] of decodeNumbers(row.data).entries()) {
+      const timeMs = t0 + (times[index] ?? NaN);
+      if (timeMs >= fromMs && timeMs <= toMs) extremes.add(device_id, item);
     }
   }
 }
@@ -121,16 +132,18 @@ async function addHeads(
   { fromMs, toMs }: Window,
   extremes: Extremes,
 ): Promise<void> {
+  const [rank] = await statements.all<{ n: number }>(chunkExceedsSql.rank, [channelId]);
   const zones = await statements.all<{ device_id: number; t0: number; t1: number; data: Uint8Array }>(
     chunkExceedsSql.zones,
-    [toMs, fromMs, ...place],
+    [...partAround(rank?.n ?? 0), toMs, fromMs, ...place],
   );
   const isAbove = extremes.threshold.direction === 'above';
   const partial: number[] = [];
   for (const { device_id, t0, t1, data } of zones) {
-    const statistics = statisticsIn(data, channelId);
+    const statistics =
+      statisticsIn(data, channelId) ?? (await statisticsOf(statements, device_id, channelId));
     const extreme = isAbove ? statistics?.max : statistics?.min;
-    if (extreme === undefined || !isBeyond(extreme, extremes.threshold)) continue;
+    if (statistics?.n === 0 || extreme === undefined || !isBeyond(extreme, extremes.threshold)) continue;
     if (t0 >= fromMs && t1 <= toMs) extremes.add(device_id, extreme);
     else partial.push(device_id);
   }
@@ -138,4 +151,13 @@ async function addHeads(
   for (const deviceId of partial)
     rows.push(...(await statements.all<HeadRow>(chunkExceedsSql.heads, [deviceId, fromMs, toMs])));
   for (const { device_id, payload } of rows) extremes.add(device_id, findNumber(payload, channelId));
+}
+
+async function statisticsOf(
+  statements: Statements,
+  deviceId: number,
+  channelId: number,
+): Promise<Statistics | undefined> {
+  const [zone] = await statements.all<{ data: Uint8Array }>(chunkExceedsSql.zone, [deviceId]);
+  return zone && statisticsIn(zone.data, channelId);
 }

@@ -1,7 +1,7 @@
 /** The numbers of one channel over a range of time. */
 import type { Window } from '../extremes.ts';
-import { findNumber, measurable } from '../head.ts';
-import { decodeColumn, decodeIntegers } from '../payload.ts';
+import { findNumber } from '../head.ts';
+import { decodeNumbers } from '../payload.ts';
 import type { Statements } from '../statements.ts';
 import type { DevicePlace } from '../storage.ts';
 
@@ -21,16 +21,16 @@ export async function readNumbers(
 ): Promise<(readonly [timeMs: number, value: number])[]> {
   const numbers: (readonly [number, number])[] = [];
   const add = (timeMs: number, value: number | undefined): void => {
-    if (value !== undefined && timeMs >= fromMs && timeMs <= toMs) numbers.push([timeMs, value]);
+    if (value !== undefined && !Number.isNaN(value) && timeMs >= fromMs && timeMs <= toMs)
+      numbers.push([timeMs, value]);
   };
   const chunks = await statements.all<{ t0: number; data: Uint8Array; times: Uint8Array }>(
     chunkNumbersSql.chunks,
     [id, channelId, fromMs - spanMs, toMs, fromMs],
   );
   for (const { t0, data, times } of chunks) {
-    const values = decodeColumn(data);
-    for (const [index, offset] of decodeIntegers(times).entries())
-      add(t0 + offset, measurable(values[index] ?? null));
+    const offsets = decodeNumbers(times);
+    for (const [index, value] of decodeNumbers(data).entries()) add(t0 + (offsets[index] ?? NaN), value);
   }
   const heads = await statements.all<{ time_ms: number; payload: Uint8Array }>(chunkNumbersSql.heads, [
     id,

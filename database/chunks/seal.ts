@@ -10,7 +10,7 @@ import type { Zone } from './zone.ts';
 /** How many snapshots one sealing takes. */
 export const snapshotsPerSealing = 256;
 /** How far `open_zone` may lag behind: what it does not cover is decoded row by row. */
-const zoneLagMax = 16;
+export const zoneLagMax = 16;
 /** A pause longer than this part of the sealed span splits it, so that one late snapshot does not make a wide chunk. */
 const pauseShare = 1 / 4;
 

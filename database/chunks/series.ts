@@ -1,9 +1,10 @@
 /** A chart from chunks: by their statistics where one falls into one point, and by their values where not. */
 import type { Buckets, SeriesRange } from '../buckets.ts';
 import { findNumber } from '../head.ts';
-import { decodeColumn, decodeIntegers } from '../payload.ts';
+import { decodeNumbers } from '../payload.ts';
 import type { Statements } from '../statements.ts';
 import type { DevicePlace, Drawn } from '../storage.ts';
+import { offsetsOf } from './times-cache.ts';
 import { decodeZone } from './zone.ts';
 
 interface ChunkRow {
@@ -48,7 +49,7 @@ export async function draw(
   await addHead(statements, device, drawn, range);
 }
 
-type TimesOf = (run: ChunkRun) => Promise<ReadonlyMap<string, readonly number[]>>;
+type TimesOf = (run: ChunkRun) => Promise<ReadonlyMap<string, Float64Array>>;
 
 function keyOf({ t0, sealing }: { readonly t0: number; readonly sealing: number }): string {
   return `${t0}/${sealing}`;
@@ -56,7 +57,7 @@ function keyOf({ t0, sealing }: { readonly t0: number; readonly sealing: number 
 
 /** @returns reads the times of chunks, those of each once */
 function timesReader(statements: Statements, device: DevicePlace): TimesOf {
-  const known = new Map<string, readonly number[]>();
+  const known = new Map<string, Float64Array>();
   return async ({ first, last, keys }) => {
     if ([...keys].every((key) => known.has(key))) return known;
     const rows = await statements.all<{ t0: number; sealing: number; times: Uint8Array }>(
@@ -65,7 +66,7 @@ function timesReader(statements: Statements, device: DevicePlace): TimesOf {
     );
     for (const row of rows) {
       const key = keyOf(row);
-      if (keys.has(key) && !known.has(key)) known.set(key, decodeIntegers(row.times));
+      if (keys.has(key) && !known.has(key)) known.set(key, offsetsOf(`${device.id}/${key}`, row.times));
     }
     return known;
   };
@@ -94,10 +95,7 @@ async function addChunks(
     for (const row of rows) {
       const offsets = run.keys.has(keyOf(row)) ? times.get(keyOf(row)) : undefined;
       if (offsets === undefined) continue;
-      const values = decodeColumn(row.data);
-      for (let index = 0; index < offsets.length; index++) {
-        buckets.addValue(row.t0 + (offsets[index] ?? 0), values[index]);
-      }
+      buckets.addNumbers(row.t0, offsets, decodeNumbers(row.data));
     }
   }
 }
@@ -142,7 +140,7 @@ async function addHead(
   if (zone !== undefined && afterOrdinal > 0) {
     for (const { id, buckets } of drawn) {
       const statistics = known?.get(id);
-      if (statistics !== undefined) buckets.addStatistics(zone.t0, statistics);
+      if (statistics !== undefined && statistics.n > 0) buckets.addStatistics(zone.t0, statistics);
     }
   }
   const rows = await statements.all<{ time_ms: number; payload: Uint8Array }>(chunkSeriesSql.heads, [
