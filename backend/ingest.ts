@@ -34,6 +34,8 @@ export interface IngestOptions {
   readonly onMissedTrust: (path: string) => void;
   /** Called when there are as many as there may be, and when there is room again. */
   readonly onFull: (isFull: boolean) => void;
+  /** Called when the database turned out to be older than it was. */
+  readonly onRestored: () => void;
   /** Called when the database is another file than was opened: nothing more can be stored before a new start. */
   readonly onReplaced: () => void;
   readonly queueMax?: number;
@@ -275,6 +277,7 @@ export class Ingest {
       const { batchesMissing, seenMs } = rest.restored;
       measures.restored.inc();
       log.error({ batchesMissing, since: new Date(seenMs).toISOString() }, 'database.restored');
+      this.#options.onRestored();
     }
     if (rest.learnt.length > 0) this.#options.learn(rest.learnt);
     if (events.length > 0) feed.stored(events);

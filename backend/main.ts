@@ -34,7 +34,7 @@ import { readOriginator } from './originators.ts';
 import { createPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { RestWatch } from './rest-watch.ts';
-import { commandSession, restSession, snapshotSession } from './subscriptions.ts';
+import { commandSession, restSession, retainedSubscriptions, snapshotSession } from './subscriptions.ts';
 import type { BackendSession } from './subscriptions.ts';
 import { startUpkeep } from './upkeep-thread.ts';
 
@@ -209,6 +209,7 @@ function assemble(
     stalePolicy: stalePolicyOf(config.staleCrl),
     threads,
     queueMax: queue,
+    onRestored: () => links[0]?.ask(retainedSubscriptions, () => undefined),
     onReplaced: () => {
       given.log.error({ database: withoutPassword(config.database) }, 'database.replaced');
       process.exit(1); // our own connection has the former file; nothing is acknowledged that is not in it

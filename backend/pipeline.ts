@@ -36,6 +36,8 @@ export interface PipelineOptions {
   readonly queueMax: number;
   /** Called when nothing more is to be read from the broker, and when there is room again. */
   readonly onFull: (isFull: boolean) => void;
+  /** Called when the database turned out to be older than it was: what devices say of themselves is to be asked for again. */
+  readonly onRestored: () => void;
   /** Called when the database is another file than was opened: only a new start helps. */
   readonly onReplaced: () => void;
   readonly measures: BackendMeasures;
@@ -110,6 +112,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         .catch((error: unknown) => log.error({ path, error: String(error) }, 'retry.failed'));
     },
     onFull: options.onFull,
+    onRestored: options.onRestored,
     onReplaced: options.onReplaced,
     queueMax: options.queueMax,
   });

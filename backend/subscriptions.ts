@@ -11,8 +11,8 @@ export interface BackendSession {
   readonly expirySeconds: number | undefined;
 }
 
-/** Needed by each, whoever else there is. */
-const forEveryone: readonly LinkSubscription[] = [
+/** Needed by each, whoever else there is: what is retained, and comes whenever it is subscribed [MQTT-3.8.4-3]. */
+export const retainedSubscriptions: readonly LinkSubscription[] = [
   { filter: e2eCrlTopic, qos: 1 },
   { filter: '+/+/+/status', qos: 1 }, // also of an account's broker
   { filter: '+/broker/status', qos: 1 },
@@ -23,7 +23,7 @@ const snapshots = '+/+/+/snapshots';
 const results = '+/+/+/commands/result';
 
 export function snapshotSession(service: string, share: ShareConfig | undefined): BackendSession {
-  return sessionOf(service, share, [...forEveryone, shared(snapshots, share)]);
+  return sessionOf(service, share, [...retainedSubscriptions, shared(snapshots, share)]);
 }
 
 export function commandSession(service: string, share: ShareConfig | undefined): BackendSession {

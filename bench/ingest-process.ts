@@ -73,6 +73,7 @@ const pipeline = createPipeline({
   lists: new RevocationLists({ directory: data, roots: own.roots, stalePolicy, metrics, log }),
   threads: Number(values.threads),
   queueMax: Number(values.queue),
+  onRestored: () => process.exit(1),
   onReplaced: () => process.exit(1),
   onFull: (isFull) => {
     if (isFull) room = Promise.withResolvers();

@@ -129,6 +129,16 @@ export class Outbox {
     return { sealed: nextSequence - 1, delivered, dropped, pending };
   }
 
+  /** @returns up to which number a broker has taken everything; what was dropped is nobody's any more */
+  sentUpTo(stream: string): number {
+    const noted = new Set(this.#deliveries.flatMap((one) => (one.stream === stream ? one.sequence : [])));
+    const { sealed, pending } = this.counts(stream);
+    const stored = this.pendingAfter(stream, 0, noted.size + 1);
+    const waiting = stored.find(({ sequence }) => !noted.has(sequence));
+    // Behind what is stored there is what waits for its commit.
+    return waiting === undefined ? sealed - (pending - noted.size) : waiting.sequence - 1;
+  }
+
   /** Of all devices. */
   get pending(): number {
     return this.#pending;

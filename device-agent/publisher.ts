@@ -51,6 +51,8 @@ export interface PublisherOptions {
 const windowMax = 64;
 /** The window is filled up when half of it is free, so that the outbox is asked for several at a time. */
 const refillAt = windowMax / 2;
+/** How often it says how far it is, if it is further: who loses what came since learns so that it did. */
+const sayEveryMs = 3_600_000;
 /** How long a stop waits for the broker to take the last word. */
 const farewellMs = 2000;
 
@@ -62,12 +64,15 @@ export class Publisher {
   #inFlight = 0;
   #introduced = false;
   #introducing = false;
+  /** Up to which number the broker has said to have everything, when it was last told to everybody. */
+  #saidUpTo = 0;
+  readonly #sayTimer: NodeJS.Timeout;
   /** Whose certificates the broker keeps, as far as we know: those that what we send now was sealed by. */
   #shown: E2eIdentity | undefined;
   #others: readonly E2eIdentity[];
 
   constructor(options: PublisherOptions) {
-    const { device, broker, brokerName, tls, log, reconnect } = options;
+    const { device, broker, brokerName, tls, outbox, log, reconnect } = options;
     this.#options = options;
     this.#others = options.others;
     this.#link = openLink({
@@ -83,6 +88,10 @@ export class Publisher {
       log,
       ...(reconnect === undefined ? {} : { reconnect }),
     });
+    this.#sayTimer = setInterval(() => {
+      if (outbox.sentUpTo(device) > this.#saidUpTo) this.sayStatus();
+    }, sayEveryMs);
+    this.#sayTimer.unref();
   }
 
   get connected(): boolean {
@@ -129,11 +138,13 @@ export class Publisher {
 
   /** Goes without a word, for another connection takes over. */
   async release(): Promise<void> {
+    clearInterval(this.#sayTimer);
     await this.#link.close();
   }
 
   /** Says that the device goes, and goes. */
   async close(): Promise<void> {
+    clearInterval(this.#sayTimer);
     if (this.#link.connected) {
       const { promise: late, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, farewellMs);
@@ -196,8 +207,9 @@ export class Publisher {
   }
 
   #status(state: 'online' | 'offline'): string {
-    const { agentVersion, policyStatus } = this.#options;
-    return encodeDeviceStatus({ state, agentVersion, policy: policyStatus() });
+    const { device, outbox, agentVersion, policyStatus } = this.#options;
+    this.#saidUpTo = outbox.sentUpTo(device);
+    return encodeDeviceStatus({ state, agentVersion, sentUpTo: this.#saidUpTo, policy: policyStatus() });
   }
 }
 

@@ -17,6 +17,8 @@ export interface PolicyStatus {
 export interface DeviceStatus {
   readonly state: 'online' | 'offline';
   readonly agentVersion: string;
+  /** A broker has taken its envelopes up to this sequence; those that never came to a reader are lost, or on their way. */
+  readonly sentUpTo?: number;
   /** Absent from agents that know no policies. */
   readonly policy?: PolicyStatus;
 }
@@ -24,6 +26,7 @@ export interface DeviceStatus {
 const versionLengthMax = 40;
 /** Those of the policies that hold, and of some that did. */
 const groupsMax = 64;
+const sentType = z.int().nonnegative().optional();
 const policyType = z.object({
   numbers: z
     .record(z.string().max(64), z.int().positive())
@@ -48,10 +51,16 @@ export function parseDeviceStatus(payload: Uint8Array): DeviceStatus | undefined
     return undefined;
   }
   if (typeof decoded !== 'object' || decoded === null) return undefined;
-  const { state, agentVersion, policy } = Object.fromEntries(Object.entries(decoded));
+  const { state, agentVersion, policy, sentUpTo } = Object.fromEntries(Object.entries(decoded));
   if (state !== 'online' && state !== 'offline') return undefined;
   if (typeof agentVersion !== 'string' || agentVersion.length > versionLengthMax) return undefined;
-  if (policy === undefined) return { state, agentVersion };
-  const parsed = policyType.safeParse(policy);
-  return parsed.success ? { state, agentVersion, policy: parsed.data } : undefined;
+  const sent = sentType.safeParse(sentUpTo);
+  const obeyed = policyType.optional().safeParse(policy);
+  if (!sent.success || !obeyed.success) return undefined;
+  return {
+    state,
+    agentVersion,
+    ...(sent.data === undefined ? {} : { sentUpTo: sent.data }),
+    ...(obeyed.data === undefined ? {} : { policy: obeyed.data }),
+  };
 }

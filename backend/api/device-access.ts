@@ -22,7 +22,7 @@ export async function requireDevice(
   path: string,
 ): Promise<FleetRow & { readonly path: NamespacePath }> {
   const devicePath = parseDevicePath(path);
-  const row = devicePath && (await readDevice(context.database, scope, devicePath));
+  const row = devicePath && (await readDevice(context.database, scope, devicePath, context.clock()));
   if (devicePath === undefined || row === undefined)
     throw new ApiError('api.not_found', 'there is no such device');
   return { ...row, path: devicePath };

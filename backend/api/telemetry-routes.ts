@@ -34,7 +34,9 @@ const commandBody = z.strictObject({ path: pathType, name: z.enum(commandNames) 
 export function registerTelemetryRoutes(server: FastifyInstance, context: ApiContext): void {
   const { database } = context;
   server.get('/api/totals', (request) => totals(context, request));
-  server.get('/api/fleet', (request) => readFleet(database, context.requireUser(request).scope));
+  server.get('/api/fleet', (request) =>
+    readFleet(database, context.requireUser(request).scope, context.clock()),
+  );
   server.get('/api/brokers', (request) => readBrokers(database, context.requireUser(request).scope));
   server.get('/api/device', (request) => device(context, request));
   server.get('/api/series', (request) => series(context, request));
@@ -47,7 +49,7 @@ export function registerTelemetryRoutes(server: FastifyInstance, context: ApiCon
 async function totals(context: ApiContext, request: FastifyRequest): Promise<unknown> {
   const { scope, role } = context.requireUser(request);
   const { count } = parse(totalsQuery, request.query);
-  const sums = await readTotals(context.database, scope);
+  const sums = await readTotals(context.database, scope, context.clock());
   if (count === undefined) return sums;
   // It reads every snapshot, so it is not for everyone.
   if (role !== 'operator') throw new ApiError('api.forbidden', `a ${role} may not count exactly`);
@@ -61,7 +63,7 @@ async function device(context: ApiContext, request: FastifyRequest): Promise<unk
   return {
     ...row,
     latest: await readLatest(database, row.path),
-    gaps: await readOpenGaps(database, scope, row.path),
+    gaps: await readOpenGaps(database, scope, row.path, context.clock()),
     certificates: await readCertificates(database, scope, row.path),
     alarms: await readAlarms(database, row.path),
   };

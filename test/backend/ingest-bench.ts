@@ -29,6 +29,8 @@ export interface Bench {
   readonly recorded: RecordedLog;
   /** Whether nothing more was to be read, in turn. */
   readonly full: boolean[];
+  /** One entry for each time that the database turned out to be older than it was. */
+  readonly restored: number[];
 }
 
 export interface BenchOptions extends Partial<
@@ -55,6 +57,7 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
   const directory = path.join(vendor.folder, 'backend');
   const lists = new RevocationLists({ directory, roots: own.roots, stalePolicy, metrics, log });
   const full: boolean[] = [];
+  const restored: number[] = [];
   const pipeline = createPipeline({
     database,
     store: { url, directory, evidenceMs },
@@ -64,6 +67,7 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
     stalePolicy,
     lists,
     threads,
+    onRestored: () => restored.push(measures.tally.stored),
     onReplaced: () => log.error({}, 'database.replaced'),
     onFull: (isFull) => full.push(isFull),
     measures,
@@ -78,7 +82,7 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
     await pipeline.close();
   });
   const { ingest, subscriber } = pipeline;
-  return { vendor, url, database, lists, ingest, subscriber, measures, recorded, full };
+  return { vendor, url, database, lists, ingest, subscriber, measures, recorded, full, restored };
 }
 
 /** Resolves when it is acknowledged. */

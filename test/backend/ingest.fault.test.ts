@@ -6,12 +6,14 @@ import test from 'node:test';
 import type { TestContext } from 'node:test';
 import { Storing } from '../../backend/storing.ts';
 import type { StoreAnswer } from '../../backend/store-messages.ts';
+import { announcedSettleMs } from '../../database/announced.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
 import type { DatabaseFault } from '../../database/errors.ts';
 import { readOpenGaps } from '../../database/gaps.ts';
 import { countSnapshots } from '../../database/totals.ts';
+import { encodeDeviceStatus } from '../../domain/device-status.ts';
 import { freshUrl } from '../database/engines.ts';
 import { bench, introduce, publish, receive } from './ingest-bench.ts';
 import type { Bench, BenchOptions } from './ingest-bench.ts';
@@ -181,6 +183,7 @@ test('Ingest: a database that was restored to yesterday is noticed, and what it 
   await publish(on, device.snapshot(5));
   const noticed = on.recorded.records.find(({ event }) => event === 'database.restored');
   assert.equal(noticed?.['batchesMissing'], 3);
+  assert.equal(on.restored.length, 1, 'what is retained is asked for again');
   assert.deepEqual(
     (await readOpenGaps(database, '', name)).map(({ fromSequence, toSequence }) => [
       fromSequence,
@@ -189,6 +192,24 @@ test('Ingest: a database that was restored to yesterday is noticed, and what it 
     [[2, 4]],
   );
   assert.deepEqual(await countSnapshots(database, ''), { stored: 2, duplicated: 0 });
+});
+
+test('Ingest: what a restored database lacks of a device that is silent is a gap when the device says how far it is', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  for (const sequence of [1, 2]) await publish(on, device.snapshot(sequence));
+  // Of what came after the backup there is nothing; what the device last said is retained, and comes with every subscription.
+  const status = encodeDeviceStatus({ state: 'offline', agentVersion: '1', sentUpTo: 4 });
+  await receive(on, `${name}/status`, Buffer.from(status));
+  const laterMs = Date.now() + announcedSettleMs;
+  assert.deepEqual(
+    (await readOpenGaps(on.database, '', name, laterMs)).map(({ fromSequence, toSequence }) => [
+      fromSequence,
+      toSequence,
+    ]),
+    [[3, 4]],
+  );
+  await receive(on, `${name}/status`, Buffer.from('{"state":"offline","agentVersion":"1","sentUpTo":"4"}'));
+  assert.equal(on.measures.tally.rejected['malformed_status'], 1);
 });
 
 test('Storing: a new start notices a database that was restored meanwhile', async (context) => {

@@ -140,14 +140,18 @@ test('agent: says who it is, that it is there, and that it goes', async (context
     signature.map((der) => Buffer.from(der)),
     site.identity(first).signature.chain.map((certificate) => certificate.der),
   );
-  assert.equal(parseDeviceStatus((await received.next('/status')).payload)?.state, 'online');
+  const online = parseDeviceStatus((await received.next('/status')).payload);
+  assert.deepEqual([online?.state, online?.sentUpTo], ['online', 0]);
   const opened = openMessage(site.opener(masterAccount, [first]), await received.next('/snapshots'));
   const snapshot = decodeSenmlCbor(first, opened.content);
   assert.equal(snapshot.deviceType, 'FM');
   assert.equal(snapshot.readings.length, 40);
   assert.equal(agent.state().devices[0]?.lastValue?.channel, 'fuel.flow');
   await agent.stop();
-  assert.equal(parseDeviceStatus((await received.next('/status')).payload)?.state, 'offline');
+  const offline = parseDeviceStatus((await received.next('/status')).payload);
+  assert.equal(offline?.state, 'offline');
+  const { sealed = 0, pending } = agent.state().devices[0] ?? {};
+  assert.deepEqual([offline.sentUpTo, pending], [sealed, 0], 'everything was taken');
 });
 
 test('agent: lines of standard input are snapshots', async (context) => {

@@ -9,6 +9,8 @@ test('parseDeviceStatus: reads what encodeDeviceStatus wrote, with policies and 
   const statuses: readonly DeviceStatus[] = [
     { state: 'offline', agentVersion: '1.0.0' },
     { state: 'online', agentVersion: '1.0.0', policy: { numbers: {} } },
+    { state: 'online', agentVersion: '1.0.0', sentUpTo: 0 },
+    { state: 'offline', agentVersion: '1.0.0', sentUpTo: 1_000_000, policy: { numbers: {} } },
     {
       state: 'online',
       agentVersion: '1.0.0',
@@ -32,6 +34,9 @@ test('parseDeviceStatus: is undefined for everything else', () => {
     '{"state":"away","agentVersion":"1"}',
     '{"state":"online"}',
     `{"state":"online","agentVersion":"${'1'.repeat(41)}"}`,
+    ...['-1', '1.5', '"7"', 'null', '9007199254740992'].map(
+      (sentUpTo) => `{"state":"online","agentVersion":"1","sentUpTo":${sentUpTo}}`,
+    ),
     status(null),
     status({ numbers: { 'ms-acc-1': 0 } }),
     status({ numbers: { a: 1, b: 1, c: 1, d: 1 } }),
