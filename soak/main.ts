@@ -1,4 +1,4 @@
-/** `npm run soak -- kills|nodes|plug|enforce|connections|renewal|fuzz`: the long proofs. Ends with 1 if anything happened that must not. */
+/** `npm run soak -- kills|nodes|plug|enforce|connections|renewal|fuzz|recording`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
 import { soakBacklog } from './backlog.ts';
 import { soakConnections } from './connections.ts';
@@ -9,6 +9,7 @@ import { soakKills } from './kills.ts';
 import type { Soak, SoakOptions } from './outcome.ts';
 import { soakNodes } from './nodes.ts';
 import { soakPlug } from './plug.ts';
+import { soakRecording } from './recording.ts';
 import { soakRenewal } from './renewal.ts';
 
 const soaks: Readonly<Record<string, Soak>> = {
@@ -21,9 +22,10 @@ const soaks: Readonly<Record<string, Soak>> = {
   fuzz: soakFuzz,
   ingest: soakIngest,
   enforce: soakEnforce,
+  recording: soakRecording,
 };
 
-const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renewal|fuzz|ingest|enforce [options]
+const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renewal|fuzz|ingest|enforce|recording [options]
 
   backlog      a broker starts with a million queued messages
   kills        a broker is killed again and again under traffic of QoS 1 and 2
@@ -34,8 +36,9 @@ const usage = `usage: npm run soak -- backlog|kills|nodes|plug|connections|renew
   fuzz         hostile octets for the packet reader, and whether its memory grows
   ingest       backends and their database server are killed at random while snapshots come
   enforce      a customer's auditor, broker and agents are killed at random while a person decides what leaves
+  recording    NASA's C-MAPSS FD001 and FD002 through the whole chain, and every value compared with the files
 
-  --minutes N      how long (10); not of kills and renewal
+  --minutes N      how long (10); not of kills, renewal and recording
   --kills N        how many (100)
   --connections N  how many (5000)
   --rate N         messages a second of plug (500)

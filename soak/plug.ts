@@ -21,6 +21,7 @@ import { countTakenByDevice } from '../database/taken-by-device.ts';
 import { countSnapshots, readTotals } from '../database/totals.ts';
 import { Generator } from '../fuzz/generator.ts';
 import type { Outcome, SoakOptions } from './outcome.ts';
+import { untilStored } from './until-stored.ts';
 import { Wire, wireFaults } from './wire.ts';
 
 const masterAccount = 'ms-acc-1';
@@ -28,8 +29,6 @@ const agentCount = 2;
 const intervalMs = 100;
 /** Longer than a restart with its back-off, so that the drain at the end is no part of the trial. */
 const drainSeconds = 110;
-const askMs = 1000;
-const patienceMs = 60_000;
 /** Short, so that a wire that died silently is noticed often in ten minutes. */
 const keepAliveSeconds = 3;
 const calmMs = { min: 1500, max: 6000 };
@@ -213,23 +212,6 @@ async function judge(
       ...faults,
     },
   };
-}
-
-/** Gives up when nothing more arrives for a while. */
-async function untilStored(
-  database: Database,
-  wanted: number,
-  onProgress: SoakOptions['onProgress'],
-): Promise<void> {
-  let before = -1;
-  for (let idleMs = 0; idleMs < patienceMs; idleMs += askMs) {
-    const { stored } = await readTotals(database, everyone);
-    onProgress(`${stored} of ${wanted} stored`);
-    if (stored >= wanted) return;
-    if (stored > before) idleMs = 0;
-    before = stored;
-    await sleep(askMs);
-  }
 }
 
 /** Of one device, rows whose sequence is below that of the row stored before. */
