@@ -4,6 +4,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string
   broker: () => import('./broker.ts'),
   'end-to-end': () => import('./end-to-end.ts'),
   ingest: () => import('./ingest.ts'),
+  pages: () => import('./pages.ts'),
   pki: () => import('./pki.ts'),
   queries: () => import('./queries.ts'),
   seal: () => import('./seal.ts'),
