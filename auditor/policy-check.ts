@@ -65,6 +65,11 @@ export class PolicyCheck {
     return this.#options.policies.effectiveFor(device, others);
   }
 
+  /** Whoever owns the device and reads whatever anybody reads. */
+  ownReaders(device: NamespacePath): readonly string[] {
+    return this.#configured(device).own.map(({ commonName }) => commonName);
+  }
+
   grantFor(device: NamespacePath, topic: string): Grant {
     const { roots, clock } = this.#options;
     const { own, others } = this.#configured(device);

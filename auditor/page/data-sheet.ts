@@ -157,7 +157,7 @@ function groupRow(group: EffectiveGroup, channels: readonly ChannelFacts[]): str
     name,
     recipients.map((recipient) => recipient.name).join(', '),
     `${auto.length} of ${channels.length} channels`,
-    ask.length === 0 ? 'none' : `${ask.length} channels`,
+    ask.length === 0 ? 'nothing' : `${ask.length} more`,
     bounds.length === 0 ? 'no limit' : bounds.join(', '),
   ];
 }

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { DataSheet, DeviceView } from '../../domain/audit-device-view.ts';
 import type { NamespacePath } from '../../domain/namespace.ts';
-import { ownersOf, parseDevicePath } from '../../domain/namespace.ts';
+import { parseDevicePath } from '../../domain/namespace.ts';
 import { ApiError, parse } from '../../web/api-error.ts';
 import { factsOf } from '../device-facts.ts';
 import { exportCsv, exportJson, tableNames } from '../export.ts';
@@ -79,7 +79,7 @@ function sheetOf(context: PageContext, device: NamespacePath, facts = factsOf(co
     device,
     facts,
     effect: context.check.effectOf(device),
-    owners: ownersOf(device),
+    owners: context.check.ownReaders(device),
     archive: context.archive,
     nowMs: context.clock(),
   });

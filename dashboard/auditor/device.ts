@@ -65,7 +65,7 @@ function contentOf(view: DeviceView): TemplateResult {
 }
 
 function sheetCard(device: string, { madeMs, sections }: DataSheet): TemplateResult {
-  return html`<section class="card sheet">
+  return html`<section class="card data-sheet">
     <h2>Data sheet</h2>
     <p class="quiet">
       As the EU Data Act, Regulation (EU) 2023/2854, wants it told. Made ${formatDateTime(madeMs)}. As a file:

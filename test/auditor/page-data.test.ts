@@ -164,6 +164,10 @@ test('page: who gets what, which policy said it, and the data sheet', async (con
     ['fuel.level', 'number', 'm', 'in 67 % of the snapshots', 'vendor'],
     ['note', 'text', '', 'in 33 % of the snapshots', 'vendor'],
   ]);
+  assert.deepEqual(sheet.sections.find(({ title }) => title === 'For whom')?.table?.rows, [
+    ['the owner', masterAccount, 'whatever anybody reads', '', ''],
+    ['vendor', service, '2 of 3 channels', '1 more', 'no limit'],
+  ]);
   assert.ok(sheet.sections.every(({ articles }) => /^Art\. \d+\(\d+\)/.test(articles)));
 
   const { body: list } = await vera.get('/api/policies');
