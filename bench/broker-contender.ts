@@ -110,14 +110,11 @@ export const startOurs: StartContender = async (site, { upstreamPort, nodeArgume
 function contender(name: Contender['name'], port: number, child: ChildProcess): Contender {
   const { pid } = child;
   if (pid === undefined) throw new Error(`${name} has no process`);
-  const kill = (): void => void child.kill('SIGKILL');
-  process.once('exit', kill);
   return {
     name,
     port,
     pid,
     stop: async () => {
-      process.removeListener('exit', kill);
       if (child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
@@ -128,5 +125,5 @@ function contender(name: Contender['name'], port: number, child: ChildProcess): 
 
 /** Idle connections are many, and each is an open file. */
 function start(program: string, args: readonly string[]): ChildProcess {
-  return spawn(...withAllOpenFiles([program, ...args]), { stdio: 'ignore' });
+  return spawn(...withAllOpenFiles([program, ...args]), { stdio: ['pipe', 'ignore', 'ignore'] });
 }

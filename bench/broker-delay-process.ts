@@ -1,7 +1,9 @@
 /** A wire with a round trip: passes TCP bytes on to a port, each direction late by half of it. `PORT ROUND_TRIP_MS` */
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import { endWithParent } from '../scripts/leash.ts';
 
+endWithParent();
 const [port = '', roundTripMs = ''] = process.argv.slice(2);
 const delayMs = Number(roundTripMs) / 2;
 /** What is on the wire; beyond it the sender waits, as with any window of TCP. */

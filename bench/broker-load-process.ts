@@ -4,6 +4,7 @@ import path from 'node:path';
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import mqttPacket from 'mqtt-packet';
+import { endWithParent } from '../scripts/leash.ts';
 import type { Load } from './broker-load.ts';
 import { medianOf } from './figures.ts';
 
@@ -38,6 +39,7 @@ const jobs = 4;
 
 let publisher: Publisher | undefined;
 
+endWithParent();
 process.on('message', (asked: Asked) => {
   switch (asked.role) {
     case 'publisher':

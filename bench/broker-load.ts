@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { leashed } from '../scripts/leash.ts';
 import type { Contender } from './broker-contender.ts';
 import type { Asked, Told } from './broker-load-process.ts';
 import type { BenchSite } from './broker-site.ts';
@@ -182,7 +183,7 @@ function argumentsOf(options: Readonly<Record<string, string | number>>): string
 }
 
 async function outputOf(program: string, args: readonly string[]): Promise<string> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(...leashed([program, ...args]), { stdio: ['pipe', 'pipe', 'pipe'] });
   let output = '';
   let errors = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));

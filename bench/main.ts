@@ -1,4 +1,6 @@
 /** `npm run bench -- NAME`: prints a figure of ours, beside a peer's where there is one. */
+import { exitOnSignals } from '../scripts/leash.ts';
+
 const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   audit: () => import('./audit.ts'),
   broker: () => import('./broker.ts'),
@@ -12,6 +14,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(args: readonly string
 
 const [name = '', ...args] = process.argv.slice(2);
 const load = benches[name];
+exitOnSignals();
 if (load) {
   await (await load()).run(args);
 } else {

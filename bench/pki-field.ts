@@ -15,6 +15,7 @@ import { certificatesFromPem, certificatesToPem } from '../pki/certificate.ts';
 import { crlBundleToPem } from '../pki/crl-bundle.ts';
 import { freePort } from '../runtime/free-ports.ts';
 import { createLog } from '../runtime/log.ts';
+import { leashed } from '../scripts/leash.ts';
 import { Program } from '../soak/program.ts';
 import { medianOf } from './figures.ts';
 import { cpuSecondsOf, untilListening } from './other-process.ts';
@@ -147,7 +148,9 @@ async function startMosquitto(field: Field, crlFile: string): Promise<Server> {
     'log_type error',
   ];
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const child = spawn('/usr/sbin/mosquitto', ['-c', file], { stdio: 'ignore' });
+  const child = spawn(...leashed(['/usr/sbin/mosquitto', '-c', file]), {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   await untilListening(port, child);
   return {
     port,

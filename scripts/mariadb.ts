@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../runtime/free-ports.ts';
+import { leashed } from './leash.ts';
 
 export interface TestMariadb {
   /** `mysql://root@127.0.0.1:PORT/plombe_test` */
@@ -27,8 +28,8 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
   if (!existsSync(data)) installData(data, asRoot);
   const port = await freePort();
   const server = spawn(
-    '/usr/sbin/mariadbd',
-    [
+    ...leashed([
+      '/usr/sbin/mariadbd',
       '--no-defaults',
       ...asRoot,
       `--datadir=${data}`,
@@ -38,13 +39,16 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
       `--pid-file=${path.join(directory, 'mariadb.pid')}`,
       `--log-error=${errorLog}`,
       '--max-connections=200',
-    ],
-    { stdio: 'ignore' },
+    ]),
+    { stdio: ['pipe', 'ignore', 'ignore'] },
   );
-  const kill = (): void => void server.kill('SIGKILL');
-  process.once('exit', kill);
+  const abandon = (): void => {
+    server.kill('SIGKILL');
+    if (kept === undefined) rmSync(directory, { recursive: true, force: true });
+  };
+  process.once('exit', abandon);
   const end = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
-    process.removeListener('exit', kill);
+    process.removeListener('exit', abandon);
     const ended = new Promise((resolve) => server.once('exit', resolve));
     if (server.exitCode === null && server.signalCode === null && server.kill(signal)) await ended;
   };

@@ -8,8 +8,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { errorText } from '../domain/error-text.ts';
 import { requireDebianPackages } from './debian-packages.ts';
+import { exitOnSignals, leashed } from './leash.ts';
 import { startMariadb } from './mariadb.ts';
 
+/** Of a whole file: far beyond the longest, on a machine that has much else to do. */
+const timeoutMs = 400_000;
 const root = path.resolve(import.meta.dirname, '..');
 const given = process.argv.slice(2);
 const options = given.filter((argument) => argument.startsWith('--'));
@@ -33,12 +36,13 @@ async function main(): Promise<number> {
 }
 
 function runNodeTests(mysqlUrl: string, compiled: string): Promise<number> {
+  const settings = ['--test', '--test-concurrency=2', `--test-timeout=${timeoutMs}`, ...options];
   const runner = spawn(
-    process.execPath,
-    ['--test', '--test-concurrency=2', '--test-timeout=600000', ...options, ...files],
+    // SIGTERM: it ends those that run.
+    ...leashed([process.execPath, ...settings, ...files], { signal: 'TERM' }),
     {
       cwd: root,
-      stdio: 'inherit',
+      stdio: ['pipe', 'inherit', 'inherit'],
       env: {
         ...process.env,
         NODE_COMPILE_CACHE: compiled,
@@ -50,6 +54,7 @@ function runNodeTests(mysqlUrl: string, compiled: string): Promise<number> {
   return new Promise((resolve) => runner.once('exit', (code) => resolve(code ?? 1)));
 }
 
+exitOnSignals();
 try {
   process.exitCode = await main();
 } catch (error) {

@@ -227,7 +227,7 @@ class Helper {
 
   constructor() {
     this.#child = spawn(...withAllOpenFiles([process.execPath, clientsProgram]), {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: ['pipe', 'inherit', 'inherit', 'ipc'],
     });
     this.#child.on('message', (told: Told) => {
       if (told.event === 'ready') return this.#onReady();

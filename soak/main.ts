@@ -1,5 +1,6 @@
 /** `npm run soak -- kills|nodes|plug|enforce|connections|renewal|fuzz|recording`: the long proofs. Ends with 1 if anything happened that must not. */
 import { parseArgs } from 'node:util';
+import { exitOnSignals } from '../scripts/leash.ts';
 import { soakBacklog } from './backlog.ts';
 import { soakConnections } from './connections.ts';
 import { soakEnforce } from './enforce.ts';
@@ -81,4 +82,5 @@ async function main(): Promise<number> {
   return violations.length === 0 ? 0 : 1;
 }
 
+exitOnSignals();
 process.exitCode = await main();

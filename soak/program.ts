@@ -4,12 +4,13 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { leashed } from '../scripts/leash.ts';
 
 const cli = path.resolve(import.meta.dirname, '../cli/main.ts');
 
-/** @returns a command that may open as many files as this process may at most */
+/** @returns a command that may open as many files as this process may at most, and ends with it */
 export function withAllOpenFiles(command: readonly string[]): [command: string, args: string[]] {
-  return ['/bin/sh', ['-c', 'ulimit -S -n "$(ulimit -H -n)"; exec "$@"', 'sh', ...command]];
+  return leashed(command, { prologue: 'ulimit -S -n "$(ulimit -H -n)"' });
 }
 
 /** One line of its log. */
@@ -40,7 +41,7 @@ export class Program {
    */
   async start(event: string): Promise<LogLine> {
     const child = spawn(...withAllOpenFiles([process.execPath, cli, ...this.#args]), {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#child = child;
     const exited = once(child, 'exit').then(([status]: unknown[]) => {

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { freePort } from '../runtime/free-ports.ts';
 import { requireDebianPackages } from '../scripts/debian-packages.ts';
+import { leashed } from '../scripts/leash.ts';
 
 const running = new Set<RedisProcess>();
 
@@ -55,9 +56,8 @@ export class RedisProcess {
   /** Again on the same port and the same files. */
   async start(): Promise<void> {
     const place = ['--bind', '127.0.0.1', '--dir', this.#directory];
-    const child = spawn('redis-server', [...place, ...this.#door(), '--save', '', ...this.#options], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const command = ['redis-server', ...place, ...this.#door(), '--save', '', ...this.#options];
+    const child = spawn(...leashed(command), { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child = child;
     const exited = once(child, 'exit').then(([status]: unknown[]) => {
       throw new Error(`redis-server ended with ${String(status)}`);

@@ -10,6 +10,7 @@ import { restSession, snapshotSession } from '../../backend/subscriptions.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import { migrate } from '../../database/migrate.ts';
 import { countSnapshots } from '../../database/totals.ts';
+import { leashed } from '../../scripts/leash.ts';
 import { freshUrl } from '../database/engines.ts';
 import { commandService, snapshotService, Vendor } from './vendor.ts';
 
@@ -37,9 +38,8 @@ function startInstance(context: TestContext, vendor: Vendor, url: string, instan
   const share = { group: 'g', instance, takeoverSeconds: 1 };
   const data = path.join(vendor.folder, `data-${instance}`);
   const config = vendor.backendConfig({ database: url, data, share, ingest: { threads: 1 } });
-  const child = spawn(process.execPath, [program, JSON.stringify(config)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const command = leashed([process.execPath, program, JSON.stringify(config)]);
+  const child = spawn(...command, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(child, 'exit');
   const known = new Set<string>();
   let committed = 0;

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
+import { leashed } from '../../scripts/leash.ts';
 import type { Site } from './fixture.ts';
 import { Journal } from './fixture.ts';
 
@@ -75,7 +76,7 @@ export interface ProcessOptions {
 export async function startBrokerProcess(
   site: Site,
   name: string,
-  { port = 0, settings = {}, environment = {}, prologue = ':' }: ProcessOptions = {},
+  { port = 0, settings = {}, environment = {}, prologue }: ProcessOptions = {},
 ): Promise<BrokerProcess> {
   const directory = path.join(site.directory, name);
   mkdirSync(directory, { recursive: true });
@@ -89,8 +90,8 @@ export async function startBrokerProcess(
   };
   writeFileSync(configFile, stringify(config));
   const command = [process.execPath, cli, 'broker', '--config', configFile];
-  const child = spawn('/bin/sh', ['-c', `${prologue}; exec "$@"`, 'sh', ...command], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const child = spawn(...leashed(command, prologue === undefined ? {} : { prologue }), {
+    stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, ...environment },
   });
   const exited = once(child, 'exit').then(([status]: unknown[]) => {

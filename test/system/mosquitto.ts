@@ -5,6 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { leashed } from '../../scripts/leash.ts';
 import { isListening } from '../../scripts/listening.ts';
 import { plombe, until } from './process.ts';
 
@@ -45,7 +46,8 @@ export async function prepareMosquitto(folder: string, keys: string, port: numbe
   return {
     keys,
     start: async () => {
-      child = spawn('/usr/sbin/mosquitto', ['-c', config], { stdio: 'ignore' });
+      const command = leashed(['/usr/sbin/mosquitto', '-c', config]);
+      child = spawn(...command, { stdio: ['pipe', 'ignore', 'ignore'] });
       await until('Mosquitto listens', () => isListening(port));
     },
     stop: async () => {

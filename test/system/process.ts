@@ -21,12 +21,13 @@ export interface RunningCommand {
 }
 
 export function startPlombe(args: readonly string[], input?: Uint8Array): RunningCommand {
-  const child = spawn(process.execPath, [script, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+  // The channel tells a program when we are gone, however we ended.
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
   let stdout = '';
   let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  child.stdin.end(input);
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdin?.end(input);
   const finished = new Promise<Finished>((resolve) => {
     child.once('close', (status) => resolve({ status, stdout, stderr }));
   });

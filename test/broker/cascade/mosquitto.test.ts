@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { RunningBroker } from '../../../broker/main.ts';
+import { leashed } from '../../../scripts/leash.ts';
 import { freePort } from '../../../runtime/free-ports.ts';
 import { isListening } from '../../../scripts/listening.ts';
 import type { Journal, Site } from '../fixture.ts';
@@ -38,7 +39,9 @@ async function startMosquitto(
     ...settings,
   ];
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const child = spawn('/usr/sbin/mosquitto', ['-c', file], { stdio: 'ignore' });
+  const child = spawn(...leashed(['/usr/sbin/mosquitto', '-c', file]), {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   context.after(() => void child.kill('SIGKILL'));
   while (!(await isListening(port))) assert.equal(child.exitCode, null, 'mosquitto ended');
   return { port };
