@@ -77,6 +77,7 @@ export class Archive {
         'SELECT * FROM envelope WHERE device = ? AND kind = ? AND number > ? ORDER BY number LIMIT ?',
       ),
       newest: prepare('SELECT * FROM envelope WHERE device = ? AND kind = ? ORDER BY number DESC LIMIT ?'),
+      find: prepare('SELECT * FROM envelope WHERE number = ?'),
       first: prepare(
         "SELECT received_ms FROM envelope WHERE device = ? AND kind = 'snapshot' ORDER BY number LIMIT 1",
       ),
@@ -123,6 +124,12 @@ export class Archive {
   /** The newest first. */
   newestOf(device: string, kind: ArchivedKind, max: number): ArchivedEnvelope[] {
     return this.#statements.newest.all(device, kind, max).map(archivedOf);
+  }
+
+  /** @param number - of its first entry in the ledger */
+  find(number: number): ArchivedEnvelope | undefined {
+    const row = this.#statements.find.get(number);
+    return row && archivedOf(row);
   }
 
   /** When the oldest snapshot that is kept of a device came; undefined if none is. */

@@ -71,6 +71,21 @@ export interface DeviceView {
   readonly sheet: DataSheet;
 }
 
+/** One that is kept. */
+export interface EnvelopeItem {
+  /** Of its first entry in the ledger. */
+  readonly number: number;
+  readonly receivedMs: number;
+  readonly topic: string;
+  readonly sequence: number | undefined;
+  readonly bytes: number;
+  readonly recipients: readonly string[];
+  readonly channelCount: number | undefined;
+  /** What became of it in the end. */
+  readonly outcome: 'passed' | 'held' | 'released' | 'denied';
+  readonly alarm: string | undefined;
+}
+
 /** What a device records, how often, how much, and for whom: Regulation (EU) 2023/2854 (Data Act), Art. 3. */
 export interface DataSheet {
   readonly title: string;

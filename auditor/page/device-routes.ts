@@ -52,7 +52,8 @@ export function registerDeviceRoutes(server: FastifyInstance, context: PageConte
   });
 }
 
-function requireDevice(context: PageContext, request: FastifyRequest): NamespacePath {
+/** @throws ApiError `api.unauthenticated`, `api.malformed` */
+export function requireDevice(context: PageContext, request: FastifyRequest): NamespacePath {
   context.requireUser(request);
   const device = parseDevicePath(parse(deviceQuery, request.query).device);
   if (device === undefined) throw new ApiError('api.malformed', 'wanted masterAccount/account/equipment');

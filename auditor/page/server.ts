@@ -15,6 +15,7 @@ import { openAccounts } from './accounts.ts';
 import type { PageContext, PageSource } from './context.ts';
 import { registerEvents } from './events.ts';
 import { registerDeviceRoutes } from './device-routes.ts';
+import { registerEnvelopeRoutes } from './envelope-routes.ts';
 import { registerHeldRoutes } from './held-routes.ts';
 import { LedgerCheck } from './ledger-check.ts';
 import { registerLedgerRoutes } from './ledger-routes.ts';
@@ -57,6 +58,7 @@ export async function startPage(
   registerLedgerRoutes(server, context);
   registerPolicyRoutes(server, context);
   registerDeviceRoutes(server, context);
+  registerEnvelopeRoutes(server, context);
   registerEvents(server, context);
   registerStatic(server, files);
   return listen(server, endpoint, async () => {

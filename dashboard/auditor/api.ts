@@ -1,5 +1,5 @@
 /** The HTTP API of the auditor, as its pages call it. */
-import type { DeviceItem, DeviceView, PolicyList } from '../../domain/audit-device-view.ts';
+import type { DeviceItem, DeviceView, EnvelopeItem, PolicyList } from '../../domain/audit-device-view.ts';
 import type { AlarmItem, Departed, EnvelopeView, HeldList, LedgerState } from '../../domain/audit-view.ts';
 import { get, post, query } from '../http.ts';
 
@@ -14,6 +14,9 @@ export const auditor = {
   policies: () => get<PolicyList>('/api/policies'),
   devices: () => get<DeviceItem[]>('/api/devices'),
   device: (device: string) => get<DeviceView>(`/api/device?${query({ device })}`),
+  /** Of a device, those that are kept. */
+  newest: (device: string) => get<EnvelopeItem[]>(`/api/envelopes?${query({ device })}`),
+  archived: (number: number) => get<EnvelopeView>(`/api/envelopes/${number}`),
   /** Where a table about a device is as a file, such as `entries`. */
   tableUrl: (device: string, table: string) => `/api/export/${table}.csv?${query({ device })}`,
   everythingUrl: (device: string) => `/api/export/everything.json?${query({ device })}`,

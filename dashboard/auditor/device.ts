@@ -1,12 +1,17 @@
-/** One device: who gets what of it, everything about it as files, and its data sheet. */
+/** One device: who gets what of it, its newest envelopes, everything about it as files, and its data sheet. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import type { DataSheet, DeviceView, SheetTable } from '../../domain/audit-device-view.ts';
 import { formatDateTime } from '../format.ts';
 import { heading } from '../marks.ts';
 import type { App, Page } from '../page.ts';
+import { atMostEvery } from '../page.ts';
 import { auditor } from './api.ts';
+import type { NewestPanel } from './newest.ts';
+import { createNewestPanel } from './newest.ts';
 import { commandsText, levelText, readerGroups } from './policy.ts';
+
+const reloadMs = 2000;
 
 /** What is in each file, by its name. */
 const tableTexts: Readonly<Record<string, string>> = {
@@ -20,20 +25,29 @@ const tableTexts: Readonly<Record<string, string>> = {
 
 export function createDevicePage(app: App, device: string): Page {
   let shown: DeviceView | undefined;
+  const newest = createNewestPanel(app, device);
+  const reload = atMostEvery(reloadMs, () =>
+    app.attempt(async () => {
+      await newest.load();
+      app.refresh();
+    }),
+  );
   return {
     title: device,
     load: async () => {
-      shown = await auditor.device(device);
+      [shown] = await Promise.all([auditor.device(device), newest.load()]);
       app.refresh();
     },
+    changed: (what) => what === 'entries' && !newest.isLookedInto() && reload(),
+    stop: () => reload.cancel(),
     view: () =>
       html`<nav class="crumbs" aria-label="Breadcrumb"><a href="#/devices">Devices</a></nav>
         ${heading(device, shown === undefined ? 'Loading…' : shown.levels.map(levelText).join(', ') || 'No policy speaks of it.')}
-        ${shown === undefined ? nothing : contentOf(shown)}`,
+        ${shown === undefined ? nothing : contentOf(shown, newest)}`,
   };
 }
 
-function contentOf(view: DeviceView): TemplateResult {
+function contentOf(view: DeviceView, newest: NewestPanel): TemplateResult {
   const { device, groups, commands, tables, keptSinceMs, sheet } = view;
   return html`<section class="card">
       <h2>Who gets what</h2>
@@ -61,7 +75,7 @@ function contentOf(view: DeviceView): TemplateResult {
         }
       </p>
     </section>
-    ${sheetCard(device, sheet)}`;
+    ${newest.view()} ${sheetCard(device, sheet)}`;
 }
 
 function sheetCard(device: string, { madeMs, sections }: DataSheet): TemplateResult {

@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import test from 'node:test';
 import { createSealer } from '../../cms/seal.ts';
-import type { DeviceView, PolicyList } from '../../domain/audit-device-view.ts';
+import type { DeviceView, EnvelopeItem, PolicyList } from '../../domain/audit-device-view.ts';
+import type { EnvelopeView } from '../../domain/audit-view.ts';
 import { encodeCommand, encodeCommandResult } from '../../domain/command.ts';
 import type { Page } from '../backend/page.ts';
 import { masterAccount } from '../device-agent/site.ts';
@@ -169,6 +170,24 @@ test('page: who gets what, which policy said it, and the data sheet', async (con
     ['vendor', service, '2 of 3 channels', '1 more', 'no limit'],
   ]);
   assert.ok(sheet.sections.every(({ articles }) => /^Art\. \d+\(\d+\)/.test(articles)));
+
+  const { body: envelopes } = await vera.get(`/api/envelopes?device=${device}`);
+  assert.deepEqual(
+    (envelopes as EnvelopeItem[]).map(({ sequence, outcome, channelCount }) => [
+      sequence,
+      outcome,
+      channelCount,
+    ]),
+    [
+      [3, 'denied', 1],
+      [2, 'released', 1],
+      [1, 'released', 2],
+    ],
+  );
+  const newest = (envelopes as EnvelopeItem[])[0]?.number;
+  const { body: inside } = await vera.get(`/api/envelopes/${newest}`);
+  assert.deepEqual((inside as EnvelopeView).readings, [{ channel: 'door.open', value: 3 }]);
+  assert.equal((await vera.get('/api/envelopes/1')).status, 404, 'the names of channels are an entry too');
 
   const { body: list } = await vera.get('/api/policies');
   const { policies, publishing, refusals } = list as PolicyList;

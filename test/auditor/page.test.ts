@@ -20,6 +20,8 @@ test('page: nothing is answered without a login, and there is no account to begi
     '/api/devices',
     '/api/policies',
     `/api/device?device=${device}`,
+    `/api/envelopes?device=${device}`,
+    '/api/envelopes/2',
     `/api/export/snapshots.csv?device=${device}`,
     `/api/export/everything.json?device=${device}`,
     `/api/data-sheet.html?device=${device}`,

@@ -60,6 +60,11 @@ test('auditor: a person sees a held envelope appear, looks inside, releases it, 
   await page.getByRole('link', { name: 'ms-acc-1/acc-1/dev-1' }).click();
   await page.getByText('ms-acc-1: number 1').waitFor();
   await page.getByRole('row', { name: 'door.open number in every snapshot vendor, once' }).waitFor();
+  await page
+    .getByRole('row', { name: /^\d+ .* 2 denied / })
+    .getByRole('button', { name: 'Look inside' })
+    .click();
+  await page.getByRole('row', { name: 'door.open 2' }).waitFor();
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'decisions.csv' }).click(),
