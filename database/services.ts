@@ -1,6 +1,7 @@
 /** When a device was serviced, as people noted it: from there its service intervals run. */
 import { noteChangeBy } from './changes.ts';
 import type { Database } from './connect.ts';
+import { DatabaseError } from './errors.ts';
 import { inSnapshot, inTransaction } from './statements.ts';
 import type { Service } from '../domain/service.ts';
 
@@ -14,6 +15,8 @@ export interface NewService {
 }
 
 const shownMax = 100;
+/** Of one device. */
+const servicesMax = 1000;
 
 export const servicesSql = {
   list: `select s.id, s.serviced_ms as servicedMs, s.hours, s.remark, s.noted_ms as notedMs, s.noted_by as notedBy,
@@ -21,6 +24,7 @@ export const servicesSql = {
     from device d join device_service s on s.device_id = d.id where d.path = ?
     order by s.serviced_ms desc, s.id desc limit ${shownMax}`,
   device: 'select id from device where path = ?',
+  count: 'select count(*) as n from device_service where device_id = ?',
   one: 'select id from device_service where id = ? and device_id = ? and withdrawn_ms is null',
 } as const;
 
@@ -32,7 +36,10 @@ export async function readServices(database: Database, path: string): Promise<Se
   });
 }
 
-/** @returns false if there is no such device */
+/**
+ * @returns false if there is no such device
+ * @throws DatabaseError `database.conflict` if it has a thousand already
+ */
 export async function noteService(
   database: Database,
   path: string,
@@ -42,6 +49,9 @@ export async function noteService(
   return inTransaction(database, async (statements) => {
     const [device] = await statements.all<{ id: number }>(servicesSql.device, [path]);
     if (device === undefined) return false;
+    const [known] = await statements.all<{ n: number }>(servicesSql.count, [device.id]);
+    if ((known?.n ?? 0) >= servicesMax)
+      throw new DatabaseError('database.conflict', `the device has ${servicesMax} services already`);
     await statements.insertMany(
       'device_service',
       ['device_id', 'serviced_ms', 'hours', 'remark', 'noted_ms', 'noted_by'],

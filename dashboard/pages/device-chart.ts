@@ -1,15 +1,22 @@
 /** The chart of the device page: any channel, any range, and it follows what arrives. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
+import { live } from 'lit-html/directives/live.js';
 import { ref } from 'lit-html/directives/ref.js';
 import type { Series } from '../../domain/view.ts';
 import type { Device } from '../api.ts';
-import { api } from '../api.ts';
+import { api, exportUrl } from '../api.ts';
 import { ApiError } from '../http.ts';
 import type { Chart } from '../chart.ts';
 import { createChart } from '../chart.ts';
-import { formatDateTime } from '../format.ts';
+import { formatDateTime, fromLocalTime, toLocalTime } from '../format.ts';
 import type { App } from '../page.ts';
+
+interface Range {
+  readonly fromMs: number;
+  /** Inclusive. */
+  readonly toMs: number;
+}
 
 export interface ChartPanel {
   view(device: Device): TemplateResult;
@@ -20,7 +27,8 @@ export interface ChartPanel {
   stop(): void;
 }
 
-const hourMs = 3_600_000;
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
 const ranges = [
   { name: '1 h', ms: hourMs },
   { name: '24 h', ms: 24 * hourMs },
@@ -33,16 +41,20 @@ const points = 500;
 interface State {
   channel: string | undefined;
   /** Back from the last snapshot, by the device's clock; or a range that was dragged over. */
-  range: { readonly ms: number } | { readonly fromMs: number; readonly toMs: number };
+  range: { readonly ms: number } | Range;
   lastSnapshotMs: number;
   isEmpty: boolean;
+  /** Of the values that are shown. */
+  firstMs: number | undefined;
+  /** What is typed into the fields of the range, as they have it, while it differs from what is shown. */
+  draft: { readonly from: string; readonly to: string } | undefined;
 }
 
 /** What a chart begins with. */
 export interface ChartStart {
   readonly channel: string | undefined;
   /** Everything unless given. */
-  readonly range: { readonly fromMs: number; readonly toMs: number } | undefined;
+  readonly range: Range | undefined;
 }
 
 export function createChartPanel(app: App, path: string, start: ChartStart): ChartPanel {
@@ -51,6 +63,8 @@ export function createChartPanel(app: App, path: string, start: ChartStart): Cha
     range: start.range ?? { ms: Infinity },
     lastSnapshotMs: 0,
     isEmpty: false,
+    firstMs: undefined,
+    draft: undefined,
   };
   let chart: Chart | undefined;
   let latestRequest = 0;
@@ -62,11 +76,12 @@ export function createChartPanel(app: App, path: string, start: ChartStart): Cha
       // Answers can overtake each other; only that to the last question counts.
       if (request !== latestRequest) return;
       state.isEmpty = series.timesMs.length === 0;
+      state.firstMs = series.timesMs[0];
       chart?.show(series);
       app.refresh();
     });
   const set = (change: Partial<State>): void => {
-    Object.assign(state, change);
+    Object.assign(state, { draft: undefined }, change);
     app.refresh();
     load();
   };
@@ -88,8 +103,17 @@ export function createChartPanel(app: App, path: string, start: ChartStart): Cha
       if (isNewer && 'ms' in state.range) load();
     },
     stop: () => chart?.destroy(),
-    view: (device) => view(state, device, set, attach),
+    view: (device) =>
+      view(state, device, set, attach, (draft) => {
+        state.draft = draft;
+        app.refresh();
+      }),
   };
+}
+
+function rangeOf({ range, lastSnapshotMs }: State): Range | undefined {
+  if (!('ms' in range)) return range;
+  return Number.isFinite(range.ms) ? { fromMs: lastSnapshotMs - range.ms, toMs: lastSnapshotMs } : undefined;
 }
 
 async function readSeries(path: string, channel: string, { range, lastSnapshotMs }: State): Promise<Series> {
@@ -112,6 +136,7 @@ function view(
   device: Device,
   set: (change: Partial<State>) => void,
   attach: (element: Element | undefined) => void,
+  type: (draft: NonNullable<State['draft']>) => void,
 ): TemplateResult {
   const channels = device.latest
     .filter(({ value }) => typeof value !== 'string')
@@ -151,5 +176,48 @@ function view(
           : `${formatDateTime(range.fromMs)} to ${formatDateTime(range.toMs)}. Choose a range to go back.`
       }
     </p>
+    ${rangeFields(state, device, set, type)}
   </section>`;
+}
+
+/** The same by the keyboard, and what the chart shows as a file. */
+function rangeFields(
+  state: State,
+  { path, lastSnapshotMs }: Device,
+  set: (change: Partial<State>) => void,
+  type: (draft: NonNullable<State['draft']>) => void,
+): TemplateResult {
+  const shown = rangeOf(state);
+  const { from, to } = state.draft ?? {
+    from: toLocalTime(shown?.fromMs ?? state.firstMs ?? 0),
+    to: toLocalTime(shown?.toMs ?? lastSnapshotMs ?? 0),
+  };
+  // The fields show no seconds: to the end of that minute.
+  const typed = { fromMs: fromLocalTime(from), toMs: fromLocalTime(to) + minuteMs - 1 };
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault();
+    if (typed.fromMs <= typed.toMs) set({ range: typed });
+  };
+  const valueOf = (event: Event): string => (event.target as HTMLInputElement).value;
+  return html`<form class="row range" @submit=${submit}>
+    <label
+      >From<input
+        type="datetime-local"
+        required
+        .value=${live(from)}
+        @input=${(event: Event) => type({ from: valueOf(event), to })}
+    /></label>
+    <label
+      >To<input
+        type="datetime-local"
+        required
+        min=${from}
+        .value=${live(to)}
+        @input=${(event: Event) => type({ from, to: valueOf(event) })}
+    /></label>
+    <button class="plain">Show</button>
+    <a class="plain" href=${exportUrl(path, shown)} download
+      >${shown === undefined ? 'Everything' : 'This range'} as CSV</a
+    >
+  </form>`;
 }

@@ -170,19 +170,21 @@ function serviceTable(
   if (services.length === 0) return html`<p class="inset quiet">No service was noted yet.</p>`;
   return html`<div class="low">
     ${table(
-      ['Serviced', { figure: 'Counter' }, 'Remark', 'Noted by', html`<span class="hidden">Take back</span>`],
+      ['Serviced', 'Remark', 'Noted by'],
       services.map(
         (service) =>
           html`<tr class=${service.withdrawnMs === null ? '' : 'withdrawn'}>
-            <td title=${formatDateTime(service.servicedMs)}>${formatDate(service.servicedMs)}</td>
-            <td class="number">${service.hours === null ? '–' : formatHours(service.hours)}</td>
+            <td title=${formatDateTime(service.servicedMs)}>
+              ${formatDate(service.servicedMs)}
+              ${service.hours === null ? nothing : html`<small>at ${formatHours(service.hours)}</small>`}
+            </td>
             <td class="wrap">${verbatim(service.remark)}</td>
-            <td title=${formatDateTime(service.notedMs)}>${service.notedBy}</td>
             <td>
+              <span title=${formatDateTime(service.notedMs)}>${service.notedBy}</span>
               ${
                 service.withdrawnMs !== null
-                  ? html`<span class="quiet" title=${formatDateTime(service.withdrawnMs)}
-                      >taken back by ${service.withdrawnBy}</span
+                  ? html`<small title=${formatDateTime(service.withdrawnMs)}
+                      >taken back by ${service.withdrawnBy}</small
                     >`
                   : withdraw === undefined
                     ? nothing

@@ -13,7 +13,6 @@ import { atMostEvery } from '../page.ts';
 import type { ChartStart } from './device-chart.ts';
 import { createChartPanel } from './device-chart.ts';
 import { certificatesCard, commandsCard, gapsCard, valuesCard } from './device-cards.ts';
-import { createExportPanel } from './device-export.ts';
 import { createChannelsPanel, historyCard } from './device-history.ts';
 import { createRecordPanel } from './device-record.ts';
 import { createServicePanel } from './device-service.ts';
@@ -124,7 +123,6 @@ function createPanels(app: App, path: string, start: ChartStart, loadRecord: () 
     service: createServicePanel(app, path, loadRecord),
     work: createWorkPanel(app, path),
     channels: createChannelsPanel(app, loadRecord),
-    export: createExportPanel(app, path),
   };
 }
 
@@ -181,8 +179,7 @@ function view(app: App, state: State, device: Device, panels: Panels, ping: () =
     }
     ${chart.view(device)} ${valuesCard(device.latest, chart.channel(), (channel) => chart.choose(channel))}
     ${panels.work.view(device)}
-    <div class="columns even">${gapsCard(device)} ${panels.export.view(device)}</div>
-    ${certificatesCard(device)}
+    <div class="columns even">${gapsCard(device)} ${certificatesCard(device)}</div>
     ${
       record === undefined
         ? nothing

@@ -14,6 +14,7 @@ import {
   heading,
   labelMarks,
 } from '../marks.ts';
+import type { User } from '../http.ts';
 import type { App, Page, SnapshotEvent } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 
@@ -52,16 +53,24 @@ interface State {
   readonly fresh: Map<string, number>;
 }
 
+type Choice = Pick<State, 'search' | 'condition' | 'connection' | 'sort' | 'descending' | 'shown'>;
+
+/** What somebody looked for, who comes back from a device; gone with the login. */
+const choices = new WeakMap<User, Choice>();
+const everything: Choice = {
+  search: '',
+  condition: undefined,
+  connection: undefined,
+  sort: 'condition',
+  descending: false,
+  shown: pageRows,
+};
+
 export function createFleetPage(app: App): Page {
   const state: State = {
     rows: [],
     totals: undefined,
-    search: '',
-    condition: undefined,
-    connection: undefined,
-    sort: 'condition',
-    descending: false,
-    shown: pageRows,
+    ...(choices.get(app.user) ?? everything),
     loaded: false,
     fresh: new Map(),
   };
@@ -73,6 +82,8 @@ export function createFleetPage(app: App): Page {
   const reload = atMostEvery(reloadMs, () => app.attempt(load));
   const set = (change: Partial<State>): void => {
     Object.assign(state, { shown: pageRows }, change);
+    const { search, condition, connection, sort, descending, shown } = state;
+    choices.set(app.user, { search, condition, connection, sort, descending, shown });
     app.refresh();
   };
   return {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { changeMetadata, readMetadata } from '../../database/metadata.ts';
 import type { Reading } from '../../domain/snapshot.ts';
+import { startMs } from '../database/arrivals.ts';
 import { createStage } from './stage.ts';
 
 const device = 'm-1/a-1/d-1';
@@ -52,6 +53,9 @@ test('device: an operator writes its record, notes a service, and finds it by it
   await page.getByRole('searchbox').fill('HALL max');
   await page.locator('tbody tr', { hasText: 'd-2' }).waitFor({ state: 'detached' });
   assert.deepEqual(await page.locator('tbody a.path').allTextContents(), [device]);
+  await page.getByRole('link', { name: device }).click();
+  await page.goBack();
+  assert.equal(await page.getByRole('searchbox').inputValue(), 'HALL max');
   assert.deepEqual(complaints, []);
 });
 
@@ -80,6 +84,31 @@ test('device: who was slower is told so, keeps what was typed, and may begin aga
     complaints.filter((text) => !text.includes('409')),
     [],
   );
+});
+
+test('device: a range is typed, charted, and exported', async (context) => {
+  const stage = await createStage(context);
+  for (const hours of [1, 2, 3]) await stage.report(device, readings(hours));
+  const { page, complaints } = await stage.openAs('viewer');
+  await page.getByRole('link', { name: device }).click();
+  await page.locator('.chart canvas').waitFor();
+  await page.getByRole('link', { name: 'Everything as CSV' }).waitFor();
+  // Snapshots of tests are a second apart, from a second after midnight on.
+  const midnight = new Date(startMs - new Date(startMs).getTimezoneOffset() * 60_000)
+    .toISOString()
+    .slice(0, 16);
+  await page.getByLabel('To').fill(midnight);
+  await page.getByLabel('From').fill(midnight);
+  await page.getByLabel('From').press('Enter');
+  const link = page.getByRole('link', { name: 'This range as CSV' });
+  const href = await link.getAttribute('href');
+  assert.match(href ?? '', new RegExp(`fromMs=${startMs}&toMs=${startMs + 59_999}$`));
+  await page.getByRole('button', { name: '1 h', exact: true }).click();
+  await page.waitForFunction(
+    (before) => document.querySelector('a[download]')?.getAttribute('href') !== before,
+    href,
+  );
+  assert.deepEqual(complaints, []);
 });
 
 test('thresholds: lists what is beyond a value, by the address too, and leads to the chart', async (context) => {
