@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { changeMetadata, readMetadata } from '../../database/metadata.ts';
 import type { Reading } from '../../domain/snapshot.ts';
+import { dataFolder } from '../cms/fixtures.ts';
 import { startMs } from '../database/arrivals.ts';
 import { createStage } from './stage.ts';
 
 const device = 'm-1/a-1/d-1';
 const evil = '<img src=x onerror="alert(1)"> & co';
+
+const naughty = JSON.parse(
+  readFileSync(path.join(dataFolder, 'naughty_strings', 'blns.json'), 'utf8'),
+) as string[];
 
 function readings(hours: number, temperature = 40): Reading[] {
   return [
@@ -20,7 +26,11 @@ test('device: an operator writes its record, notes a service, and finds it by it
   const stage = await createStage(context);
   await stage.report(device, readings(1200));
   await stage.report('m-1/a-1/d-2', readings(5));
+  await changeMetadata(stage.plant.database, 'm-1/a-1/d-2', { labels: naughty }, { by: 'anna', nowMs: 1 });
   const { page, complaints } = await stage.openAs('operator');
+  const labels = page.locator('tbody tr', { hasText: 'd-2' }).locator('bdi.label');
+  await labels.first().waitFor();
+  assert.deepEqual(await labels.allTextContents(), naughty);
   await page.getByRole('link', { name: device }).click();
   await page.getByRole('button', { name: 'Edit' }).press('Enter');
   // The keyboard is where the typing goes on.

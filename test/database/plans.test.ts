@@ -10,9 +10,11 @@ import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { chunkSeriesSql } from '../../database/chunks/series.ts';
 import { chunkSnapshotsSql } from '../../database/chunks/snapshots.ts';
 import { chunkUpkeepSql } from '../../database/chunks/upkeep.ts';
+import { deviceTypesSql } from '../../database/device-types.ts';
 import { droppedSql } from '../../database/dropped.ts';
 import { exceedsSql } from '../../database/exceeds.ts';
 import { exportSql } from '../../database/export.ts';
+import { formerSql } from '../../database/former.ts';
 import { createIngest } from '../../database/ingest.ts';
 import { latestSql } from '../../database/latest.ts';
 import { rowPiecesSql } from '../../database/plain-rows/pieces.ts';
@@ -21,6 +23,7 @@ import { rowUpkeepSql } from '../../database/plain-rows/upkeep.ts';
 import { unjudgedSql } from '../../database/processes-snapshots.ts';
 import type { StorageForm } from '../../database/schema.ts';
 import { seriesSql } from '../../database/series.ts';
+import { servicesSql } from '../../database/services.ts';
 import { bindable } from '../../database/sqlite-dialect.ts';
 import { chooseStorage, storageForms } from '../../database/storage-of.ts';
 import { upkeepSql } from '../../database/upkeep.ts';
@@ -29,11 +32,14 @@ import { arrival } from './arrivals.ts';
 import { freshDatabase, testBoth } from './engines.ts';
 
 const common = {
+  deviceTypesSql,
   droppedSql,
   exceedsSql,
   exportSql,
+  formerSql,
   latestSql,
   seriesSql,
+  servicesSql,
   unjudgedSql,
   upkeepSql,
   utilisationSql,
