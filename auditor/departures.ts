@@ -24,7 +24,7 @@ interface DeviceSum extends Sum {
 /** Read at once; then others have their turn. */
 const pageLeaves = 500;
 /** Read for one question; the next goes on. */
-const questionLeavesMax = 200_000;
+const questionLeavesMax = 50_000;
 const devicesMax = 20_000;
 const recipientsMax = 1000;
 const listsPerDeviceMax = 20;

@@ -9,6 +9,7 @@ import { LedgerCheck } from '../../auditor/page/ledger-check.ts';
 import { openPolicyHistory } from '../../auditor/policy-history.ts';
 import type { Entry } from '../../auditor/record.ts';
 import { channelsOf, openRecord } from '../../auditor/record.ts';
+import { withheldIn } from '../../auditor/withheld.ts';
 import type { PassageLeaf } from '../../ledger/leaf.ts';
 import { devicePath } from '../device-agent/site.ts';
 import { temporaryFolder } from '../device-agent/collector/files.ts';
@@ -76,6 +77,30 @@ test('Departures: adds up what left since midnight, goes on from there, and begi
   ]);
   nowMs += dayMs;
   assert.deepEqual(await sums(), [0, 0, 0, 0, 0, true]);
+});
+
+test('withheldIn: counts what the ledger says last of each envelope, and nothing that could not be opened', (context) => {
+  const directory = temporaryFolder(context);
+  assert.deepEqual(withheldIn(directory), new Map());
+  const record = openRecord(directory, owner, noonMs);
+  context.after(() => record.close());
+  const held = [1, 2, 3].map((sequence) => entry('m/a/one', sequence, noonMs, { outcome: 'held' }));
+  const broken = { reason: 'cms.rejected', detail: '' };
+  record.append([
+    ...held,
+    entry('m/a/one', 4, noonMs, { outcome: 'denied', alarm: broken }), // before the genuine one, which leaves
+    entry('m/a/one', 4, noonMs),
+    entry('m/a/two', 1, noonMs, { outcome: 'denied', alarm: { reason: 'policy.x', detail: '' } }),
+  ]);
+  assert.deepEqual(Object.fromEntries(withheldIn(directory)), {
+    'm/a/one': { held: 3, denied: 0 },
+    'm/a/two': { held: 0, denied: 1 },
+  });
+  for (const [index, outcome] of (['released', 'denied'] as const).entries()) {
+    const passage = held[index]?.passage ?? assert.fail();
+    record.appendDecision({ ...passage, outcome, decidedBy: 'Anna' });
+  }
+  assert.deepEqual(withheldIn(directory).get('m/a/one'), { held: 1, denied: 1 });
 });
 
 test('exportCsv: the entries of a device alone, in order, and no formula where the file is opened', async (context) => {
