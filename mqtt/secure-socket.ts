@@ -1,6 +1,6 @@
 /** A mutual-TLS connection to a broker whose name we know. */
-import { connect as connectTls } from 'node:tls';
-import type { TLSSocket } from 'node:tls';
+import { connect as connectTls, createSecureContext } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { isIP } from 'node:net';
 import { verifyPath } from '../pki/path.ts';
 import { peerChain } from '../pki/peer-chain.ts';
@@ -43,10 +43,7 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
       host: broker.host,
       port: broker.port,
       ...(isIP(broker.host) === 0 ? { servername: broker.host } : {}),
-      ...tlsKeyOptions(identity),
-      cert: identity.chainPem,
-      ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
-      minVersion: 'TLSv1.2',
+      secureContext: contextOf(identity),
       ...(resumption?.session === undefined ? {} : { session: resumption.session }),
       checkServerIdentity: () => undefined, // checked below, by name in the namespace
     });
@@ -79,6 +76,22 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
       return resolve(socket);
     });
   });
+}
+
+/** By identity: what OpenSSL makes of one is large and outside of the heap, and a broker may be away for days. */
+const contexts = new WeakMap<TlsIdentity, SecureContext>();
+
+function contextOf(identity: TlsIdentity): SecureContext {
+  const known = contexts.get(identity);
+  if (known !== undefined) return known;
+  const context = createSecureContext({
+    ...tlsKeyOptions(identity),
+    cert: identity.chainPem,
+    ca: identity.rootsPem, // pinned: the operating system's trust store is never consulted
+    minVersion: 'TLSv1.2',
+  });
+  contexts.set(identity, context);
+  return context;
 }
 
 function requireBroker(socket: TLSSocket, options: SecureSocketOptions): void {
