@@ -22,6 +22,7 @@ export interface AuditorConfig {
   readonly mode: 'observe' | 'enforce';
   readonly ask: { readonly deadlineHours: number; readonly atDeadline: 'release' | 'deny' };
   readonly withoutPolicy: 'release' | 'hold';
+  readonly policyGraceHours: number;
   readonly recipients: readonly string[];
   readonly commandIssuers: readonly string[];
   readonly certificatesWaitSeconds: number;
@@ -34,6 +35,42 @@ export interface AuditorConfig {
   readonly log: { readonly level: LogLevel };
 }
 
+/** What becomes of what leaves and comes in. */
+const decisions = {
+  mode: z
+    .enum(['observe', 'enforce'])
+    .default('observe')
+    .describe(
+      'enforce: nothing leaves before it is released; the cascade of the broker has to say `forward: released`',
+    ),
+  ask: z
+    .strictObject({
+      deadlineHours: z
+        .number()
+        .positive()
+        .max(8784)
+        .default(72)
+        .describe('how long a person has to decide what the policy asks about'),
+      atDeadline: z.enum(['release', 'deny']).default('deny').describe('what happens if nobody does'),
+    })
+    .prefault({})
+    .describe('what is held until a person decides'),
+  withoutPolicy: z
+    .enum(['release', 'hold'])
+    .default('hold')
+    .describe(
+      'what becomes of envelopes and commands of a device that no policy speaks of; observing, nothing',
+    ),
+  policyGraceHours: z
+    .number()
+    .min(0)
+    .max(8784)
+    .default(24)
+    .describe(
+      'how long after a change of policy what a device sealed before leaves as it was granted then; later a person is asked',
+    ),
+} as const;
+
 /** @param types - resolve paths against the file's folder */
 export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> {
   return z.strictObject({
@@ -44,28 +81,7 @@ export function auditorConfigType(types: ConfigTypes): z.ZodType<AuditorConfig> 
     identity: types.existingPath.describe('directory with the TLS, SIG and ENC keys of the (master) account'),
     passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
     data: types.path.describe('directory of the ledger, what is kept beside it, and the revocation lists'),
-    mode: z
-      .enum(['observe', 'enforce'])
-      .default('observe')
-      .describe(
-        'enforce: nothing leaves before it is released; the cascade of the broker has to say `forward: released`',
-      ),
-    ask: z
-      .strictObject({
-        deadlineHours: z
-          .number()
-          .positive()
-          .max(8784)
-          .default(72)
-          .describe('how long a person has to decide what the policy asks about'),
-        atDeadline: z.enum(['release', 'deny']).default('deny').describe('what happens if nobody does'),
-      })
-      .prefault({})
-      .describe('what is held until a person decides'),
-    withoutPolicy: z
-      .enum(['release', 'hold'])
-      .default('release')
-      .describe('what becomes of envelopes of a device that no policy speaks of'),
+    ...decisions,
     recipients: z
       .array(types.existingPath)
       .min(1)

@@ -6,7 +6,6 @@ import type { CertificateIdentifier } from '../cms/identifier.ts';
 import { requireInForce } from '../cms/in-force.ts';
 import { inspect } from '../cms/inspect.ts';
 import type { OpenedEnvelope, Opener } from '../cms/open.ts';
-import type { CommandName } from '../domain/command.ts';
 import { CommandError, decodeCommand, decodeCommandResult } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { decodeSenmlCbor, decodeSenmlJson, SenmlError } from '../domain/senml.ts';
@@ -68,7 +67,7 @@ export function examine(passing: Passing, examination: Examination): Entry {
     const opened = examination.opener.open(envelope, { expectedTopic: topic });
     const recipients = named(opened.recipients, examination.recipients);
     const { sequence, signingTimeMs, digest, previousDigest } = opened;
-    const { channelNames, command, fault: contentFault } = contentOf(passing, opened);
+    const { channelNames, command, snapshotMs, fault: contentFault } = contentOf(passing, opened);
     const alarm =
       recipientFault(recipients, opened.otherRecipients) ??
       revokedRecipientFault(opened.recipients, passing, examination) ??
@@ -82,6 +81,7 @@ export function examine(passing: Passing, examination: Examination): Entry {
       passage: { ...common, ...envelopeSays, channels, alarm: bounded(alarm) },
       channelNames,
       command,
+      snapshotMs,
     };
   } catch (error) {
     if (!(error instanceof CmsError)) throw error;
@@ -193,19 +193,19 @@ function originatorFault({ device, content }: Passing, { originator }: OpenedEnv
 function contentOf(
   { device, content: wanted }: Passing,
   { contentType, content }: OpenedEnvelope,
-): { channelNames: string[] | undefined; command?: CommandName; fault: Fault | undefined } {
+): Pick<Entry, 'command' | 'snapshotMs'> & { channelNames: string[] | undefined; fault: Fault | undefined } {
   try {
     if (wanted === 'result' && contentType === 'command+cbor') {
       decodeCommandResult(content);
       return { channelNames: undefined, fault: undefined };
     }
     if (wanted === 'command' && contentType === 'command+cbor') {
-      return { channelNames: undefined, command: decodeCommand(content).name, fault: undefined };
+      return { channelNames: undefined, command: decodeCommand(content), fault: undefined };
     }
     if (wanted === 'snapshot' && (contentType === 'senml+cbor' || contentType === 'senml+json')) {
       const decode = contentType === 'senml+cbor' ? decodeSenmlCbor : decodeSenmlJson;
-      const { readings } = decode(device, content);
-      return { channelNames: readings.map(({ channel }) => channel), fault: undefined };
+      const { timeMs: snapshotMs, readings } = decode(device, content);
+      return { channelNames: readings.map(({ channel }) => channel), snapshotMs, fault: undefined };
     }
     const found = `${contentType ?? 'content of no stated type'} in place of a ${wanted}`;
     return { channelNames: undefined, fault: fault('audit.foreign_content', found) };

@@ -52,6 +52,11 @@ export class Gate {
     return this.#options.held.size;
   }
 
+  /** When the one came that waits longest; undefined if none waits. */
+  get oldestMs(): number | undefined {
+    return this.#options.held.list(1)[0]?.passage.timeMs;
+  }
+
   /** Counts up with everything that is held, decided or gone. */
   get revision(): number {
     return this.#revision;
@@ -83,11 +88,11 @@ export class Gate {
     await this.#options.publish(topic, envelope);
   }
 
-  /** Durable when it returns. @throws RecordError `record.storage` */
-  hold(envelope: Uint8Array, passage: PassageLeaf): void {
+  /** @param untilMs - from then on it is of no use to anybody @throws RecordError `record.storage`; durable when it returns */
+  hold(envelope: Uint8Array, passage: PassageLeaf, untilMs = Infinity): void {
     const { held, askMs, clock } = this.#options;
     try {
-      held.add(envelope, passage, Math.round(clock() + askMs));
+      held.add(envelope, passage, Math.round(Math.min(clock() + askMs, untilMs)));
       this.#revision += 1;
     } catch (cause) {
       throw new RecordError('record.storage', `cannot hold an envelope: ${String(cause)}`, { cause });
@@ -152,12 +157,16 @@ export class Gate {
       if (next?.decision === undefined) return;
       const { id, envelope, passage, decision } = next;
       this.#record(passage, decision);
-      if (decision.outcome === 'released') await this.release(passage.topic, envelope);
+      if (decision.outcome === 'released') await this.#letGo(passage, envelope);
       if (this.#isStopped) return;
       held.remove(id);
       this.#revision += 1;
       log.info({ topic: passage.topic, sequence: passage.sequence, ...decision }, 'envelope.decided');
     }
+  }
+
+  #letGo({ direction, topic }: PassageLeaf, envelope: Uint8Array): Promise<void> {
+    return direction === 'in' ? this.deliver(topic, envelope) : this.release(topic, envelope);
   }
 
   /** Once, also if the program ended between the entry and the release. @throws RecordError */

@@ -1,14 +1,15 @@
 /** The auditor's connections to its broker, and who takes what comes over them. */
+import { randomUUID } from 'node:crypto';
 import { DeviceCertificatesError } from '../domain/device-certificates.ts';
 import { ledgerCountersignedTopic } from '../domain/ledger-topics.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin, levelOf, ownersOf, parseNamespacePath } from '../domain/namespace.ts';
-import { arrivedTopic, parseArrivedTopic } from '../domain/release-topics.ts';
+import { arrivedTopic, auditorProbeTopic, parseArrivedTopic } from '../domain/release-topics.ts';
 import type { DeviceTopic } from '../domain/topic.ts';
 import { parseDeviceTopic, parseSharedTopic, policyTopic } from '../domain/topic.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import type { ReceivedMessage } from '../mqtt/inbox.ts';
-import type { Link } from '../mqtt/link.ts';
+import type { Link, LinkOptions } from '../mqtt/link.ts';
 import { openLink } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
@@ -23,6 +24,9 @@ import type { Recorder } from './recorder.ts';
 
 /** Of a device: what is recorded, and the certificates, for a broker whose session they wait in. */
 const audited = ['snapshots', 'shared/+/snapshots', 'commands/result', 'certificates'];
+
+/** Should the broker not send the probe back. */
+const probeWaitMs = 5000;
 
 /** Who takes what comes. */
 export interface Receivers {
@@ -49,6 +53,7 @@ export function openLinks(
   { log, reconnect }: { readonly log: Log; readonly reconnect: BackoffLimits | undefined },
 ): Links {
   const { scope, recorder } = receivers;
+  recorder.pause();
   const common = {
     broker: config.broker,
     brokerName: config.brokerName,
@@ -70,18 +75,46 @@ export function openLinks(
       onSubscribed: (granted) => log.info({ scope, granted }, 'auditor.subscribed'),
       onDisconnect: () => recorder.forgetUnrecorded(),
     }),
-    certificates: openLink({
-      ...common,
-      clientId: `auditor-certificates-of-${scope}`,
-      cleanSession: true,
-      subscriptions: [
-        { filter: e2eCrlTopic, qos: 1 },
-        { filter: ledgerCountersignedTopic(scope), qos: 1 },
-        ...policySubscriptions(scope),
-        ...subscriptionsOf(scope, ['certificates']),
-      ],
-    }),
+    certificates: openCertificates(common, receivers),
   };
+}
+
+/**
+ * What the broker keeps comes when it has granted the subscriptions, and the probe behind it. Until then nothing is examined:
+ * it would be judged by policies that may be old, or by none.
+ */
+function openCertificates(
+  common: Omit<LinkOptions, 'clientId' | 'cleanSession'>,
+  { scope, recorder }: Receivers,
+): Link {
+  const probeTopic = auditorProbeTopic(scope);
+  let probe = '';
+  const link: Link = openLink({
+    ...common,
+    clientId: `auditor-certificates-of-${scope}`,
+    cleanSession: true,
+    onConnect: () => {
+      recorder.pause();
+      probe = randomUUID();
+    },
+    onSubscribed: () => {
+      setTimeout(() => recorder.resume(), probeWaitMs).unref();
+      link.publish(probeTopic, Buffer.from(probe), { qos: 1 }).catch(() => undefined); // the link was closed
+    },
+    onMessage: (message, acknowledge) => {
+      if (message.topic !== probeTopic) return common.onMessage?.(message, acknowledge);
+      if (message.payload.toString() === probe) recorder.resume();
+      return acknowledge();
+    },
+    subscriptions: [
+      { filter: probeTopic, qos: 1 },
+      { filter: e2eCrlTopic, qos: 1 },
+      { filter: ledgerCountersignedTopic(scope), qos: 1 },
+      ...policySubscriptions(scope),
+      ...subscriptionsOf(scope, ['certificates', 'status']),
+    ],
+  });
+  return link;
 }
 
 function subscriptionsOf(scope: NamespacePath, names: readonly string[]): LinkSubscription[] {
@@ -123,15 +156,18 @@ function receive(
   if (topic === e2eCrlTopic) {
     recorder.takeLists(payload);
     policies.retry();
+    recorder.policiesChanged();
   } else if (topic === ledgerCountersignedTopic(scope)) {
     countersigning.take(payload);
   } else if (topic.endsWith(policyEnd)) {
     const path = parseNamespacePath(topic.slice(0, -policyEnd.length));
-    if (path !== undefined) policies.take(path, payload);
+    if (path !== undefined && policies.take(path, payload)) recorder.policiesChanged();
   } else if (device === undefined || !isWithin(device, scope)) {
     log.warn({ topic }, 'message.ignored'); // no topic that we asked for
   } else if (place?.name === 'certificates') {
     takeCertificates(device, payload, recorder);
+  } else if (place?.name === 'status') {
+    recorder.takeStatus(device, payload);
   } else {
     const content = contentAt(place?.name);
     const waits = content !== 'command' || arrived !== undefined;

@@ -33,16 +33,24 @@ import type { GateOptions } from './gate.ts';
 import { Heads } from './heads.ts';
 import type { HeldStore } from './held-store.ts';
 import { openHeldStore } from './held-store.ts';
+import { Judge } from './judge.ts';
 import type { Kept } from './kept.ts';
 import { openKept } from './kept.ts';
 import type { Links } from './links.ts';
 import { openLinks } from './links.ts';
 import type { PageSource } from './page/context.ts';
 import { startPage } from './page/server.ts';
+import { measureAuditor } from './measures.ts';
+import { Obedience } from './obedience.ts';
 import { PolicyCheck } from './policy-check.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
 import { Recorder } from './recorder.ts';
+
+const hourMs = 3_600_000;
+/** Of an auditor that enforces. */
+const withoutPolicyHint =
+  'publish a policy (plombe policy publish): until then everything waits for a person';
 
 export interface AuditorDependencies {
   readonly log: Log;
@@ -68,6 +76,8 @@ export interface AuditorState {
   readonly countersigned: number;
   /** Envelopes that wait for a person. */
   readonly held: number;
+  /** Runs of numbers that are missing. */
+  readonly gaps: number;
 }
 
 export interface RunningAuditor {
@@ -117,9 +127,13 @@ export async function startAuditor(
   const policies = new Policies({ directory: data, roots, lists, clock, metrics, log });
   const kept = openKept(config, policies, { clock, log });
   const gate = enforcing(config, { scope, record, signer, publish, clock, log });
-  const check = new PolicyCheck({ policies, recipients, roots, withoutPolicy, clock });
-  const checks = { directory, opener, check, gate: gate?.gate, lists, waitMs };
-  const recorder = new Recorder({ record, archive: kept.archive, ...checks, ...shared });
+  const history = kept.policyHistory;
+  const check = new PolicyCheck({ policies, history, recipients, roots, withoutPolicy, clock });
+  const obedience = new Obedience();
+  const graceMs = config.policyGraceHours * hourMs;
+  const judge = new Judge({ record, directory, opener, check, obedience, lists, graceMs });
+  const parts = { record, directory, lists, judge, obedience, gate: gate?.gate, archive: kept.archive };
+  const recorder = new Recorder({ ...parts, waitMs, ...shared });
   const own = { scope, record, directory: data, roots };
   const countersigning = new Countersigning({ ...own, signer, lists, publish, ...shared });
   const heads = new Heads({
@@ -144,13 +158,18 @@ export async function startAuditor(
     leaves: record.head.size,
     countersigned: countersigning.size,
     held: gate?.gate.size ?? 0,
+    gaps: record.index.numbers.gapCount,
   });
+  measureAuditor(metrics, { record, gate: gate?.gate, countersigned: () => countersigning.size, clock });
   const headsNow = () => ({ signed: heads.signed, countersigned: countersigning.size });
   const policySource = { ...kept, check, policies, publishing: publishingOf(config) };
   const source = { ...own, ...shared, ...policySource, gate: gate?.gate, opener, heads: headsNow, connected };
   const stopParts = (): Promise<void> => stopAll(links, recorder, heads, record, gate, kept);
   const served = await serve(config, { metrics, link: links.main, state, source }, stopParts);
   gate?.gate.start();
+  if (gate !== undefined && policies.generation === 0 && policies.signed().length === 0) {
+    log.warn({ scope, withoutPolicy, hint: withoutPolicyHint }, 'policy.missing');
+  }
   const { observePort, pagePort } = served;
   log.info({ scope, observePort, pagePort, ...record.counts() }, 'auditor.started');
   return {
@@ -223,7 +242,7 @@ function enforcing(
   if (mode === 'observe') return undefined;
   const held = openHeldStore(data);
   const atDeadline = ask.atDeadline === 'release' ? 'released' : 'denied';
-  return { held, gate: new Gate({ ...options, held, askMs: ask.deadlineHours * 3_600_000, atDeadline }) };
+  return { held, gate: new Gate({ ...options, held, askMs: ask.deadlineHours * hourMs, atDeadline }) };
 }
 
 interface Served {

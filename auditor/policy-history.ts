@@ -1,6 +1,7 @@
 /** Every policy that was in force here, with who signed it and since when: what entries name by its number is still readable later. */
 import path from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
+import type { NamespacePath } from '../domain/namespace.ts';
 import type { Policy } from '../domain/policy.ts';
 import { decodePolicy, encodePolicy } from '../domain/policy.ts';
 import { bytesOf, openSqliteFile } from '../runtime/sqlite-file.ts';
@@ -46,6 +47,7 @@ export class PolicyHistory {
     this.#statements = {
       add: prepare('INSERT OR IGNORE INTO policy VALUES (?, ?, ?, ?, ?, ?)'),
       list: prepare('SELECT * FROM policy ORDER BY taken_ms DESC, number DESC LIMIT ?'),
+      of: prepare('SELECT * FROM policy WHERE path = ? ORDER BY number DESC LIMIT ?'),
     };
   }
 
@@ -56,15 +58,24 @@ export class PolicyHistory {
 
   /** The newest first. */
   list(max: number): PastPolicy[] {
-    return this.#statements.list.all(max).map((row) => ({
-      policy: decodePolicy(bytesOf(row['content'])),
-      signer: String(row['signer']),
-      signedMs: Number(row['signed_ms']),
-      takenMs: Number(row['taken_ms']),
-    }));
+    return this.#statements.list.all(max).map(pastPolicyOf);
+  }
+
+  /** Those of one path, the newest first. */
+  of(scope: NamespacePath, max: number): PastPolicy[] {
+    return this.#statements.of.all(scope, max).map(pastPolicyOf);
   }
 
   close(): void {
     this.#database.close();
   }
+}
+
+function pastPolicyOf(row: Readonly<Record<string, unknown>>): PastPolicy {
+  return {
+    policy: decodePolicy(bytesOf(row['content'])),
+    signer: String(row['signer']),
+    signedMs: Number(row['signed_ms']),
+    takenMs: Number(row['taken_ms']),
+  };
 }

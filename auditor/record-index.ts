@@ -7,6 +7,8 @@ import type { Checkpoint, WrittenLeaf } from '../ledger/ledger-file.ts';
 import { hashBytes } from '../ledger/merkle.ts';
 import { streamOf } from '../ledger/stream.ts';
 import { bytesOf, inTransaction, openSqliteFile } from '../runtime/sqlite-file.ts';
+import type { StreamUse } from './rates.ts';
+import { StreamNumbers } from './stream-numbers.ts';
 
 export const indexFileName = 'auditor.sqlite';
 
@@ -51,22 +53,35 @@ const schema = `
     UNIQUE (device, payload)
   ) STRICT;
 `;
+/** What an index of an earlier version lacks. */
+const laterSchema = `
+  CREATE TABLE IF NOT EXISTS stream_use (
+    stream TEXT PRIMARY KEY,
+    snapshot_ms INTEGER NOT NULL,
+    hour INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    received_hour INTEGER NOT NULL,
+    received_bytes INTEGER NOT NULL
+  ) STRICT;
+`;
 
 /** @throws SqliteFileError */
 export function openRecordIndex(directory: string): RecordIndex {
   // What a power cut takes of it comes from the ledger again.
   const pragmas = ['journal_mode = WAL', 'synchronous = NORMAL'];
-  return new RecordIndex(
-    openSqliteFile(path.join(directory, indexFileName), { pragmas, schema, schemaVersion }),
-  );
+  const database = openSqliteFile(path.join(directory, indexFileName), { pragmas, schema, schemaVersion });
+  database.exec(laterSchema);
+  return new RecordIndex(database);
 }
 
 export class RecordIndex {
+  readonly numbers: StreamNumbers;
   readonly #database: DatabaseSync;
   readonly #statements;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
+    this.numbers = new StreamNumbers(database);
     const prepare = (sql: string) => database.prepare(sql);
     this.#statements = {
       add: prepare(
@@ -87,6 +102,12 @@ export class RecordIndex {
       addCertificates: prepare(
         `INSERT INTO device_certificates (device, payload, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
       ),
+      forks: prepare(
+        `SELECT number, stream, sequence, reason FROM leaf
+         WHERE reason IN ('audit.sequence_reused', 'audit.chain_broken') ORDER BY number DESC LIMIT ?`,
+      ),
+      use: prepare(`SELECT * FROM stream_use WHERE stream = ?`),
+      keepUse: prepare(`INSERT OR REPLACE INTO stream_use VALUES (?, ?, ?, ?, ?, ?)`),
       certificates: prepare(`SELECT device, payload FROM device_certificates ORDER BY rowid`),
     };
   }
@@ -104,6 +125,7 @@ export class RecordIndex {
 
   /** Takes all or nothing of what the ledger has already. */
   add(leaves: readonly WrittenLeaf[], { size, subtrees, position }: Checkpoint): void {
+    this.numbers.takeNews(); // of an attempt that failed
     inTransaction(this.#database, () => {
       for (const leaf of leaves) this.#add(leaf);
       this.#statements.keepCheckpoint.run(size, Buffer.concat(subtrees), position);
@@ -165,6 +187,34 @@ export class RecordIndex {
       .map((row) => ({ device: String(row['device']), payload: bytesOf(row['payload']) }));
   }
 
+  /** Entries that speak of two histories of a device, the newest first: a number used twice, or a reference to another envelope. */
+  forks(max: number): { number: number; stream: string; sequence: number; reason: string }[] {
+    return this.#statements.forks.all(max).map((row) => ({
+      number: Number(row['number']),
+      stream: String(row['stream']),
+      sequence: Number(row['sequence']),
+      reason: String(row['reason']),
+    }));
+  }
+
+  /** What a stream has used of its limits, as far as they were asked for; the ledger does not say. */
+  useOf(stream: string): StreamUse | undefined {
+    const row = this.#statements.use.get(stream);
+    return (
+      row && {
+        snapshotMs: Number(row['snapshot_ms']),
+        hour: Number(row['hour']),
+        bytes: Number(row['bytes']),
+        receivedHour: Number(row['received_hour']),
+        receivedBytes: Number(row['received_bytes']),
+      }
+    );
+  }
+
+  keepUse(stream: string, { snapshotMs, hour, bytes, receivedHour, receivedBytes }: StreamUse): void {
+    this.#statements.keepUse.run(stream, snapshotMs, hour, bytes, receivedHour, receivedBytes);
+  }
+
   close(): void {
     this.#database.close();
   }
@@ -180,5 +230,7 @@ export class RecordIndex {
     const row = [number, position, streamOf(leaf), sequence ?? null, digest, bytes] as const;
     add.run(...row, outcomes.indexOf(outcome), alarm?.reason ?? null);
     count.run(alarm === undefined ? 0 : 1, bytes);
+    if (leaf.direction === 'out' && sequence !== undefined)
+      this.numbers.take(streamOf(leaf), sequence, leaf.timeMs);
   }
 }

@@ -1,7 +1,7 @@
 /** The record of what passes: the ledger, which is the truth, and beside it what is looked up of it. */
 import path from 'node:path';
 import type { ContentSigner } from '../cms/signed-content.ts';
-import type { CommandName } from '../domain/command.ts';
+import type { Command } from '../domain/command.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { LedgerError } from '../ledger/errors.ts';
 import type { Leaf, NumberedLeaf, PassageLeaf } from '../ledger/leaf.ts';
@@ -12,6 +12,7 @@ import type { TreeHead } from '../ledger/tree-head.ts';
 import { streamOf } from '../ledger/stream.ts';
 import { SqliteFileError } from '../runtime/sqlite-file.ts';
 import type { SqliteFileErrorCode } from '../runtime/sqlite-file.ts';
+import type { StreamUse } from './rates.ts';
 import type { KnownEnvelope, RecordIndex } from './record-index.ts';
 import { openRecordIndex } from './record-index.ts';
 
@@ -35,7 +36,13 @@ export interface Entry {
   /** Of a snapshot that was opened. */
   readonly channelNames: readonly string[] | undefined;
   /** Of a command that was opened. */
-  readonly command?: CommandName | undefined;
+  readonly command?: Command | undefined;
+  /** That a snapshot which was opened states. */
+  readonly snapshotMs?: number | undefined;
+  /** No policy speaks of its device. */
+  readonly isUnspokenOf?: boolean;
+  /** What its stream has used with it; undefined: it does not count. */
+  readonly use?: StreamUse | undefined;
 }
 
 export interface Recorded {
@@ -86,6 +93,11 @@ export class EgressRecord {
   constructor(ledger: Ledger, index: RecordIndex) {
     this.#ledger = ledger;
     this.index = index;
+  }
+
+  /** Of the file. */
+  get bytes(): number {
+    return this.#ledger.checkpoint.position;
   }
 
   get head(): TreeHead {

@@ -1,10 +1,8 @@
 /** Examines and records what leaves, many envelopes in one commit, and acknowledges after the commit. */
-import type { Opener } from '../cms/open.ts';
 import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
 import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
-import { isWithin } from '../domain/namespace.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Outcome } from '../ledger/leaf.ts';
 import { isOpened, streamOf } from '../ledger/stream.ts';
@@ -12,23 +10,24 @@ import type { Log } from '../runtime/log.ts';
 import type { Counter, Metrics } from '../runtime/observe.ts';
 import type { Archive } from './archive.ts';
 import type { Passing } from './examine.ts';
-import { examine } from './examine.ts';
 import type { Gate } from './gate.ts';
-import type { Decision, Grant, KnownRecipient, PolicyCheck, Verdict } from './policy-check.ts';
+import type { Judge, Ready } from './judge.ts';
+import type { Obedience } from './obedience.ts';
+import type { Decision, Verdict } from './policy-check.ts';
 import type { Entry, EgressRecord, Recorded } from './record.ts';
 import { RecordError } from './record.ts';
 
 export interface RecorderOptions {
   readonly record: EgressRecord;
   readonly directory: OriginatorDirectory;
-  readonly opener: Opener;
-  readonly check: PolicyCheck;
+  readonly judge: Judge;
+  readonly obedience: Obedience;
   /** Undefined: it only looks on. */
   readonly gate: Gate | undefined;
   /** Undefined: no envelope is kept. */
   readonly archive: Archive | undefined;
   readonly lists: RevocationLists;
-  /** How long an envelope waits for the certificates of its device. */
+  /** How long an envelope waits for the certificates of its device, and for what may change its verdict. */
   readonly waitMs: number;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -40,12 +39,10 @@ interface Taken {
   readonly acknowledge: () => void;
 }
 
-/** Envelopes that wait for certificates or lists; beyond it the oldest is recorded as it is. */
+/** Envelopes that wait for what may change their verdict; beyond it they are recorded as they are. */
 const waitingMax = 10_000;
 const waitCheckMs = 250;
-/** What may pass by itself: certificates that have not come yet, lists that are not there or too old. */
-const transient: ReadonlySet<string> = new Set(['cms.untrusted_originator', 'pki.stale_crl']);
-
+const unspokenOfMax = 1000;
 const outcomes = { release: 'released', hold: 'held', deny: 'denied' } as const satisfies Record<
   Decision,
   Outcome
@@ -61,13 +58,17 @@ export class Recorder {
   readonly #recorded: Counter;
   readonly #redeliveries: Counter;
   readonly #alarmed: Counter<'reason'>;
+  readonly #gaps: Counter;
   readonly #timer: NodeJS.Timeout;
   /** Examined with the next commit. */
   #queue: Taken[] = [];
   #waiting: Taken[] = [];
   #flushPlanned = false;
+  #isPaused = false;
   #stopped = false;
   #redelivered = 0;
+  /** Devices of which that was said. */
+  readonly #unspokenOf = new Set<NamespacePath>();
 
   constructor(options: RecorderOptions) {
     const { metrics } = options;
@@ -81,6 +82,10 @@ export class Recorder {
       'plombe_auditor_alarms_total',
       'envelopes and certificates that are not right',
       ['reason'],
+    );
+    this.#gaps = metrics.counter(
+      'plombe_auditor_gaps_total',
+      'times that numbers of a device turned out to be missing',
     );
     this.#timer = setInterval(() => this.#giveUpWaiting(), waitCheckMs);
     this.#timer.unref();
@@ -106,6 +111,28 @@ export class Recorder {
     this.#examineAgain(({ passing }) => passing.device === device);
   }
 
+  /** What waited for what its device says of policies is examined now. */
+  takeStatus(device: NamespacePath, payload: Buffer): void {
+    if (this.#stopped || !this.#options.obedience.take(device, payload)) return;
+    this.#examineAgain(({ passing }) => passing.device === device);
+  }
+
+  /** What waited for a newer policy is examined now. */
+  policiesChanged(): void {
+    if (!this.#stopped) this.#examineAgain(() => true);
+  }
+
+  /** What the broker keeps comes first, policies and certificates: until then nothing is examined. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (!this.#stopped) this.#planFlush();
+  }
+
   /** What waited for newer lists is examined now. */
   takeLists(payload: Buffer): void {
     if (!this.#stopped && this.#options.lists.take(payload)) this.#examineAgain(() => true);
@@ -126,7 +153,7 @@ export class Recorder {
   /** Records what came; what waits for certificates is not acknowledged, and comes again. */
   stop(): void {
     clearInterval(this.#timer);
-    this.#flush();
+    if (!this.#isPaused) this.#flush();
     this.#stopped = true;
   }
 
@@ -137,7 +164,7 @@ export class Recorder {
   }
 
   #planFlush(): void {
-    if (this.#flushPlanned) return;
+    if (this.#flushPlanned || this.#isPaused) return;
     this.#flushPlanned = true;
     setImmediate(() => this.#flush());
   }
@@ -150,48 +177,20 @@ export class Recorder {
     const patientSinceMs = clock() - waitMs;
     const ready: { taken: Taken; entry: Entry }[] = [];
     for (const taken of queue) {
-      const entry = this.#examine(taken, ready);
+      const { entry, mayChange } = this.#judge(taken, ready);
       const mayWait = taken.passing.receivedMs > patientSinceMs && this.#waiting.length < waitingMax;
-      const { alarm } = entry.passage;
-      if (alarm !== undefined && transient.has(alarm.reason) && mayWait) this.#waiting.push(taken);
+      if (mayChange && mayWait) this.#waiting.push(taken);
       else ready.push({ taken, entry });
     }
     if (ready.length > 0) this.#append(ready);
   }
 
-  /** What is in the same commit counts as recorded before it. */
-  #examine({ passing }: Taken, ready: readonly { entry: Entry }[]): Entry {
-    const { opener, check, gate, lists, record } = this.#options;
-    const grant = check.grantFor(passing.device, passing.topic);
-    const isCommand = passing.content === 'command';
-    const entry = examine(passing, {
-      opener,
-      recipients: isCommand ? this.#readersOfCommands(passing.device, grant) : grant.recipients,
-      lists,
-      digestsOf: (stream, sequence) => [
-        ...record.index.digestsOf(stream, sequence),
-        ...ready.flatMap(({ entry: { passage } }) =>
-          passage.sequence === sequence && streamOf(passage) === stream && isOpened(passage)
-            ? [passage.digest]
-            : [],
-        ),
-      ],
-    });
-    const judged = check.judge(entry, grant);
-    const { decision, alarm } = judged.decision === 'hold' && gate?.hasRoom === false ? noRoom : judged;
+  #judge({ passing }: Taken, ready: Ready): { readonly entry: Entry; readonly mayChange: boolean } {
+    const { judge, gate } = this.#options;
+    const { entry, verdict, mayChange } = judge.judge(passing, ready);
+    const { decision, alarm } = verdict.decision === 'hold' && gate?.hasRoom === false ? noRoom : verdict;
     const outcome = gate !== undefined && passing.waits ? outcomes[decision] : 'passed';
-    return { ...entry, passage: { ...entry.passage, outcome, alarm, policy: grant.number } };
-  }
-
-  /** The device, by the certificate that it published last, and its owner's own. */
-  #readersOfCommands(device: NamespacePath, { recipients }: Grant): KnownRecipient[] {
-    const originator = this.#options.directory.newestOf(device);
-    const own = recipients.filter(({ name }) => isWithin(device, name));
-    if (originator === undefined) return own;
-    const verified = originator.paths?.find(({ chain: [leaf] }) =>
-      leaf.der.equals(originator.keyAgreement.der),
-    );
-    return [...own, { name: device, certificate: originator.keyAgreement, verified }];
+    return { entry: { ...entry, passage: { ...entry.passage, outcome, alarm } }, mayChange };
   }
 
   #append(ready: readonly { taken: Taken; entry: Entry }[]): void {
@@ -208,6 +207,8 @@ export class Recorder {
       return;
     }
     this.#archive(ready, recorded);
+    this.#account(ready, recorded);
+    this.#tellGaps();
     for (const [index, { taken, entry }] of ready.entries()) {
       const { number, outcome } = recorded[index] ?? { outcome: 'denied' };
       if (number !== undefined) this.#count(entry);
@@ -235,6 +236,32 @@ export class Recorder {
     if (fresh.length > 0) this.#options.archive?.keep(fresh);
   }
 
+  #tellUnspokenOf(device: NamespacePath): void {
+    if (this.#unspokenOf.has(device) || this.#unspokenOf.size >= unspokenOfMax) return;
+    this.#unspokenOf.add(device);
+    this.#options.log.warn({ device, hint: 'no policy speaks of it, so a person has to' }, 'policy.missing');
+  }
+
+  #account(ready: Ready, recorded: readonly Recorded[]): void {
+    const { index } = this.#options.record;
+    for (const [place, { entry }] of ready.entries()) {
+      const { passage, use } = entry;
+      if (use !== undefined && recorded[place]?.number !== undefined) index.keepUse(streamOf(passage), use);
+    }
+  }
+
+  /** A number that is missing is told when a later one comes, and again when it has come after all. */
+  #tellGaps(): void {
+    const { record, log } = this.#options;
+    for (const { kind, ...gap } of record.index.numbers.takeNews()) {
+      if (kind === 'closed') log.info(gap, 'audit.gap_closed');
+      else {
+        this.#gaps.inc();
+        log.warn(gap, 'audit.gap');
+      }
+    }
+  }
+
   /** It is on the disk before the ledger says so; one that is there already, or was decided, stays as it is. */
   #hold(ready: readonly { readonly taken: Taken; readonly entry: Entry }[]): void {
     const { gate, record } = this.#options;
@@ -242,7 +269,9 @@ export class Recorder {
       const { passage } = entry;
       if (gate === undefined || passage.outcome !== 'held') continue;
       const known = record.outcomeOf(passage);
-      if (known === undefined || known === 'held') gate.hold(taken.passing.envelope, passage);
+      if (known !== undefined && known !== 'held') continue;
+      gate.hold(taken.passing.envelope, passage, entry.command?.expiresAtMs);
+      if (entry.isUnspokenOf) this.#tellUnspokenOf(taken.passing.device);
     }
   }
 

@@ -9,6 +9,8 @@ import path from 'node:path';
 import { Gate } from '../auditor/gate.ts';
 import { openArchive } from '../auditor/archive.ts';
 import { openHeldStore } from '../auditor/held-store.ts';
+import { Judge } from '../auditor/judge.ts';
+import { Obedience } from '../auditor/obedience.ts';
 import { PolicyCheck } from '../auditor/policy-check.ts';
 import { openRecord } from '../auditor/record.ts';
 import { Recorder } from '../auditor/recorder.ts';
@@ -149,21 +151,33 @@ async function audit(
     askMs: 1000,
     atDeadline: 'denied',
   });
-  const recorder = new Recorder({
-    ...shared,
+  const certificates = new OriginatorDirectory([root]);
+  const obedience = new Obedience();
+  const judge = new Judge({
     record,
-    directory: new OriginatorDirectory([root]),
+    directory: certificates,
     opener: createOpener({
       recipient: owner.recipient,
       originators: originatorsOf([{ ...originator.originator, paths }]),
     }),
     check: new PolicyCheck({
       policies: new Policies({ ...shared, directory, roots: [root], lists }),
+      history: { of: () => [] },
       recipients,
       roots: [root],
       withoutPolicy: 'release',
       clock,
     }),
+    obedience,
+    lists,
+    graceMs: 0,
+  });
+  const recorder = new Recorder({
+    ...shared,
+    record,
+    directory: certificates,
+    judge,
+    obedience,
     gate: mode === 'enforce' ? gate : undefined,
     archive,
     lists,

@@ -114,12 +114,7 @@ export function classOf(
   return strictest(channels.map((channel) => group.classOf(channel)));
 }
 
-/** @returns whether a device may obey a command of that name, so far as its owner has a say in it */
-export function isCommandAllowed(policy: EffectivePolicy, name: string): boolean {
-  return commandClassOf(policy, name) !== 'deny';
-}
-
-/** @returns `ask` for a command that a person lets through first */
+/** @returns whether a device obeys a command of that name, so far as its owner has a say in it; `ask`: a person lets it through first */
 export function commandClassOf({ commands, askedCommands }: EffectivePolicy, name: string): ChannelClass {
   if (commands !== undefined && !commands.includes(name)) return 'deny';
   return askedCommands.includes(name) ? 'ask' : 'auto';

@@ -22,6 +22,11 @@ export function arrivedTopic(scope: NamespacePath, topic: string): Topic {
   return `${scope}/${arrived}${topic.slice(scope.length)}` as Topic;
 }
 
+/** Where an auditor tells itself that it has been sent everything that its broker keeps. */
+export function auditorProbeTopic(scope: NamespacePath): Topic {
+  return `${scope}/$auditor/probe` as Topic;
+}
+
 /** @returns where it belongs, for example `ms-acc-1/acc-1/dev-1/commands`; undefined for any other topic */
 export function parseArrivedTopic(scope: NamespacePath, topic: string): string | undefined {
   const prefix = `${scope}/${arrived}/`;

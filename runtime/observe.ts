@@ -15,7 +15,13 @@ export interface Metrics {
     labels?: readonly L[],
     collect?: () => void,
   ): Counter<L>;
-  gauge<L extends string = never>(name: string, help: string, labels?: readonly L[]): Gauge<L>;
+  /** @param collect - as for counters */
+  gauge<L extends string = never>(
+    name: string,
+    help: string,
+    labels?: readonly L[],
+    collect?: () => void,
+  ): Gauge<L>;
   histogram<L extends string = never>(
     name: string,
     help: string,
@@ -32,8 +38,8 @@ export function createMetrics(): Metrics {
     registry,
     counter: (name, help, labels = [], collect = () => undefined) =>
       new Counter({ name, help, labelNames: [...labels], registers: [registry], collect }),
-    gauge: (name, help, labels = []) =>
-      new Gauge({ name, help, labelNames: [...labels], registers: [registry] }),
+    gauge: (name, help, labels = [], collect = () => undefined) =>
+      new Gauge({ name, help, labelNames: [...labels], registers: [registry], collect }),
     histogram: (name, help, buckets, labels = []) =>
       new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers: [registry] }),
   };

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { EnvelopeView, HeldItem, HeldList } from '../../domain/audit-view.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
+import type { PassageLeaf } from '../../ledger/leaf.ts';
 import { deviceOf } from '../../ledger/stream.ts';
 import { ApiError, parse } from '../../web/api-error.ts';
 import type { HeldEnvelope } from '../held-store.ts';
@@ -48,17 +49,22 @@ function itemOf(context: PageContext, { id, passage, deadlineMs, decision }: Hel
     recipients: recipients.map(({ name, identifier }) => name ?? identifier),
     channelCount: channels?.count,
     channels: names?.slice(0, channelsShownMax),
-    asked: asked(context, topic, names ?? []).slice(0, channelsShownMax),
+    asked: asked(context, passage, names ?? []).slice(0, channelsShownMax),
     deadlineMs,
     decision,
   };
 }
 
-/** Which channels the policy asks about, as it is now; none if it waits because no policy speaks of the device. */
-function asked({ check }: PageContext, topic: string, names: readonly string[]): string[] {
+/** What the policy asks about, as it is now; nothing if it waits because no policy speaks of the device. */
+function asked({ check }: PageContext, passage: PassageLeaf, names: readonly string[]): string[] {
+  const { topic, direction, policy } = passage;
   const device = parseDevicePath(deviceOf(topic));
-  const group = device && check.grantFor(device, topic).group;
-  return names.filter((name) => group?.classOf(name) === 'ask');
+  const grant = device && check.grantFor(device, topic);
+  if (grant === undefined || grant.effect.levels.length === 0) return [];
+  if (direction === 'in') return ['this command'];
+  const channels = names.filter((name) => grant.group?.classOf(name) === 'ask');
+  // It was sealed before its device had the policies that hold now.
+  return channels.length > 0 ? channels : [`what policy number ${policy ?? 0} granted`];
 }
 
 function envelope(context: PageContext, request: FastifyRequest): EnvelopeView {

@@ -12,6 +12,7 @@ import { countersignedFileName } from '../countersigning.ts';
 import { Departures } from '../departures.ts';
 import { ledgerFileName } from '../record.ts';
 import { openAccounts } from './accounts.ts';
+import { registerCompletenessRoutes } from './completeness-routes.ts';
 import type { PageContext, PageSource } from './context.ts';
 import { registerEvents } from './events.ts';
 import { registerDeviceRoutes } from './device-routes.ts';
@@ -57,6 +58,7 @@ export async function startPage(
   registerHeldRoutes(server, context);
   registerLedgerRoutes(server, context);
   registerPolicyRoutes(server, context);
+  registerCompletenessRoutes(server, context);
   registerDeviceRoutes(server, context);
   registerEnvelopeRoutes(server, context);
   registerEvents(server, context);

@@ -34,6 +34,7 @@ async function openBench(context: TestContext, mode: 'observe' | 'enforce'): Pro
   const auditor = await auditorAt(site, recorded, {
     data,
     mode,
+    withoutPolicy: 'release',
     recipients: [path.join(site.folder, masterAccount, 'enc.chain.pem')],
     commandIssuers: [service, 'vendor-snapshot-service'].map((name) => path.join(site.folder, name)),
   });

@@ -19,6 +19,7 @@ test('page: nothing is answered without a login, and there is no account to begi
     '/api/alarms',
     '/api/devices',
     '/api/policies',
+    '/api/completeness',
     `/api/device?device=${device}`,
     `/api/envelopes?device=${device}`,
     '/api/envelopes/2',

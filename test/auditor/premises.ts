@@ -11,7 +11,9 @@ import type { OpenedEnvelope } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { encodeDeviceCertificates } from '../../domain/device-certificates.ts';
-import type { Policy } from '../../domain/policy.ts';
+import type { PolicyStatus } from '../../domain/device-status.ts';
+import { encodeDeviceStatus } from '../../domain/device-status.ts';
+import type { Policy, SharingLimits } from '../../domain/policy.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
 import type { Reading } from '../../domain/snapshot.ts';
 import type { Link } from '../../mqtt/link.ts';
@@ -51,7 +53,12 @@ export async function openBench(context: TestContext): Promise<Bench> {
   const data = path.join(site.folder, 'auditor-data');
   await introduce(site, agent, device);
   const start = async (settings: object = {}): Promise<RunningAuditor> => {
-    const auditor = await auditorAt(site, recorded, { data, mode: 'enforce', ...settings });
+    const auditor = await auditorAt(site, recorded, {
+      data,
+      mode: 'enforce',
+      withoutPolicy: 'release',
+      ...settings,
+    });
     await recorded.event('auditor.subscribed');
     return auditor;
   };
@@ -93,20 +100,22 @@ interface SealAs {
   readonly recipients?: readonly string[];
   readonly channel?: string;
   readonly readings?: readonly Reading[];
+  readonly timeMs?: number;
+  readonly signingTimeMs?: number;
 }
 
 export function sealed({ site }: Bench, sequence: number, how: SealAs = {}): Buffer {
   const { signature, keyAgreement } = site.identity(device);
   const readings = how.readings ?? [{ channel: how.channel ?? 'fuel.level', value: sequence }];
   return createSealer({ signature, keyAgreement }).seal(
-    encodeSenmlCbor(device, { timeMs: signingTimeMs, deviceType: 'T', readings }),
+    encodeSenmlCbor(device, { timeMs: how.timeMs ?? signingTimeMs, deviceType: 'T', readings }),
     (how.recipients ?? [service, masterAccount]).map((name) => site.identity(name).keyAgreement.certificate),
     {
       topic,
       sequence,
       previousDigest: how.previous && envelopeDigest(how.previous),
       contentType: 'senml+cbor',
-      signingTimeMs,
+      signingTimeMs: how.signingTimeMs ?? signingTimeMs,
     },
   ).envelope;
 }
@@ -123,20 +132,42 @@ export function openAsVendor({ site }: Bench, envelope: Buffer): OpenedEnvelope 
   });
 }
 
+export interface PolicySettings {
+  readonly limits?: SharingLimits;
+  /** Of the policy, beside who may read. */
+  readonly rest?: Partial<Policy>;
+  /** What the device says of itself; undefined: that it obeys all that is published, from its first envelope on. */
+  readonly status?: PolicyStatus | 'silent';
+}
+
+/** What a device says of the policies that it obeys. */
+export async function sayStatus({ owner }: Bench, policy: PolicyStatus): Promise<void> {
+  const status = encodeDeviceStatus({ state: 'online', agentVersion: '1', policy });
+  await owner.publish(`${device}/status`, status, { qos: 1, retain: true });
+}
+
 /** Publishes what the owner signs, and waits until the auditor has it. */
 export async function publishPolicy(
   bench: Bench,
   number: number,
   channels: Partial<Record<'auto' | 'ask' | 'deny', string[]>>,
+  {
+    limits = {},
+    rest = {},
+    status = { numbers: { [masterAccount]: number }, since: {} },
+  }: PolicySettings = {},
 ) {
+  // By the same connection and before it, so that the auditor has both.
+  if (status !== 'silent') await sayStatus(bench, status);
   const recipients = [{ name: service, trust: 'configured', certificates: [] }] as const;
   const rules = { auto: [], ask: [], deny: [], ...channels };
   const policy: Policy = {
     path: bench.site.identity(masterAccount).commonName as Policy['path'],
     number,
     issuer: masterAccount as Policy['issuer'],
-    readers: { vendor: { recipients, channels: rules, limits: {} } },
+    readers: { vendor: { recipients, channels: rules, limits } },
     limits: {},
+    ...rest,
   };
   const message = signPolicy(policy, bench.site.identity(masterAccount), Date.now());
   await bench.owner.publish(`${masterAccount}/policy`, message, { qos: 1, retain: true });

@@ -58,6 +58,7 @@ test('enforce: over the uplink goes what the auditor released, under the topics 
     identity: keys(owner),
     data: path.join(site.directory, 'auditor'),
     mode: 'enforce',
+    withoutPolicy: 'release',
     recipients: [owner, service].map((name) => path.join(keys(name), 'enc.chain.pem')),
     headEverySeconds: 0.1,
   });
