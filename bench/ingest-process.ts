@@ -23,12 +23,18 @@ export interface MemorySample {
   readonly residentBytes: number;
   /** Of the main thread. */
   readonly heapBytes: number;
-  readonly seconds: number;
+}
+
+/** A line on stdout now and then; the last one is of `IngestFigures`. */
+export interface IngestProgress {
+  readonly done: number;
 }
 
 export interface IngestFigures {
   readonly stored: number;
   readonly rejected: Readonly<Record<string, number>>;
+  /** Of these the rest is said: those before warmed up. */
+  readonly measured: number;
   readonly seconds: number;
   readonly cpuSeconds: number;
   /** How long the main thread was not there for anybody else, in milliseconds. */
@@ -51,8 +57,10 @@ const { values } = parseArgs({
     samples: { type: 'string', default: '1' },
     preload: { type: 'boolean', default: false },
     expected: { type: 'string', default: '0' },
+    warm: { type: 'string', default: '0' },
   },
 });
+const progressEvery = 1000;
 const data = mkdtempSync(path.join(tmpdir(), 'plombe-ingest-'));
 const own = identityOf(values.site, reader);
 const database = await connectDatabase(values.url);
@@ -86,7 +94,7 @@ const pipeline = createPipeline({
 });
 const topics = await introduceAll();
 const frames = values.preload ? await collect(readFrames()) : readFrames();
-process.stdout.write(`${JSON.stringify(await measure(frames))}\n`);
+say(await measure(frames));
 await pipeline.drain();
 await pipeline.close();
 await database.close();
@@ -142,41 +150,53 @@ async function collect(source: AsyncIterable<Frame>): Promise<Frame[]> {
 }
 
 async function measure(source: AsyncIterable<Frame> | Iterable<Frame>): Promise<IngestFigures> {
-  const every = Math.max(1, Math.floor(Number(values.expected) / Number(values.samples)));
+  const [expected, warm] = [Number(values.expected), Number(values.warm)];
+  const every = Math.max(1, Math.floor(expected / Number(values.samples)));
   const memory: MemorySample[] = [];
   const delay = monitorEventLoopDelay({ resolution: 5 });
   delay.enable();
-  const cpu = process.cpuUsage();
-  const startMs = performance.now();
-  const secondsNow = (): number => (performance.now() - startMs) / 1000;
+  let cpu = process.cpuUsage();
+  let startMs = performance.now();
   let offered = 0;
   let done = 0;
   const finished = Promise.withResolvers<void>();
+  const committed = (): void => {
+    done += 1;
+    if (done === warm) {
+      delay.reset();
+      cpu = process.cpuUsage();
+      startMs = performance.now();
+    }
+    if (done % every === 0) {
+      const { rss, heapUsed } = process.memoryUsage();
+      memory.push({ stored: done, residentBytes: rss, heapBytes: heapUsed });
+    }
+    if (done % progressEvery === 0) say({ done });
+    if (done === expected) finished.resolve();
+  };
   for await (const { topic, payload } of source) {
     offered += 1;
-    void offer(topic, payload).then(() => {
-      done += 1;
-      if (done % every === 0) {
-        const { rss, heapUsed } = process.memoryUsage();
-        memory.push({ stored: done, residentBytes: rss, heapBytes: heapUsed, seconds: secondsNow() });
-      }
-      if (done === Number(values.expected)) finished.resolve();
-    });
+    void offer(topic, payload).then(committed);
     if (pipeline.ingest.isFull) await room.promise;
   }
-  if (offered !== Number(values.expected)) throw new Error(`${offered} envelopes came`);
+  if (offered !== expected) throw new Error(`${offered} envelopes came`);
   await finished.promise;
-  const seconds = secondsNow();
+  const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   delay.disable();
   const { stored, rejected } = measures.tally;
   return {
     stored,
     rejected,
+    measured: expected - warm,
     seconds,
     cpuSeconds: (user + system) / 1e6,
     delayP99Ms: delay.percentile(99) / 1e6,
     delayMaxMs: delay.max / 1e6,
     memory,
   };
+}
+
+function say(line: IngestProgress | IngestFigures): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }

@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { connectDatabase } from '../database/connect.ts';
 import { createIngest } from '../database/ingest.ts';
@@ -17,10 +18,11 @@ import { startMariadb } from '../scripts/mariadb.ts';
 import { inBatches } from './batches.ts';
 import { engineNames, enginesOf } from './engines.ts';
 import type { Engine } from './engines.ts';
-import { figureLine, goalText, machineText, wholeText } from './figures.ts';
+import { figureLine, goalText, machineText, medianOf, wholeText } from './figures.ts';
 import { issueFleet } from './fleet-site.ts';
-import type { IngestFigures } from './ingest-process.ts';
+import type { IngestFigures, IngestProgress } from './ingest-process.ts';
 import { openLayoutA } from './layout-a.ts';
+import { Progress } from './progress.ts';
 import { channelsOfMachine, machinePath, machines, telemetry } from './telemetry.ts';
 
 interface Effort {
@@ -29,20 +31,24 @@ interface Effort {
   readonly snapshots: number;
   /** Of storage alone. */
   readonly storedAlone: number;
-  /** Of 34 values. */
   readonly forMemory: number;
+  /** Values of one of these. */
+  readonly valuesForMemory: number;
 }
 
 const rateGoals: Readonly<Record<Engine, number>> = { sqlite: 3000, mysql: 1500 };
 const ratioGoals: Readonly<Record<Engine, number>> = { sqlite: 5, mysql: 6 };
-const channelsForMemory = 34;
-const memorySamples = 10;
-/** Of the samples behind the first quarter, the greatest beside the least. */
-const memoryGrowthMax = 1.25;
+/** Of the envelopes: until then the compiler works, and the database says what the channels are. */
+const warmShare = 1 / 5;
+const memorySamples = 20;
+/** Of the medians of the last and the second quarter: in the first, caches fill up to their bounds. */
+const memoryGrowthMax = 1.1;
+const barWidth = 40;
 const usage = `usage: npm run bench -- ingest [options]
 
   --snapshots N            envelopes of 340 values (30000)
-  --memory N               envelopes of 34 values over which memory is watched (1000000); 0 leaves it out
+  --memory N               envelopes over which memory is watched (1000000); 0 leaves it out
+  --values N               of each of these (34)
   --engine sqlite|mariadb  only one of the two
   --quick                  3,000 envelopes, and 20,000 for the memory: a minute, to try the bench out`;
 
@@ -67,8 +73,7 @@ export async function run(args: readonly string[]): Promise<void> {
       await onFreshDatabase(engine, folder, (url) => storageAlone(engine, url, effort));
       await onFreshDatabase(engine, folder, (url) => sealedToCommitted(engine, url, site, effort));
     }
-    if (effort.forMemory > 0)
-      await onFreshDatabase('sqlite', folder, (url) => memoryOver(url, site, effort.forMemory));
+    if (effort.forMemory > 0) await onFreshDatabase('sqlite', folder, (url) => memoryOver(url, site, effort));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -80,6 +85,7 @@ function effortOf(args: readonly string[]): Effort | undefined {
     options: {
       snapshots: { type: 'string', default: '30000' },
       memory: { type: 'string', default: '1000000' },
+      values: { type: 'string', default: '34' },
       engine: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
@@ -87,10 +93,18 @@ function effortOf(args: readonly string[]): Effort | undefined {
   const snapshots = values.quick ? 3000 : Number(values.snapshots);
   const forMemory = values.quick ? 20_000 : Number(values.memory);
   const engines = enginesOf(values.engine);
-  if (!(snapshots >= machines && forMemory >= 0) || engines.length === 0) return undefined;
+  const valuesForMemory = Number(values.values);
+  const isRight = snapshots >= machines && forMemory >= 0 && valuesForMemory > 0;
+  if (!isRight || valuesForMemory > channelsOfMachine || engines.length === 0) return undefined;
   const whole = (count: number): number => Math.ceil(count / machines) * machines;
   const storedAlone = whole(Math.min(snapshots, 10_000));
-  return { engines, snapshots: whole(snapshots), storedAlone, forMemory: whole(forMemory) };
+  return {
+    engines,
+    snapshots: whole(snapshots),
+    storedAlone,
+    forMemory: whole(forMemory),
+    valuesForMemory,
+  };
 }
 
 async function onFreshDatabase(
@@ -157,10 +171,11 @@ async function sealedToCommitted(engine: Engine, url: string, site: string, effo
     snapshots,
     channels: channelsOfMachine,
     samples: 1,
+    warm: Math.floor(snapshots * warmShare),
     preload: true,
   });
-  const rate = snapshots / figures.seconds;
-  const cpuMs = (1000 * figures.cpuSeconds) / snapshots;
+  const rate = figures.measured / figures.seconds;
+  const cpuMs = (1000 * figures.cpuSeconds) / figures.measured;
   console.log(
     figureLine(
       'sealed envelopes to committed rows',
@@ -179,26 +194,35 @@ async function sealedToCommitted(engine: Engine, url: string, site: string, effo
   console.log(figureLine('  main thread away', delay, 'beside what else runs on the machine'));
 }
 
-async function memoryOver(url: string, site: string, snapshots: number): Promise<void> {
+async function memoryOver(url: string, site: string, { forMemory, valuesForMemory }: Effort): Promise<void> {
   const { memory } = await ingestFrom({
     site,
     url,
-    snapshots,
-    channels: channelsForMemory,
+    snapshots: forMemory,
+    channels: valuesForMemory,
     samples: memorySamples,
+    warm: 0,
     preload: false,
   });
-  console.log(`\nmemory over ${wholeText(snapshots)} snapshots of ${channelsForMemory} values, SQLite`);
-  console.log('  stored       resident   heap of the main thread');
+  console.log(`\nmemory over ${wholeText(forMemory)} snapshots of ${valuesForMemory} values, SQLite`);
+  console.log('     stored   resident  heap of the main thread');
+  const most = Math.max(...memory.map(({ residentBytes }) => residentBytes));
   for (const { stored, residentBytes, heapBytes } of memory) {
-    console.log(
-      `  ${wholeText(stored).padStart(9)}  ${megabytes(residentBytes).padStart(9)}  ${megabytes(heapBytes).padStart(9)}`,
-    );
+    const [resident, heap] = [residentBytes, heapBytes].map((bytes) => megabytes(bytes).padStart(9));
+    const bar = '█'.repeat(Math.round((barWidth * residentBytes) / most));
+    console.log(`  ${wholeText(stored).padStart(9)}  ${resident}  ${heap}  ${bar}`);
   }
-  const settled = memory.slice(Math.floor(memory.length / 4)).map(({ residentBytes }) => residentBytes);
-  const growth = (settled.at(-1) ?? 0) / (settled[0] ?? 1);
+  const quarter = (index: number): number => {
+    const part = memory.slice((memory.length * index) / 4, (memory.length * (index + 1)) / 4);
+    return medianOf(part.map(({ residentBytes }) => residentBytes));
+  };
+  const growth = quarter(3) / quarter(1);
   console.log(
-    figureLine('  last beside first', `${growth.toFixed(2)} ×`, goalText(growth <= memoryGrowthMax, 'flat')),
+    figureLine(
+      '  last quarter beside the second',
+      `${growth.toFixed(2)} ×`,
+      goalText(growth <= memoryGrowthMax, `at most ${memoryGrowthMax}`),
+    ),
   );
 }
 
@@ -208,18 +232,13 @@ interface Asked {
   readonly snapshots: number;
   readonly channels: number;
   readonly samples: number;
+  /** So many come before what is measured. */
+  readonly warm: number;
   readonly preload: boolean;
 }
 
 /** One process seals, the other opens and stores; with `preload` the second begins when the first is done. */
-async function ingestFrom({
-  site,
-  url,
-  snapshots,
-  channels,
-  samples,
-  preload,
-}: Asked): Promise<IngestFigures> {
+async function ingestFrom({ site, url, snapshots, channels, ...asked }: Asked): Promise<IngestFigures> {
   const script = (name: string): string => path.join(import.meta.dirname, name);
   const sealing = spawn(
     process.execPath,
@@ -233,18 +252,29 @@ async function ingestFrom({
       `--site=${site}`,
       `--url=${url}`,
       `--expected=${snapshots}`,
-      `--samples=${samples}`,
-      ...(preload ? ['--preload'] : []),
+      `--samples=${asked.samples}`,
+      `--warm=${asked.warm}`,
+      ...(asked.preload ? ['--preload'] : []),
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   sealing.stdout.pipe(storing.stdin);
-  let text = '';
-  storing.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  const progress = new Progress(snapshots, channels);
+  let figures: IngestFigures | undefined;
+  let done = 0;
+  createInterface(storing.stdout).on('line', (text) => {
+    const line = JSON.parse(text) as IngestFigures | IngestProgress;
+    if ('done' in line) {
+      progress.add(line.done - done);
+      done = line.done;
+    } else {
+      figures = line;
+    }
+  });
   const [status] = (await once(storing, 'close')) as [number | null];
+  progress.end();
   if (status !== 0) throw new Error(`the process that stores ended with ${status}`);
-  const figures = JSON.parse(text) as IngestFigures;
-  if (figures.stored !== snapshots) throw new Error(`stored ${figures.stored} of ${snapshots}`);
+  if (figures?.stored !== snapshots) throw new Error(`stored ${figures?.stored} of ${snapshots}`);
   return figures;
 }
 

@@ -19,6 +19,7 @@ import { createUpkeep } from '../database/upkeep.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import { inBatches } from './batches.ts';
 import { figureLine, wholeText } from './figures.ts';
+import { Progress } from './progress.ts';
 import {
   arrivalOf,
   channelsOfMachine,
@@ -38,8 +39,6 @@ const byIngestMax = 34_000_000;
 /** At least so many of a machine come by ingest, so that there are newest ones and small runs. */
 const newestMin = 512;
 const batchesPerUpkeep = 32;
-const barWidth = 30;
-const showEveryMs = 500;
 
 interface Machine {
   readonly index: number;
@@ -220,37 +219,4 @@ function restOfFleet(): Arrival[] {
       readings: [{ channel: 'level', unit: '%', value: index % 100 }],
     },
   }));
-}
-
-/** A bar on stderr. */
-export class Progress {
-  readonly #total: number;
-  readonly #startedMs = performance.now();
-  #done = 0;
-  #shownMs = 0;
-
-  /** @param total - of snapshots */
-  constructor(total: number) {
-    this.#total = total;
-  }
-
-  add(snapshots: number): void {
-    this.#done += snapshots;
-    if (performance.now() - this.#shownMs < showEveryMs) return;
-    this.#shownMs = performance.now();
-    this.#show('  ');
-  }
-
-  end(): void {
-    this.#show('\n');
-  }
-
-  #show(end: string): void {
-    const seconds = (performance.now() - this.#startedMs) / 1000;
-    const rate = wholeText((this.#done * channelsOfMachine) / seconds);
-    const filled = Math.round((barWidth * this.#done) / this.#total);
-    const bar = `${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}`;
-    const percent = Math.floor((100 * this.#done) / this.#total);
-    process.stderr.write(`\r  [${bar}] ${percent} %  ${seconds.toFixed(0)} s  ${rate} values/s${end}`);
-  }
 }

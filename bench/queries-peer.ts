@@ -7,7 +7,7 @@ import { engineNames } from './engines.ts';
 import { inBatches } from './batches.ts';
 import { figureLine } from './figures.ts';
 import { millionsText, msText, pick, points, timed, timesText } from './queries-ask.ts';
-import { Progress } from './queries-build.ts';
+import { Progress } from './progress.ts';
 import type { Place } from './queries-place.ts';
 import {
   channelsOfMachine,
