@@ -10,11 +10,14 @@ import { announcedSettleMs } from '../../database/announced.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
+import { faultOf } from '../../database/errors.ts';
 import type { DatabaseFault } from '../../database/errors.ts';
 import { readOpenGaps } from '../../database/gaps.ts';
+import { createIngest } from '../../database/ingest.ts';
 import { countSnapshots } from '../../database/totals.ts';
 import { encodeDeviceStatus } from '../../domain/device-status.ts';
-import { freshUrl } from '../database/engines.ts';
+import { arrival } from '../database/arrivals.ts';
+import { freshDatabase, freshUrl } from '../database/engines.ts';
 import { bench, introduce, publish, receive } from './ingest-bench.ts';
 import type { Bench, BenchOptions } from './ingest-bench.ts';
 import type { Device } from './vendor.ts';
@@ -114,6 +117,30 @@ for (const fault of faults) {
     assert.equal(on.ingest.databaseFault, undefined);
     assert.deepEqual(on.full, [true, false]);
     assert.deepEqual(await countSnapshots(on.database, ''), { stored: 30, duplicated: 0 });
+  });
+}
+
+const pragmas: readonly (readonly [DatabaseFault, set: string, unset: string])[] = [
+  ['full', 'max_page_count = 1', 'max_page_count = 1073741823'], // as many as there are already
+  ['read_only', 'query_only = on', 'query_only = off'],
+];
+for (const [fault, set, unset] of pragmas) {
+  test(`createIngest: what SQLite does not take because it is ${fault} is that, and is stored when it is not any more`, async (context) => {
+    const database = await freshDatabase(context, 'sqlite');
+    const ingest = createIngest(database);
+    const pragma = (text: string): Promise<void> =>
+      database.engine === 'sqlite'
+        ? database.exclusively((raw) => raw.exec(`pragma ${text}`))
+        : assert.fail(database.engine);
+    await ingest.storeBatch([arrival(name, 1)]);
+    const batch = Array.from({ length: 500 }, (_, index) => arrival(name, index + 1));
+    await pragma(set);
+    await assert.rejects(ingest.storeBatch(batch), (error) => faultOf(error) === fault);
+    assert.deepEqual(await countSnapshots(database, ''), { stored: 1, duplicated: 0 });
+    await pragma(unset);
+    const { outcomes } = await ingest.storeBatch(batch);
+    assert.deepEqual(outcomes[0], { outcome: 'duplicate' });
+    assert.deepEqual(await countSnapshots(database, ''), { stored: 500, duplicated: 0 });
   });
 }
 
