@@ -24,6 +24,9 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
   const data = path.join(directory, 'data');
   const socket = path.join(directory, 'mariadb.sock');
   const errorLog = path.join(directory, 'error.log');
+  // Of its own: a server that starts removes what others have in a shared one, and one that misses it crashes.
+  const temporary = path.join(directory, 'tmp');
+  mkdirSync(temporary, { recursive: true });
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : [];
   if (!existsSync(data)) installData(data, asRoot);
   const port = await freePort();
@@ -33,6 +36,7 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
       '--no-defaults',
       ...asRoot,
       `--datadir=${data}`,
+      `--tmpdir=${temporary}`,
       `--socket=${socket}`,
       `--port=${port}`,
       '--bind-address=127.0.0.1',
