@@ -132,7 +132,9 @@ async function layRun(
     throw new Error(`${path} cannot be stored`);
   device.sealings += 1;
   const run = { deviceId: device.id, sealing: device.sealings, timesMs, sequences };
-  const rows = resolved.pairs.map(([channelId], channel) => chunkRow(run, channelId, columns[channel] ?? []));
+  const rows = resolved.channelIds.map((channelId, channel) =>
+    chunkRow(run, channelId, columns[channel] ?? []),
+  );
   await insertRun(statements, run, rows);
   await statements.insertMany(
     'snapshot',

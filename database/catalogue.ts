@@ -2,7 +2,6 @@
 import { channelNameLengthMax, unitLengthMax } from '../domain/limits.ts';
 import type { ChannelValue, Reading, Snapshot } from '../domain/snapshot.ts';
 import { channelGroup } from '../domain/snapshot.ts';
-import type { ChannelPair } from './head.ts';
 import type { ValueKind } from './schema.ts';
 import type { Statements } from './statements.ts';
 
@@ -33,7 +32,9 @@ export interface ResolvedSnapshot {
   readonly typeId: number;
   /** Until another number stands for the type, a snapshot of the same channels, units and kinds is resolved the same. */
   readonly epoch: number;
-  readonly pairs: readonly ChannelPair[];
+  /** In the order of the readings. */
+  readonly channelIds: readonly number[];
+  readonly values: readonly ChannelValue[];
 }
 
 interface KnownChannel {
@@ -41,6 +42,8 @@ interface KnownChannel {
   unit: string;
   kind: ValueKind;
   changes: number;
+  /** By which snapshot it was last found: a second time is once too often. */
+  seenBy: number;
 }
 
 interface KnownType {
@@ -67,6 +70,7 @@ export class Catalogue {
   readonly #epochs = new Map<number, number>();
   #epoch = 0;
   #kindChanges = 0;
+  #resolved = 0;
 
   constructor(limits: CatalogueLimits = defaultCatalogueLimits) {
     this.#limits = limits;
@@ -96,6 +100,8 @@ export class Catalogue {
     nowMs: number,
   ): Promise<ResolvedSnapshot | { readonly refused: CatalogueRefusal }> {
     const name = snapshot.deviceType === '' ? untyped : snapshot.deviceType;
+    const familiar = this.#familiar(name, snapshot);
+    if (familiar !== undefined) return familiar;
     if (name.length > typeNameLengthMax || !isPlain(name)) return { refused: 'bad_device_type' };
     if (new Set(snapshot.readings.map(({ channel }) => channel)).size !== snapshot.readings.length) {
       return { refused: 'duplicate_channel' };
@@ -109,7 +115,7 @@ export class Catalogue {
     const type = found ?? (await addType(statements, name, nowMs));
     this.#types.set(name, type);
     if (!this.#epochs.has(type.id)) this.#changeEpoch(type);
-    const pairs: ChannelPair[] = [];
+    const channelIds: number[] = [];
     for (const reading of snapshot.readings) {
       const channel =
         type.channels.get(reading.channel) ?? (await this.#addChannel(statements, type, reading, nowMs));
@@ -117,9 +123,25 @@ export class Catalogue {
         await this.#changeChannel(statements, channel, reading, nowMs);
         this.#changeEpoch(type);
       }
-      pairs.push([channel.id, reading.value]);
+      channelIds.push(channel.id);
     }
-    return { typeId: type.id, epoch: type.epoch, pairs };
+    return { typeId: type.id, epoch: type.epoch, channelIds, values: valuesOf(snapshot) };
+  }
+
+  /** @returns undefined unless everything in the snapshot is known and as it was */
+  #familiar(name: string, snapshot: Snapshot): ResolvedSnapshot | undefined {
+    const type = this.#types.get(name);
+    if (type === undefined) return undefined;
+    this.#resolved += 1;
+    const channelIds: number[] = [];
+    for (const { channel: channelName, unit = '', value } of snapshot.readings) {
+      const channel = type.channels.get(channelName);
+      if (channel === undefined || channel.seenBy === this.#resolved) return undefined;
+      if (channel.unit !== unit || channel.kind !== typeof value) return undefined;
+      channel.seenBy = this.#resolved;
+      channelIds.push(channel.id);
+    }
+    return { typeId: type.id, epoch: type.epoch, channelIds, values: valuesOf(snapshot) };
   }
 
   #changeEpoch(type: KnownType): void {
@@ -181,7 +203,7 @@ export class Catalogue {
         nowMs,
       ],
     );
-    const channel: KnownChannel = { id, unit: reading.unit ?? '', kind, changes: 0 };
+    const channel: KnownChannel = { id, unit: reading.unit ?? '', kind, changes: 0, seenBy: 0 };
     type.channels.set(reading.channel, channel);
     return channel;
   }
@@ -225,6 +247,10 @@ function isFamiliar(type: KnownType, reading: Reading, units: ReadonlyMap<string
   return type.channels.has(reading.channel) && (reading.unit === undefined || units.has(reading.unit));
 }
 
+function valuesOf({ readings }: Snapshot): ChannelValue[] {
+  return readings.map(({ value }) => value);
+}
+
 function kindOf(value: ChannelValue): ValueKind {
   return typeof value as ValueKind;
 }
@@ -256,7 +282,7 @@ async function loadChannels(statements: Statements, type: KnownType): Promise<vo
     changes: number;
   }>(selectChannels, [type.id]);
   for (const { name, id, unit, kind, changes } of rows)
-    type.channels.set(name, { id, unit: unit ?? '', kind, changes });
+    type.channels.set(name, { id, unit: unit ?? '', kind, changes, seenBy: 0 });
   const byId = new Map(Array.from(type.channels.values(), (channel) => [channel.id, channel]));
   for (const { name, channel_id } of await statements.all<{ name: string; channel_id: number }>(
     selectAliases,

@@ -45,6 +45,13 @@ export interface ConnectOptions {
 
 /** How long SQLite itself may stop the event loop for another's lock; `whenFree` waits longer without that. */
 const busyTimeoutMs = 2;
+/**
+ * 32 MiB in place of SQLite's 4: the newest snapshots are sealed and gone before they would be written a second time, and
+ * there are fewer waits for the disk. It takes a twentieth of the time of storing away.
+ */
+const checkpointPages = 8192;
+/** The write-ahead log is cut back to this when it is begun anew. */
+const journalBytesMax = 64 * 1024 * 1024;
 const connectionsMaxDefault = 8;
 const connectTimeoutMs = 10_000;
 const transactionAttemptsMax = 5;
@@ -109,6 +116,8 @@ async function openSqlite(file: string): Promise<DatabaseSync> {
       await whenFree(() => raw.exec('pragma journal_mode = wal'));
       raw.exec('pragma synchronous = full'); // an acknowledged snapshot survives a power cut, not only a crash
       raw.exec('pragma cache_size = -65536'); // KiB
+      raw.exec(`pragma wal_autocheckpoint = ${checkpointPages}`);
+      raw.exec(`pragma journal_size_limit = ${journalBytesMax}`);
       // The same name as MySQL's, so that the view of all values reads alike on both engines.
       raw.function('uncompress', { deterministic: true }, (payload) =>
         payload instanceof Uint8Array ? inflatePayload(payload) : null,

@@ -6,7 +6,7 @@ import type { ChangeName } from './changes.ts';
 import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
 import type { DeviceState } from './device-state.ts';
-import { encodePairs } from './head.ts';
+import { encodeValues } from './head.ts';
 import { keepGaps, raiseAlarm } from './sequence.ts';
 import { inTransaction } from './statements.ts';
 import type { SqlValue, Statements } from './statements.ts';
@@ -215,14 +215,10 @@ async function place(
     device.last_digest = arrival.digest;
   }
   if (snapshot !== undefined && resolved !== undefined) {
-    const { typeId, epoch, pairs } = resolved;
-    batch.resolved.set(arrival, { typeId, epoch, channelIds: pairs.map(([channelId]) => channelId) });
-    addSnapshot(batch, device, arrival, {
-      typeId,
-      epoch,
-      timeMs: snapshot.timeMs,
-      payload: encodePairs(pairs),
-    });
+    const { typeId, epoch, channelIds, values } = resolved;
+    batch.resolved.set(arrival, { typeId, epoch, channelIds });
+    const payload = encodeValues(channelIds, values);
+    addSnapshot(batch, device, arrival, { typeId, epoch, timeMs: snapshot.timeMs, payload });
   } else if (encoded !== undefined) {
     addSnapshot(batch, device, arrival, encoded);
   } else {

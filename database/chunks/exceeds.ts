@@ -6,7 +6,7 @@ import { decodeNumbers } from '../payload.ts';
 import { devicesOfType, scopeCondition } from '../scope.ts';
 import type { Statements } from '../statements.ts';
 import { offsetsOf } from './times-cache.ts';
-import { zoneLagMax } from './seal.ts';
+import { uncovered } from './open-zone.ts';
 import { partAround, statisticsIn } from './zone.ts';
 import type { Statistics } from './zone.ts';
 
@@ -24,10 +24,6 @@ interface HeadRow {
 }
 
 const within = `where d.device_type_id = ? and ${scopeCondition('d.path')}`;
-
-const ordinalsBehind = Array.from({ length: zoneLagMax }, (_, index) => `select ${index + 1} as behind`).join(
-  ' union all ',
-);
 
 export const chunkExceedsSql = {
   now: `select d.path, h.payload from device d join head h on h.device_id = d.id and h.ordinal = d.latest_ordinal
@@ -50,11 +46,7 @@ export const chunkExceedsSql = {
   zone: 'select data from open_zone where device_id = ?',
   zones: `select z.device_id, z.t0, z.t1, substr(z.data, ?, ?) as data from device d join open_zone z on z.device_id = d.id
     and z.t0 <= ? and z.t1 >= ? ${within}`,
-  // By each ordinal that the zone may lack: MySQL finds no range that begins at another table's column.
-  newest: `select h.device_id, h.payload from device d join (${ordinalsBehind}) n
-    on n.behind <= d.stored - d.zone_ordinal
-    join head h on h.device_id = d.id and h.ordinal = d.zone_ordinal + n.behind
-      and h.time_ms >= ? and h.time_ms <= ? ${within}`,
+  newest: `select h.device_id, h.payload from device d ${uncovered} and h.time_ms >= ? and h.time_ms <= ? ${within}`,
   heads: 'select device_id, payload from head where device_id = ? and time_ms >= ? and time_ms <= ?',
 } as const;
 

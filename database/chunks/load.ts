@@ -5,7 +5,8 @@ import type { Statements } from '../statements.ts';
 import type { Thinned, WholeSnapshot } from '../storage.ts';
 import { chunkRow, insertRun } from './chunk.ts';
 import { rewriteSql } from './rewrite.ts';
-import { headColumns, writeZone } from './seal.ts';
+import { renewZone } from './open-zone.ts';
+import { headColumns } from './seal.ts';
 
 export async function load(
   statements: Statements,
@@ -48,7 +49,7 @@ export async function finishLoad(
     'update device set latest_ordinal = ?, head_count = 1, zone_ordinal = ? where id = ?',
     [ordinal, ordinal, deviceId],
   );
-  await writeZone(statements, { id: deviceId, stored: ordinal, zone_ordinal: 0 }, new Map(), 0);
+  await renewZone(statements, { id: deviceId, stored: ordinal, zone_ordinal: 0 });
 }
 
 /** @returns channel id → its value in each snapshot, null where it has none */

@@ -4,13 +4,10 @@ import { columnsOf } from '../head.ts';
 import type { Statements } from '../statements.ts';
 import type { NewSnapshot } from '../storage.ts';
 import type { DeviceState } from '../device-state.ts';
-import { addToZone, decodeZone, encodeZone } from './zone.ts';
-import type { Zone } from './zone.ts';
+import { advanceZones } from './open-zone.ts';
 
 /** How many snapshots one sealing takes. */
 export const snapshotsPerSealing = 256;
-/** How far `open_zone` may lag behind: what it does not cover is decoded row by row. */
-export const zoneLagMax = 16;
 /** A pause longer than this part of the sealed span splits it, so that one late snapshot does not make a wide chunk. */
 const pauseShare = 1 / 4;
 
@@ -29,11 +26,7 @@ interface Sealed {
 
 const selectForSealing = `select ordinal, sequence, time_ms, payload from head
   where device_id = ? and ordinal <> ? order by ordinal limit ${snapshotsPerSealing}`;
-const selectHeads =
-  'select ordinal, sequence, time_ms, payload from head where device_id = ? and ordinal > ? order by ordinal';
 const deleteSealed = 'delete from head where device_id = ? and ordinal <= ? and ordinal <> ?';
-const selectZone = 'select t0, t1, data from open_zone where device_id = ?';
-const zoneColumns = ['device_id', 't0', 't1', 'data'];
 export const headColumns = ['device_id', 'ordinal', 'sequence', 'time_ms', 'payload'];
 /** One sealing for so many snapshots: twice what is needed, yet devices that fill up together do not stop a batch. */
 const snapshotsPerBudget = snapshotsPerSealing / 2;
@@ -55,10 +48,14 @@ export async function store(statements: Statements, snapshots: readonly NewSnaps
     if (sequence === device.latest_sequence) device.latest_ordinal = ordinal;
   }
   let budget = Math.ceil(snapshots.length / snapshotsPerBudget);
-  for (const device of new Set(snapshots.map((snapshot) => snapshot.device))) {
-    budget -= await sealHead(statements, device, budget);
-    await advanceZone(statements, device);
+  const sealed = new Set<DeviceState>();
+  const arrived = Map.groupBy(snapshots, ({ device }) => device);
+  for (const device of arrived.keys()) {
+    const times = await sealHead(statements, device, budget);
+    if (times > 0) sealed.add(device);
+    budget -= times;
   }
+  await advanceZones(statements, arrived, sealed);
 }
 
 /**
@@ -78,32 +75,7 @@ async function sealHead(statements: Statements, device: DeviceState, budget: num
     device.head_count -= rows.length;
     sealed += 1;
   }
-  if (sealed > 0) await writeZone(statements, device, new Map(), 0);
   return sealed;
-}
-
-/** Brings `open_zone` up to date once it lags far enough. Changes `device`. */
-async function advanceZone(statements: Statements, device: DeviceState): Promise<void> {
-  if (device.stored - device.zone_ordinal < zoneLagMax) return;
-  const [known] = await statements.all<{ t0: number; t1: number; data: Uint8Array }>(selectZone, [device.id]);
-  const zone = known === undefined ? new Map() : decodeZone(known.data);
-  await writeZone(statements, device, zone, known === undefined ? 0 : device.zone_ordinal, known);
-}
-
-export async function writeZone(
-  statements: Statements,
-  device: Pick<DeviceState, 'id' | 'stored' | 'zone_ordinal'>,
-  zone: Zone,
-  afterOrdinal: number,
-  known?: { readonly t0: number; readonly t1: number },
-): Promise<void> {
-  const rows = await statements.all<HeadRow>(selectHeads, [device.id, afterOrdinal]);
-  for (const row of rows) addToZone(zone, row.payload);
-  const times = [...rows.map((row) => row.time_ms), ...(known === undefined ? [] : [known.t0, known.t1])];
-  await statements.upsertMany('open_zone', 'device_id', zoneColumns, [
-    [device.id, Math.min(...times), Math.max(...times), encodeZone(zone)],
-  ]);
-  device.zone_ordinal = device.stored;
 }
 
 /** @returns the rows in the order of time, cut where a long pause is: at most 1 / pauseShare runs */

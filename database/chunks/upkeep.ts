@@ -16,7 +16,7 @@ import {
   runsPerRewriteMax,
 } from './rewrite.ts';
 import type { RunGroup, RunKey } from './rewrite.ts';
-import { writeZone } from './seal.ts';
+import { renewZone } from './open-zone.ts';
 
 interface RunRow extends RunKey {
   readonly t1: number;
@@ -179,7 +179,7 @@ async function dropNewest(
   const heads = await statements.all<{ sequence: number }>(chunkUpkeepSql.oldHeads, [deviceId, beforeMs]);
   if (device === undefined || heads.length === 0) return;
   await statements.run(chunkUpkeepSql.deleteHeads, [deviceId, device.latest_ordinal, beforeMs]);
-  await writeZone(statements, device, new Map(), 0);
+  await renewZone(statements, device);
   await statements.run(chunkUpkeepSql.countHeads, [deviceId]);
   await dropSnapshots(
     statements,

@@ -4,6 +4,7 @@ import type { Database } from '../../database/connect.ts';
 import { chunkExceedsSql } from '../../database/chunks/exceeds.ts';
 import { chunkLatestSql } from '../../database/chunks/latest.ts';
 import { chunkNumbersSql } from '../../database/chunks/numbers.ts';
+import { openZoneSql } from '../../database/chunks/open-zone.ts';
 import { chunkPiecesSql } from '../../database/chunks/pieces.ts';
 import { rewriteSql } from '../../database/chunks/rewrite.ts';
 import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
@@ -56,6 +57,7 @@ const statementsOf: Readonly<
     chunkSeriesSql,
     chunkSnapshotsSql,
     chunkUpkeepSql,
+    openZoneSql,
     rewriteSql,
   },
   rows: { ...common, rowPiecesSql, rowSql, rowUpkeepSql },
