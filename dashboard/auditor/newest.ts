@@ -47,13 +47,13 @@ function table(
         <thead>
           <tr>
             <th scope="col" class="number">Entry</th>
+            <th scope="col">Opened</th>
             <th scope="col">Received</th>
             <th scope="col" class="number">Sequence</th>
             <th scope="col">What became of it</th>
             <th scope="col" class="number">Size</th>
             <th scope="col" class="number">Channels</th>
             <th scope="col">For</th>
-            <th scope="col">Opened</th>
           </tr>
         </thead>
         <tbody>
@@ -61,15 +61,6 @@ function table(
             (item) =>
               html`<tr>
                   <td class="number">${formatCount(item.number)}</td>
-                  <td>${formatDateTime(item.receivedMs)}</td>
-                  <td class="number">${item.sequence === undefined ? '–' : formatCount(item.sequence)}</td>
-                  <td>
-                    ${stateMark(item.outcome, tones[item.outcome])}
-                    ${item.alarm === undefined ? nothing : html`<span class="mark abnormal">${item.alarm}</span>`}
-                  </td>
-                  <td class="number">${formatBytes(item.bytes)}</td>
-                  <td class="number">${item.channelCount ?? '–'}</td>
-                  <td>${item.recipients.join(', ')}</td>
                   <td>
                     <button
                       class="plain"
@@ -80,6 +71,15 @@ function table(
                       ${shown?.number === item.number ? 'Close' : 'Look inside'}
                     </button>
                   </td>
+                  <td>${formatDateTime(item.receivedMs)}</td>
+                  <td class="number">${item.sequence === undefined ? '–' : formatCount(item.sequence)}</td>
+                  <td>
+                    ${stateMark(item.outcome, tones[item.outcome])}
+                    ${item.alarm === undefined ? nothing : html`<span class="mark abnormal">${item.alarm}</span>`}
+                  </td>
+                  <td class="number">${formatBytes(item.bytes)}</td>
+                  <td class="number">${item.channelCount ?? '–'}</td>
+                  <td class="wrap">${item.recipients.join(', ')}</td>
                 </tr>
                 ${
                   shown?.number === item.number

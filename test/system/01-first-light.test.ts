@@ -9,7 +9,6 @@ test('demo: stores what was sealed and released, refuses the intruder, runs ever
   assert.equal(status, 0, stderr);
   const summary = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as DemoSummary;
   assert.ok(summary.sealed > 0);
-  assert.ok(summary.held >= 1, 'what a policy asks about waits');
   assert.equal(summary.stored + summary.held, summary.sealed);
   assert.deepEqual([summary.lost, summary.denied, summary.duplicated, summary.devices], [0, 0, 0, 6]);
   assert.ok(summary.refused >= 2, 'a subscription and a publish were denied');
