@@ -6,6 +6,10 @@ import type { StorageForm } from '../database/schema.ts';
 import { storageForms } from '../database/storage-of.ts';
 import type { UpkeepPolicies } from '../database/upkeep.ts';
 import { databaseUrlType } from '../database/url-type.ts';
+import type { NamespacePath } from '../domain/namespace.ts';
+import { levelOf, parseNamespacePath } from '../domain/namespace.ts';
+import { mainGroup } from '../domain/policy.ts';
+import { isGroupName } from '../domain/topic.ts';
 import type { StaleCrlConfig } from '../pki/stale-crl-type.ts';
 import { staleCrlType } from '../pki/stale-crl-type.ts';
 import type { ConfigTypes, Endpoint } from '../runtime/config.ts';
@@ -25,6 +29,7 @@ export interface BackendConfig {
   readonly commandExpirySeconds: number;
   readonly commandReaders: readonly string[];
   readonly releasers: readonly string[];
+  readonly reads?: ReadsConfig | undefined;
   readonly database: string;
   /** Absent: as the database says. */
   readonly storage?: StorageForm | undefined;
@@ -38,6 +43,13 @@ export interface BackendConfig {
   readonly allowUnsigned: boolean;
   readonly observe?: Endpoint | undefined;
   readonly log: { readonly level: LogLevel };
+}
+
+/** What a reader has who is not the vendor: a group of its own in the policies of some owners. */
+export interface ReadsConfig {
+  readonly group: string;
+  readonly of: readonly NamespacePath[];
+  readonly released: boolean;
 }
 
 /** One of several backends that share the work. */
@@ -84,6 +96,29 @@ const ingestType = z
   })
   .prefault({});
 
+const ownerType = z.string().transform((text, context) => {
+  const path = parseNamespacePath(text);
+  if (path !== undefined && levelOf(path) !== 'device') return path;
+  context.addIssue(`"${text}" is no master account and no account`);
+  return z.NEVER;
+});
+
+const readsType = z
+  .strictObject({
+    group: z
+      .string()
+      .refine((name) => isGroupName(name) && name !== mainGroup, {
+        error: 'wanted the name of a group of readers that is not the main one',
+      })
+      .describe("its name in the owners' policies"),
+    of: z.array(ownerType).min(1).max(1000).describe('master accounts or accounts that share with it'),
+    released: z
+      .boolean()
+      .default(false)
+      .describe("true on a customer's own broker: what its auditor has released, and nothing before"),
+  })
+  .describe('for a reader who is not the vendor: the stream of its group, in place of the main one');
+
 const shareName = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,20}$/, { error: 'wanted 1 to 20 of A-Z a-z 0-9 . _ -' });
@@ -117,7 +152,9 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
       brokerName: z
         .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
         .describe("the name that the broker's certificate must carry, or several"),
-      identity: types.existingPath.describe('directory with the keys of vendor-snapshot-service'),
+      identity: types.existingPath.describe(
+        'directory with the keys of vendor-snapshot-service, or of another reader (`reads`)',
+      ),
       passphraseFile: types.existingPath.optional().describe('opens the keys of `identity`'),
       commandIdentity: types.existingPath
         .optional()
@@ -139,6 +176,7 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
         .describe(
           "SIG certificates of customers' auditors: of their devices, only what these have signed too is stored",
         ),
+      reads: readsType.optional(),
       database: databaseUrlType(types).describe('sqlite:./file or mysql://user:password@host:port/database'),
       storage: z
         .enum(storageForms)
@@ -168,6 +206,10 @@ export function backendConfigType(types: ConfigTypes): z.ZodType<BackendConfig> 
       allowUnsigned: z.boolean().default(false).describe('accept envelopes without a signature'),
       observe: endpointType.optional().describe('metrics, health and state; bind it to a private address'),
       log: z.strictObject({ level: z.enum(logLevels).default('info') }).prefault({}),
+    })
+    .refine((config) => config.reads === undefined || config.commandIdentity === undefined, {
+      error: 'a reader of a shared stream commands nobody',
+      path: ['commandIdentity'],
     })
     .refine((config) => config.commandPassphraseFile === undefined || config.commandIdentity !== undefined, {
       error: 'opens nothing without `commandIdentity`',

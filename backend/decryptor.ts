@@ -8,11 +8,12 @@ import { CommandError, decodeCommandResult } from '../domain/command.ts';
 import type { CommandResult } from '../domain/command.ts';
 import { isWithin } from '../domain/namespace.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
+import { mainGroup } from '../domain/policy.ts';
 import { SenmlReader } from '../domain/senml-reader.ts';
 import { decodeSenmlJson, SenmlError } from '../domain/senml.ts';
 import { layOut } from '../domain/snapshot-layout.ts';
 import type { LaidOutSnapshot } from '../domain/snapshot-layout.ts';
-import { parseDeviceTopic } from '../domain/topic.ts';
+import { parseDeviceTopic, parseSharedTopic } from '../domain/topic.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
 
@@ -69,15 +70,17 @@ export type Releaser = Pick<VerifiedIdentity, 'certificate' | 'chain' | 'root'>;
 /**
  * @param openers - tried in order, for a message that one of our services can read
  * @param releasers - auditors; what comes from below one of them must carry its signature too
+ * @param group - whose stream is read; the main one unless given
  */
 export function createDecryptor(
   openers: readonly [Opener, ...Opener[]],
   lists: Revocations,
   releasers: readonly Releaser[] = [],
+  group: string = mainGroup,
 ): Decryptor {
   const reader = new SenmlReader();
   return (message) => {
-    const place = parseDeviceTopic(message.topic);
+    const place = placeOf(message.topic, group);
     try {
       if (place === undefined || (place.name !== 'snapshots' && place.name !== 'commands/result')) {
         throw new Refusal('unexpected_topic', 'no device sends envelopes there');
@@ -100,6 +103,13 @@ export function createDecryptor(
       };
     }
   };
+}
+
+/** Each stream has numbers of its own, so what belongs to another is not taken (decision 0018). */
+function placeOf(topic: string, group: string): ReturnType<typeof parseDeviceTopic> {
+  if (group === mainGroup) return parseDeviceTopic(topic);
+  const shared = parseSharedTopic(topic);
+  return shared?.group === group ? { device: shared.device, name: 'snapshots' } : undefined;
 }
 
 /** An error of our own on a peer's bytes is kept for us to look at; it does not stop what comes behind. */

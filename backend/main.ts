@@ -6,6 +6,7 @@ import { migrate } from '../database/migrate.ts';
 import { chooseStorage } from '../database/storage-of.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { ReceivedMessage } from '../mqtt/inbox.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { Link } from '../mqtt/link.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -34,7 +35,13 @@ import { readOriginator } from './originators.ts';
 import { createPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { RestWatch } from './rest-watch.ts';
-import { commandSession, restSession, retainedSubscriptions, snapshotSession } from './subscriptions.ts';
+import {
+  commandSession,
+  restSession,
+  retainedSubscriptions,
+  sealedTopic,
+  snapshotSession,
+} from './subscriptions.ts';
 import type { BackendSession } from './subscriptions.ts';
 import { startUpkeep } from './upkeep-thread.ts';
 
@@ -125,12 +132,13 @@ export async function startBackend(
     surroundings.reconnect,
   );
   const { share } = config;
-  const link = connect(parts, own.tls, snapshotSession(own.commonName, share));
+  const link = connect(parts, own.tls, snapshotSession(own.commonName, share, config.reads));
   const commandLink =
     commanding && connect(parts, commanding.tls, commandSession(commanding.commonName, share));
   const rests = share === undefined ? [] : watchRests(parts, share, own.tls, commanding?.tls);
   const commands = commanding && commandLink && startCommands(parts, commanding.e2e, commandLink, readers);
-  const ledgers = startLedgers(parts, own);
+  // Auditors show their ledgers to the vendor, and to nobody whom they share with.
+  const ledgers = config.reads === undefined ? startLedgers(parts, own) : undefined;
   const closers: (() => Promise<void>)[] = [];
   const purging = setInterval(() => {
     parts.pipeline.ingest
@@ -148,7 +156,7 @@ export async function startBackend(
     clearInterval(looking);
     await stopUpkeep();
     commands?.stop();
-    await ledgers.stop();
+    await ledgers?.stop();
     await parts.pipeline.drain(); // while the links are up, so that what is committed is acknowledged too
     await Promise.all([link.close(), commandLink?.close(), ...rests.map((rest) => rest.close())]);
     await Promise.all(closers.map((close) => close()));
@@ -205,11 +213,12 @@ function assemble(
     releasers: config.releasers.map((file) =>
       loadTrustedIdentity(file, { roots, atMs: given.clock(), purpose: 'signature' }),
     ),
+    group: config.reads?.group,
     policy: { allowUnsigned: config.allowUnsigned, kdfFlavours: config.kdfFlavours },
     stalePolicy: stalePolicyOf(config.staleCrl),
     threads,
     queueMax: queue,
-    onRestored: () => links[0]?.ask(retainedSubscriptions, () => undefined),
+    onRestored: () => links[0]?.ask(retainedSubscriptions(config.reads), () => undefined),
     onReplaced: () => {
       given.log.error({ database: withoutPassword(config.database) }, 'database.replaced');
       process.exit(1); // our own connection has the former file; nothing is acknowledged that is not in it
@@ -231,7 +240,7 @@ function connect(parts: Parts, identity: TlsIdentity, session: BackendSession): 
     cleanSession: false,
     ...(session.expirySeconds === undefined ? {} : { sessionExpirySeconds: session.expirySeconds }),
     subscriptions: session.subscriptions,
-    onMessage: (message, acknowledge) => subscriber.receive(message, acknowledge),
+    onMessage: (message, acknowledge) => subscriber.receive(sealed(message, config), acknowledge),
     onConnect: () => measures.connected.set({ service }, 1),
     onDisconnect: () => measures.connected.set({ service }, 0),
     log: log.child({ service }),
@@ -240,6 +249,11 @@ function connect(parts: Parts, identity: TlsIdentity, session: BackendSession): 
   });
   parts.links.push(link);
   return link;
+}
+
+/** By the topic by which it was sealed. */
+function sealed(message: ReceivedMessage, { reads }: BackendConfig): ReceivedMessage {
+  return reads === undefined ? message : { ...message, topic: sealedTopic(message.topic, reads) };
 }
 
 function watchRests(
@@ -251,7 +265,7 @@ function watchRests(
   const { config, log, reconnect } = parts;
   const watch = (kind: 'snapshots' | 'results', identity: TlsIdentity): RestWatch =>
     new RestWatch({
-      session: restSession(kind, identity.commonName, share),
+      session: restSession(kind, identity.commonName, share, config.reads),
       link: {
         broker: config.broker,
         brokerName: config.brokerName,
@@ -260,7 +274,8 @@ function watchRests(
         receiveMaximum: config.ingest.queue,
         ...(reconnect === undefined ? {} : { reconnect }),
       },
-      receive: (message, acknowledge) => parts.pipeline.subscriber.receive(message, acknowledge),
+      receive: (message, acknowledge) =>
+        parts.pipeline.subscriber.receive(sealed(message, config), acknowledge),
       everyMs: share.takeoverSeconds * 1000,
     });
   return [watch('snapshots', own), ...(commanding === undefined ? [] : [watch('results', commanding)])];

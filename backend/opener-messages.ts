@@ -23,6 +23,8 @@ export interface OpenerSettings {
     readonly root: Uint8Array;
   }[];
   readonly stalePolicy: StalePolicy;
+  /** Whose stream is read; undefined: the main one. */
+  readonly group: string | undefined;
   /** Whether the sealed envelope goes on beside what was in it. */
   readonly keepsEvidence: boolean;
 }

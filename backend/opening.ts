@@ -35,7 +35,7 @@ export class Opening {
     const releasers = settings.releasers.map(releaserOf);
     const cosigners = releasers.map(({ certificate }) => certificate);
     const openers = openersOf(settings, this.#directory, cosigners);
-    this.#decrypt = createDecryptor(openers, this.#lists, releasers);
+    this.#decrypt = createDecryptor(openers, this.#lists, releasers, settings.group);
   }
 
   take(message: ToOpener): void {

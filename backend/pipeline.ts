@@ -26,6 +26,8 @@ export interface PipelineOptions {
   readonly recipients: readonly Pick<KeyPair, 'key' | 'certificate'>[];
   /** SIG certificates of auditors: what comes from below one of them must carry its signature too. None unless given. */
   readonly releasers?: readonly Releaser[];
+  /** Of readers, whose stream is read; the main one unless given. */
+  readonly group?: string | undefined;
   /** Of the E2E PKI, pinned. */
   readonly roots: readonly Certificate[];
   readonly policy: OpenPolicy;
@@ -133,6 +135,7 @@ function openerSettings({
   policy,
   stalePolicy,
   store,
+  group,
 }: PipelineOptions): OpenerSettings {
   return {
     recipients: recipients.map(({ key, certificate }) => ({ key, certificate: certificate.der })),
@@ -144,6 +147,7 @@ function openerSettings({
     })),
     policy,
     stalePolicy,
+    group,
     keepsEvidence: store.evidenceMs !== undefined,
   };
 }

@@ -1,7 +1,10 @@
 /** What a backend subscribes to, alone or as one of several that share the work, and in which sessions. */
+import type { NamespacePath } from '../domain/namespace.ts';
+import { levelOf } from '../domain/namespace.ts';
+import { parseReleasedTopic, releasedTopic } from '../domain/release-topics.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
 import { e2eCrlTopic } from '../pki/revocation-lists.ts';
-import type { ShareConfig } from './config.ts';
+import type { ReadsConfig, ShareConfig } from './config.ts';
 
 /** A session on the broker. */
 export interface BackendSession {
@@ -12,18 +15,46 @@ export interface BackendSession {
 }
 
 /** Needed by each, whoever else there is: what is retained, and comes whenever it is subscribed [MQTT-3.8.4-3]. */
-export const retainedSubscriptions: readonly LinkSubscription[] = [
-  { filter: e2eCrlTopic, qos: 1 },
-  { filter: '+/+/+/status', qos: 1 }, // also of an account's broker
-  { filter: '+/broker/status', qos: 1 },
-  { filter: '+/+/+/certificates', qos: 1 },
-];
+export function retainedSubscriptions(reads?: ReadsConfig): readonly LinkSubscription[] {
+  // Whoever an owner shares with is granted no more than that takes.
+  const filters =
+    reads === undefined
+      ? ['+/+/+/status', '+/broker/status', '+/+/+/certificates'] // the first of an account's broker too
+      : reads.of.map((owner) => `${devicesOf(owner)}/certificates`);
+  return [e2eCrlTopic, ...filters].map((filter) => ({ filter, qos: 1 }));
+}
+
 const snapshots = '+/+/+/snapshots';
 /** Certificates and lists come by the other link, and count for both. */
 const results = '+/+/+/commands/result';
 
-export function snapshotSession(service: string, share: ShareConfig | undefined): BackendSession {
-  return sessionOf(service, share, [...retainedSubscriptions, shared(snapshots, share)]);
+export function snapshotSession(
+  service: string,
+  share: ShareConfig | undefined,
+  reads?: ReadsConfig,
+): BackendSession {
+  const streams = streamsOf(reads).map((filter) => shared(filter, share));
+  return sessionOf(service, share, [...retainedSubscriptions(reads), ...streams]);
+}
+
+/** Where the snapshots come by: of the main stream, or of a group's. */
+function streamsOf(reads: ReadsConfig | undefined): string[] {
+  if (reads === undefined) return [snapshots];
+  const { group, of, released } = reads;
+  return of.map((owner) => {
+    const filter = `${devicesOf(owner)}/shared/${group}/snapshots`;
+    return released ? releasedTopic(owner, filter) : filter;
+  });
+}
+
+/** @returns the topic of the device, by which it was sealed, of one by which it was released */
+export function sealedTopic(topic: string, { of, released }: ReadsConfig): string {
+  if (!released) return topic;
+  return of.map((owner) => parseReleasedTopic(owner, topic)).find((found) => found !== undefined) ?? topic;
+}
+
+function devicesOf(owner: NamespacePath): string {
+  return `${owner}/${levelOf(owner) === 'account' ? '+' : '+/+'}`;
 }
 
 export function commandSession(service: string, share: ShareConfig | undefined): BackendSession {
@@ -38,11 +69,12 @@ export function restSession(
   kind: 'snapshots' | 'results',
   service: string,
   share: ShareConfig,
+  reads?: ReadsConfig,
 ): BackendSession {
-  const filter = kind === 'snapshots' ? snapshots : results;
+  const filters = kind === 'snapshots' ? streamsOf(reads) : [results];
   return {
     clientId: `backends-${share.group}-of-${service}`,
-    subscriptions: [shared(filter, share)],
+    subscriptions: filters.map((filter) => shared(filter, share)),
     expirySeconds: undefined,
   };
 }

@@ -17,6 +17,12 @@ export function releasedTopic(scope: NamespacePath, topic: string): Topic {
   return `${scope}/${released}${topic.slice(scope.length)}` as Topic;
 }
 
+/** @returns where it belongs, for example `ms-acc-1/acc-1/dev-1/snapshots`; undefined for any other topic */
+export function parseReleasedTopic(scope: NamespacePath, topic: string): string | undefined {
+  const prefix = `${scope}/${released}/`;
+  return topic.startsWith(prefix) ? `${scope}/${topic.slice(prefix.length)}` : undefined;
+}
+
 /** @returns for example `ms-acc-1/$arrived/acc-1/dev-1/commands`; a filter becomes a filter */
 export function arrivedTopic(scope: NamespacePath, topic: string): Topic {
   return `${scope}/${arrived}${topic.slice(scope.length)}` as Topic;

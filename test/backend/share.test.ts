@@ -6,7 +6,9 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
-import { restSession, snapshotSession } from '../../backend/subscriptions.ts';
+import type { BackendSession } from '../../backend/subscriptions.ts';
+import { restSession, sealedTopic, snapshotSession } from '../../backend/subscriptions.ts';
+import { parseNamespacePath } from '../../domain/namespace.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import { migrate } from '../../database/migrate.ts';
 import { countSnapshots } from '../../database/totals.ts';
@@ -78,6 +80,28 @@ test('snapshotSession: each instance has a session that ends, and all have one t
   assert.deepEqual(rest.subscriptions, [{ filter: '$share/by-topic-g/+/+/+/snapshots', qos: 1 }]);
   assert.equal(rest.expirySeconds, undefined);
   assert.equal(snapshotSession(snapshotService, undefined).expirySeconds, undefined);
+});
+
+test('snapshotSession: whoever is shared with subscribes to its group of its owners, and to nothing else', () => {
+  const [owner, account] = ['ms-acc-1', 'ms-acc-2/acc-1'].map((text) => parseNamespacePath(text));
+  assert.ok(owner && account);
+  const reads = { group: 'insurer', of: [owner, account], released: false };
+  const filtersOf = (session: BackendSession) => session.subscriptions.map(({ filter }) => filter);
+  assert.deepEqual(filtersOf(snapshotSession('ms-acc-1/insurer', undefined, reads)), [
+    'vendor/crl/e2e',
+    'ms-acc-1/+/+/certificates',
+    'ms-acc-2/acc-1/+/certificates',
+    'ms-acc-1/+/+/shared/insurer/snapshots',
+    'ms-acc-2/acc-1/+/shared/insurer/snapshots',
+  ]);
+  const share = { group: 'g', instance: 'a', takeoverSeconds: 30 };
+  const released = { ...reads, of: [owner], released: true };
+  assert.deepEqual(filtersOf(restSession('snapshots', 'ms-acc-1/insurer', share, released)), [
+    '$share/by-topic-g/ms-acc-1/$released/+/+/shared/insurer/snapshots',
+  ]);
+  const topic = 'ms-acc-1/acc-1/dev-1/shared/insurer/snapshots';
+  assert.equal(sealedTopic('ms-acc-1/$released/acc-1/dev-1/shared/insurer/snapshots', released), topic);
+  assert.equal(sealedTopic(topic, reads), topic);
 });
 
 test('startBackend: two share the work in order, and when one is killed the other has everything, once', async (context) => {

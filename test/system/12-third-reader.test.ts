@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { freePorts } from '../../runtime/free-ports.ts';
 import type { OpenedEnvelope } from '../../cms/open.ts';
 import { createOpener } from '../../cms/open.ts';
+import { connectDatabase } from '../../database/connect.ts';
 import { OriginatorDirectory } from '../../cms/originator-directory.ts';
 import { decodeDeviceCertificates } from '../../domain/device-certificates.ts';
 import { decodeSenmlCbor } from '../../domain/senml.ts';
@@ -56,7 +57,32 @@ identity: broker
 data: broker-data
 roles:
   ${insurer}:
-    subscribe: ["${owner}/+/+/shared/insurer/snapshots", "${owner}/+/+/certificates"]
+    subscribe:
+      - ${owner}/+/+/shared/insurer/snapshots
+      - ${owner}/$released/+/+/shared/insurer/snapshots
+      - ${owner}/+/+/certificates
+`,
+  );
+  writeFileSync(
+    at('auditor.yaml'),
+    `broker: 127.0.0.1:${port}
+brokerName: ${owner}
+identity: ${owner}/keys
+data: auditor-data
+mode: enforce
+recipients: [${service}/keys/enc.chain.pem, ${owner}/keys/enc.chain.pem]
+`,
+  );
+  writeFileSync(
+    at('insurer.yaml'),
+    `broker: 127.0.0.1:${port}
+brokerName: ${owner}
+identity: ${insurer}/keys
+reads: { group: insurer, of: [${owner}], released: true }
+releasers: [${owner}/keys/sig.chain.pem]
+database: sqlite:./insurer.db
+data: insurer-data
+http: { listen: "127.0.0.1:0" }
 `,
   );
   writeFileSync(
@@ -133,28 +159,76 @@ const insurerLines = `  insurer:
     channels: { auto: ["service.*", "*.life"] }
 `;
 
-test('a third reader opens what was granted to it and nothing else', async () => {
+interface Stored {
+  readonly channels: readonly string[];
+  readonly envelopes: readonly string[];
+}
+
+/** What is in the database of the third reader's own backend. */
+async function stored(): Promise<Stored> {
+  const database = await connectDatabase(`sqlite:${at('insurer.db')}`);
+  try {
+    const channels = await database.kysely
+      .selectFrom('channel')
+      .innerJoin('channel_group', 'channel_group.id', 'channel.group_id')
+      .select(['channel_group.name as group', 'channel.name'])
+      .execute();
+    const snapshots = await database.kysely
+      .selectFrom('snapshot')
+      .select(['sequence', 'digest'])
+      .orderBy('sequence')
+      .execute();
+    return {
+      channels: channels.map(({ group, name }) => `${group}.${name}`),
+      envelopes: snapshots.map(
+        ({ sequence, digest }) => `${sequence} ${Buffer.from(digest).toString('hex')}`,
+      ),
+    };
+  } finally {
+    await database.close();
+  }
+}
+
+function isGranted(channel: string): boolean {
+  return channel.startsWith('service.') || channel.endsWith('.life');
+}
+
+test('a third reader opens, and its own backend stores, what was granted to it and nothing else', async () => {
   const port = await startSite();
   const broker = await startProgram('broker', at('broker.yaml'), 'broker.listening');
   endings.push(() => broker.stop());
+  for (const [name, event] of [
+    ['auditor', 'auditor.subscribed'],
+    ['backend', 'backend.listening'],
+  ] as const) {
+    const file = name === 'backend' ? at('insurer.yaml') : at('auditor.yaml');
+    const program = await startProgram(name, file, event);
+    endings.push(() => program.stop());
+  }
   const agent = await startProgram('agent', at('agent.yaml'), 'agent.started');
   endings.push(() => agent.stop());
   const shared = `${owner}/+/+/shared/insurer/snapshots`;
   const certificates = `${owner}/+/+/certificates`;
-  const third = new Reader(insurer, port, [certificates, shared, `${device}/snapshots`, `${owner}/#`]);
+  // Of others, of several at once, and by way of a shared subscription.
+  const denied = [
+    `${device}/snapshots`,
+    `${owner}/#`,
+    `${owner}/+/+/shared/+/snapshots`,
+    `${device}/shared/bank/snapshots`,
+    `${owner}/$released/#`,
+    `$share/all/${device}/snapshots`,
+  ];
+  const third = new Reader(insurer, port, [certificates, shared, ...denied]);
   const auditor = new Reader(owner, port, [certificates, shared, `${device}/snapshots`]);
   await until('the broker has answered', () => third.refused.length > 0);
-  assert.deepEqual(third.refused, [`${device}/snapshots`, `${owner}/#`]);
+  assert.deepEqual(third.refused, denied);
 
   await publishPolicy(port, 1, vendorLines + insurerLines);
   await until('the third reader has opened some', () => third.opened.length >= 3);
   for (const [index, opened] of third.opened.entries()) {
     const channels = third.channelsOf(opened);
     assert.ok(channels.length > 3);
-    assert.deepEqual(
-      channels.filter((channel) => !channel.startsWith('service.') && !channel.endsWith('.life')),
-      [],
-    );
+    assert.ok(channels.every(isGranted), channels.join());
     assert.equal(opened.sequence, index + 1, 'a reader of a stream sees no gap');
     assert.equal(opened.recipients.length, 2, 'the owner and the third reader');
   }
@@ -179,4 +253,12 @@ test('a third reader opens what was granted to it and nothing else', async () =>
   await until('two more have left', () => snapshotsOf(auditor) >= seen + 5);
   assert.equal(third.opened.length, last, 'nothing for it after it was withdrawn');
   assert.equal(auditor.opened.filter(({ topic }) => topic !== `${device}/snapshots`).length, last);
+
+  await until('its backend has all of it', async () => (await stored()).envelopes.length === last);
+  const { channels, envelopes } = await stored();
+  assert.ok(channels.length > 3 && channels.every(isGranted), channels.join());
+  assert.deepEqual(
+    envelopes,
+    third.opened.map(({ sequence, digest }) => `${sequence} ${digest.toString('hex')}`),
+  );
 });
