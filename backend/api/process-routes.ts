@@ -1,6 +1,7 @@
 /** What the dashboard asks about workflows: tasks, notifications, instances, diagrams, rules. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { hasDeviceOfType } from '../../database/device-types.ts';
 import {
   completeTask,
   countWorkflows,
@@ -17,6 +18,8 @@ import type { ApiContext } from './context.ts';
 
 const listedMax = 500;
 const commentLengthMax = 1000;
+/** What a device has before it says its type. */
+const defaultType = 'default';
 
 const path = z.string().min(1).max(62);
 const id = z.string().min(1).max(36);
@@ -91,10 +94,11 @@ async function condition(context: ApiContext, request: FastifyRequest): Promise<
 }
 
 async function deviceType(context: ApiContext, request: FastifyRequest): Promise<unknown> {
-  context.requireUser(request);
+  const { scope } = context.requireUser(request);
   const { name } = parse(nameParameter, request.params);
-  const rules = await readDeviceTypeRules(context.database, name);
-  // Before bpm has ever started there are none, and a page does without.
+  const isSeen = name === defaultType || (await hasDeviceOfType(context.database, scope, name));
+  const rules = isSeen ? await readDeviceTypeRules(context.database, name) : undefined;
+  // Before bpm has ever started there are none, and a page does without; so it does of a type that it sees no device of.
   return rules ?? { deviceType: name, title: name, gauges: [], figures: [] };
 }
 

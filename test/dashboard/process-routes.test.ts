@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test';
 import { startApi } from '../../backend/api/server.ts';
 import { Feed } from '../../backend/feed.ts';
 import { hashPassword } from '../../web/password.ts';
+import { saveRules } from '../../database/processes.ts';
 import { addUser } from '../../database/users.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { Plant } from '../bpm/plant.ts';
@@ -104,6 +105,17 @@ void test('process routes: everything is within the scope of who asks', async (c
     overdue: 0,
   });
   assert.equal((await ask('technician', 'GET', '/api/condition?path=m-2/a-1/d-1'))[0], 404);
+});
+
+void test('GET /api/device-types/:name: the rules of a type are for who has such a device', async (context) => {
+  const { ask, plant } = await createClient(context);
+  const rules = { deviceType: 'PC', title: 'Particle counter', gauges: [], figures: [] };
+  await saveRules(plant.database, new Map([['PC', JSON.stringify(rules)]]));
+  const unknown = { deviceType: 'PC', title: 'PC', gauges: [], figures: [] };
+  assert.deepEqual(await ask('operator', 'GET', '/api/device-types/PC'), [200, unknown]);
+  await plant.reportReadings('m-2/a-1/d-2', 'PC', [{ channel: 'laser.life', value: 1 }]);
+  assert.deepEqual(await ask('operator', 'GET', '/api/device-types/PC'), [200, rules]);
+  assert.deepEqual(await ask('technician', 'GET', '/api/device-types/PC'), [200, unknown]);
 });
 
 void test('POST /api/tasks/:id/complete: once, by who may, within the scope', async (context) => {

@@ -89,6 +89,9 @@ test('device: who was slower is told so, keeps what was typed, and may begin aga
   await page.getByLabel('Owner').fill('ours');
   await page.getByRole('button', { name: 'Save' }).click();
   await page.locator('.facts bdi', { hasText: 'ours' }).waitFor();
+  // What others write is there without asking.
+  await changeMetadata(database, device, { technician: 'Ida' }, { by: 'anna', nowMs: 2 });
+  await page.locator('.facts bdi', { hasText: 'Ida' }).waitFor();
   // A browser notes every answer of that kind.
   assert.deepEqual(
     complaints.filter((text) => !text.includes('409')),
