@@ -93,7 +93,7 @@ export class Vendor {
   }
 
   /** @returns what was printed */
-  async enrol(token: string, directory: string, timeoutMs = 20_000): Promise<string[]> {
+  async enrol(token: string, directory: string, timeoutMs = 60_000): Promise<string[]> {
     const printed: string[] = [];
     const { log } = new Journal();
     const print = (line: string): unknown => printed.push(line);

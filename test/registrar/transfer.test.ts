@@ -107,7 +107,7 @@ test('a device follows the transfer: new keys, new certificates, the new broker;
     nowMs: Date.now(),
   });
   const broker = { host: '127.0.0.1', port: vendor.broker.port, name: 'vendor-broker' };
-  const common = { broker, identity: device.tls, pending, roots: device.e2e.roots, timeoutMs: 20_000 };
+  const common = { broker, identity: device.tls, pending, roots: device.e2e.roots, timeoutMs: 60_000 };
   const reply = await exchange({ ...common, clock: systemClock, log: new Journal().log });
   assert.deepEqual([reply.outcome, reply.broker], ['issued', broker], reply.detail);
   const roots = { tls: device.tls.roots, e2e: device.e2e.roots };

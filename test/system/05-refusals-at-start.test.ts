@@ -17,7 +17,7 @@ import { startPlombe } from './process.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-refusals-'));
 const device = 'ms-acc-1/acc-1/dev-1';
-const patienceMs = 30_000;
+const patienceMs = 120_000;
 const halfAnHourMs = 30 * 60 * 1000;
 let authority: Authority;
 let files: DeploymentFiles;

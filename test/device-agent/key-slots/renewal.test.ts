@@ -148,7 +148,7 @@ test('a device that was off past its expiry: seals nothing, asks, waits for its 
     decision: 'approve',
     detail: '',
     asPath: undefined,
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
     print: () => undefined,
     log: new Journal().log,
     clock: systemClock,
