@@ -104,7 +104,7 @@ export class Storing {
     const inode = inodeOf(url);
     // SQLite would make a new one.
     if (inode === 0) throw new DatabaseError('database.unavailable', 'the file is not there');
-    const database = await connectDatabase(url, { connectionsMax: 2 });
+    const database = await connectDatabase(url, { connectionsMax: 2, mustExist: true });
     return { database, ingest: createIngest(database), inode };
   }
 

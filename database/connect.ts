@@ -1,7 +1,8 @@
 /** The two engines behind one door: SQLite in the process, or MySQL and MariaDB by a URL. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { Kysely, MysqlDialect } from 'kysely';
 import type { Transaction } from 'kysely';
 import mysql from 'mysql2';
@@ -76,9 +77,7 @@ export function withoutPassword(url: string): string {
 }
 
 async function connectSqlite(file: string, { mustExist }: ConnectOptions): Promise<SqliteDatabase> {
-  if (mustExist && !existsSync(file))
-    throw new DatabaseError('database.unavailable', `cannot open ${file}: it is not there`);
-  const raw = await openSqlite(file);
+  const raw = await openSqlite(file, mustExist);
   const turns = new Turns();
   const kysely = new Kysely<Schema>({ dialect: sqliteDialect(raw, turns) });
   return {
@@ -100,7 +99,14 @@ async function connectSqlite(file: string, { mustExist }: ConnectOptions): Promi
   };
 }
 
-async function openSqlite(file: string): Promise<DatabaseSync> {
+/** To look first and open then would leave a moment in which the file can go. @see https://www.sqlite.org/uri.html */
+function existing(file: string): URL {
+  const url = pathToFileURL(file);
+  url.searchParams.set('mode', 'rw');
+  return url;
+}
+
+async function openSqlite(file: string, mustExist: true | undefined): Promise<DatabaseSync> {
   if (file !== ':memory:' && !path.isAbsolute(file)) {
     throw new DatabaseError(
       'database.url',
@@ -108,8 +114,9 @@ async function openSqlite(file: string): Promise<DatabaseSync> {
     );
   }
   try {
-    if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true });
-    const raw = new DatabaseSync(file, { timeout: busyTimeoutMs });
+    const isFile = file !== ':memory:';
+    if (isFile && !mustExist) mkdirSync(path.dirname(file), { recursive: true });
+    const raw = new DatabaseSync(isFile && mustExist ? existing(file) : file, { timeout: busyTimeoutMs });
     try {
       // Before anything is written to a new file: its free pages can be given back (upkeep.ts).
       await whenFree(() => raw.exec('pragma auto_vacuum = incremental'));
