@@ -149,6 +149,7 @@ async function soak(
   const { backends, devices, killDatabase } = site;
   for (const backend of backends) await backend.start('backend.listening');
   for (const device of devices) await device.introduce();
+  await introduced(site);
   const timers = devices.map((device) => setInterval(() => device.publish(), publishEveryMs));
   const endMs = performance.now() + durationMs;
   let kills = 0;
@@ -173,6 +174,17 @@ async function soak(
   const violations = await compare(site);
   const sealed = devices.reduce((sum, { digests }) => sum + digests.length, 0);
   return { violations, figures: { kills, sealed } };
+}
+
+/** Waits until the backend knows every device: nobody keeps what comes before it has subscribed for the first time. */
+async function introduced({ url, devices }: Site): Promise<void> {
+  const database = await connectDatabase(url);
+  try {
+    const known = database.kysely.selectFrom('certificate').select('device_id').distinct();
+    while ((await known.execute()).length < devices.length) await sleep(100);
+  } finally {
+    await database.close();
+  }
 }
 
 /** Waits until as much is stored as was sealed, and compares every digest. */
@@ -210,10 +222,12 @@ async function compare({ url, devices, name }: Site): Promise<string[]> {
       .execute();
     const stored = new Set(found);
     const sealed = new Set(wanted);
-    const missing = wanted.filter((one) => !stored.has(one)).length;
+    const missing = wanted.filter((one) => !stored.has(one));
     const foreign = found.filter((one) => !sealed.has(one)).length;
     return [
-      ...(missing > 0 ? [`${name}: ${missing} of ${wanted.length} are missing`] : []),
+      ...(missing.length > 0
+        ? [`${name}: ${missing.length} of ${wanted.length} are missing, ${missing.slice(0, 10).join(', ')}`]
+        : []),
       ...(foreign > 0 ? [`${name}: ${foreign} are there that nobody sealed`] : []),
       ...(found.length > stored.size ? [`${name}: ${found.length - stored.size} are there twice`] : []),
       ...(withValues === wanted.length ? [] : [`${name}: ${withValues} have values, not ${wanted.length}`]),
