@@ -1,5 +1,5 @@
 /** An authority, the backend's keys and those of a fleet, for benches and soaks that run the backend's threads. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { createSealer } from '../cms/seal.ts';
 import type { Sealer } from '../cms/seal.ts';
@@ -23,6 +23,11 @@ export async function issueFleet(directory: string, devices: readonly string[]):
   for (const name of [reader, ...devices]) {
     await authority.issue({ path: name, kinds: ['sig', 'enc'], outputDirectory: folderOf(directory, name) });
   }
+}
+
+/** @returns the revocation lists of the fleet's authority, as they are published */
+export function listsOf(directory: string): Buffer {
+  return readFileSync(path.join(directory, 'pki', 'e2e', 'crl.pem'));
 }
 
 export function identityOf(directory: string, name: string): E2eIdentity {

@@ -15,7 +15,7 @@ import { migrate } from '../database/migrate.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { createLog } from '../runtime/log.ts';
 import { createMetrics } from '../runtime/observe.ts';
-import { FleetDevice, identityOf, reader } from './fleet-site.ts';
+import { FleetDevice, identityOf, listsOf, reader } from './fleet-site.ts';
 import { machinePath, machines } from './telemetry.ts';
 
 export interface MemorySample {
@@ -69,6 +69,8 @@ const metrics = createMetrics();
 const measures = createMeasures(metrics);
 const log = createLog('bench', 'error', { write: (text) => process.stderr.write(text) });
 const stalePolicy = { action: 'warn' } as const;
+const lists = new RevocationLists({ directory: data, roots: own.roots, stalePolicy, metrics, log });
+lists.take(listsOf(values.site));
 let room = Promise.withResolvers<void>();
 room.resolve();
 const pipeline = createPipeline({
@@ -78,7 +80,7 @@ const pipeline = createPipeline({
   roots: own.roots,
   policy: {},
   stalePolicy,
-  lists: new RevocationLists({ directory: data, roots: own.roots, stalePolicy, metrics, log }),
+  lists,
   threads: Number(values.threads),
   queueMax: Number(values.queue),
   onRestored: () => process.exit(1),
