@@ -35,6 +35,7 @@ import { readOriginator } from './originators.ts';
 import { createPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { RestWatch } from './rest-watch.ts';
+import { SequenceWatch } from './sequence-watch.ts';
 import {
   commandSession,
   restSession,
@@ -139,6 +140,7 @@ export async function startBackend(
   const commands = commanding && commandLink && startCommands(parts, commanding.e2e, commandLink, readers);
   // Auditors show their ledgers to the vendor, and to nobody whom they share with.
   const ledgers = config.reads === undefined ? startLedgers(parts, own) : undefined;
+  const watch = new SequenceWatch({ database, feed: parts.feed, measures, log });
   const closers: (() => Promise<void>)[] = [];
   const purging = setInterval(() => {
     parts.pipeline.ingest
@@ -161,6 +163,7 @@ export async function startBackend(
     await Promise.all([link.close(), commandLink?.close(), ...rests.map((rest) => rest.close())]);
     await Promise.all(closers.map((close) => close()));
     await parts.pipeline.close();
+    await watch.stop();
     await database.close();
   };
   try {

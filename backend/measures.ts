@@ -10,6 +10,9 @@ export interface BackendMeasures {
   readonly storeFailures: Counter<'reason'>;
   readonly restored: Counter;
   readonly kindChanges: Counter;
+  readonly gaps: Counter;
+  readonly gapsOpen: Gauge;
+  readonly alarms: Counter<'kind'>;
   readonly queue: Gauge;
   readonly connected: Gauge<'service'>;
   readonly databaseAvailable: Gauge;
@@ -56,6 +59,16 @@ export function createMeasures(metrics: Metrics): BackendMeasures {
     kindChanges: metrics.counter(
       'plombe_backend_kind_changes_total',
       'Values of another kind (number, boolean, text) than their channel had; they are stored, and the channel changes.',
+    ),
+    gaps: metrics.counter(
+      'plombe_backend_gaps_total',
+      'How often numbers of a device turned out to be missing.',
+    ),
+    gapsOpen: metrics.gauge('plombe_backend_gaps_open', 'Runs of numbers that are missing.'),
+    alarms: metrics.counter(
+      'plombe_backend_alarms_total',
+      'Numbers that were used twice (equivocation), and references to another envelope than came (chain_broken).',
+      ['kind'],
     ),
     queue: metrics.gauge('plombe_backend_queue_envelopes', 'Received and not yet committed.'),
     connected: metrics.gauge('plombe_backend_connected', 'Whether the link to the broker is up.', [

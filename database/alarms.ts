@@ -46,3 +46,27 @@ export async function readAlarms(database: Database, scope: Scope): Promise<Alar
     closedMs: closed_ms,
   }));
 }
+
+/** @returns of alarms of all devices, the newest row; 0 if there is none */
+export async function newestAlarm({ kysely }: Database): Promise<number> {
+  const { id } = await kysely
+    .selectFrom('alarm')
+    .select(({ fn }) => fn.max<number | null>('id').as('id'))
+    .executeTakeFirstOrThrow();
+  return Number(id ?? 0);
+}
+
+/** @param id - of a row @returns those that were added after it, the oldest first, at most 500 */
+export async function readAlarmsAfter(
+  { kysely }: Database,
+  id: number,
+): Promise<Pick<Alarm, 'id' | 'path' | 'kind' | 'sequence'>[]> {
+  return kysely
+    .selectFrom('alarm')
+    .innerJoin('device', 'device.id', 'alarm.device_id')
+    .select(['alarm.id', 'device.path', 'kind', 'sequence'])
+    .where('alarm.id', '>', id)
+    .orderBy('alarm.id')
+    .limit(alarmsShownMax)
+    .execute();
+}

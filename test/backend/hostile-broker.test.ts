@@ -3,7 +3,10 @@ import test from 'node:test';
 import { readDeadLetters } from '../../database/dead-letters.ts';
 import { readOpenGaps } from '../../database/gaps.ts';
 import { countSnapshots } from '../../database/totals.ts';
+import { RecordedLog } from '../runtime/recorded-log.ts';
 import { bench, introduce, publish } from './ingest-bench.ts';
+import { commandService, snapshotService, Vendor } from './vendor.ts';
+import type { Sealed } from './vendor.ts';
 
 const name = 'ms-acc-1/acc-1/dev-1';
 
@@ -29,4 +32,28 @@ test('Ingest: a broker that drops, replays, reorders and moves envelopes is foun
   await publish(on, three);
   assert.deepEqual(await gaps(), []);
   assert.equal((await on.database.kysely.selectFrom('alarm').selectAll().execute()).length, 0);
+});
+
+test('startBackend: a gap and a number that was used twice are told and counted as they happen', async (context) => {
+  const vendor = new Vendor(context);
+  for (const service of [snapshotService, commandService]) await vendor.issue(service);
+  await vendor.startBroker();
+  const device = await vendor.device(name);
+  const recorded = new RecordedLog();
+  const backend = await vendor.startBackend(recorded.log, { observe: '127.0.0.1:0' });
+  const link = vendor.link(name);
+  await link.publish(`${name}/certificates`, device.certificates, { qos: 1, retain: true });
+  const send = ({ topic, envelope }: Sealed): Promise<void> => link.publish(topic, envelope, { qos: 1 });
+  await send(device.snapshot(1));
+  await send(device.snapshot(4));
+  const gap = await recorded.event('gap.noticed');
+  assert.deepEqual([gap['device'], gap['from'], gap['to']], [name, 2, 3]);
+  await send(device.snapshot(4, [{ channel: 'fuel.flow', value: 9 }]));
+  const alarm = await recorded.event('alarm.raised');
+  assert.deepEqual([alarm['device'], alarm['kind'], alarm['sequence']], [name, 'equivocation', 4]);
+  const response = await fetch(`http://127.0.0.1:${backend.observePort}/metrics`);
+  const text = await response.text();
+  assert.match(text, /^plombe_backend_gaps_total 1$/m);
+  assert.match(text, /^plombe_backend_gaps_open 1$/m);
+  assert.match(text, /^plombe_backend_alarms_total\{kind="equivocation"\} 1$/m);
 });
