@@ -76,6 +76,9 @@ const sqliteView = `create view v_value (device, channel, unit, sequence, time_m
   union all
   ${plainRows}`;
 
+// The three lists of a chunk are read as one and put together by place: joined by place, each would be read again for every
+// value of the others. What is asked of device and channel narrows the groups before they are made.
+const chunkValue = 'max(case when z.a = 3 then z.v end)';
 const mysqlView = `create or replace view v_value (device, channel, unit, sequence, time_ms, number_value, text_value) as
   select ${named}, h.sequence, h.time_ms, ${mysqlValue('j.v')}
   from head h
@@ -84,14 +87,16 @@ const mysqlView = `create or replace view v_value (device, channel, unit, sequen
   ${joins('h.device_id', 'j.first_id + j.i - 2')}
   where j.i > 1
   union all
-  select ${named}, s.v, t.t0 + o.v, ${mysqlValue('v.v')}
+  select ${named}, max(case when z.a = 2 then z.n end), k.t0 + max(case when z.a = 1 then z.n end),
+    ${mysqlValue(chunkValue)}
   from chunk k
   join chunk_time t on t.device_id = k.device_id and t.t0 = k.t0 and t.sealing = k.sealing
   ${joins('k.device_id', 'k.channel_id')}
-  join json_table(convert(uncompress(k.data) using utf8mb4), '$[*]' columns (i for ordinality, v json path '$')) v
-  join json_table(convert(uncompress(t.times) using utf8mb4), '$[*]' columns (i for ordinality, v bigint path '$')) o on o.i = v.i
-  join json_table(convert(uncompress(t.sequences) using utf8mb4), '$[*]' columns (i for ordinality, v bigint path '$')) s on s.i = v.i
-  where v.v is not null and v.v <> 'null'
+  join json_table(concat('[', convert(uncompress(t.times) using utf8mb4), ',',
+      convert(uncompress(t.sequences) using utf8mb4), ',', convert(uncompress(k.data) using utf8mb4), ']'), '$[*]'
+    columns (a for ordinality, nested path '$[*]' columns (i for ordinality, v json path '$', n bigint path '$'))) z
+  group by d.path, c.name, u.symbol, k.t0, k.sealing, z.i
+  having ${chunkValue} <> 'null'
   union all
   ${plainRows}`;
 
