@@ -53,7 +53,7 @@ export async function newestAlarm({ kysely }: Database): Promise<number> {
     .selectFrom('alarm')
     .select(({ fn }) => fn.max<number | null>('id').as('id'))
     .executeTakeFirstOrThrow();
-  return Number(id ?? 0);
+  return id ?? 0;
 }
 
 /** @param id - of a row @returns those that were added after it, the oldest first, at most 500 */

@@ -47,7 +47,7 @@ export async function newestGap({ kysely }: Database): Promise<number> {
     .selectFrom('gap')
     .select(({ fn }) => fn.max<number | null>('id').as('id'))
     .executeTakeFirstOrThrow();
-  return Number(id ?? 0);
+  return id ?? 0;
 }
 
 /**
@@ -74,5 +74,5 @@ export async function countOpenGaps({ kysely }: Database): Promise<number> {
     .select(({ fn }) => fn.countAll<number>().as('gaps'))
     .where('closed_ms', 'is', null)
     .executeTakeFirstOrThrow();
-  return Number(gaps);
+  return gaps;
 }
