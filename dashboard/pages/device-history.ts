@@ -105,6 +105,12 @@ export function createChannelsPanel(app: App, reload: () => Promise<void>): Chan
   // A type is everybody's who has such a device.
   const mayRename = app.user.role === 'operator' && app.user.scope === '';
   let renamed: string | undefined;
+  // A type may have two thousand, which are drawn for who looks.
+  let isOpen = false;
+  const toggled = (event: Event): void => {
+    isOpen = event.target instanceof HTMLDetailsElement && event.target.open;
+    app.refresh();
+  };
   const set = (channel: string | undefined): void => {
     renamed = channel;
     app.refresh();
@@ -119,57 +125,59 @@ export function createChannelsPanel(app: App, reload: () => Promise<void>): Chan
       await reload();
     });
   };
+  const tableOf = (channels: readonly ChannelItem[], deviceType: string): TemplateResult =>
+    html`<div class="low">
+      ${table(
+        [
+          'Channel',
+          'Unit',
+          'Kind',
+          'Known since',
+          'Former names',
+          ...(mayRename ? [html`<span class="hidden">Rename</span>`] : []),
+        ],
+        channels.map(
+          (channel) =>
+            html`<tr>
+              <td>${channel.name}</td>
+              <td>${formatUnit(channel.unit)}</td>
+              <td>${channel.kind}</td>
+              <td title=${formatDateTime(channel.createdMs)}>${formatAgo(channel.createdMs)}</td>
+              <td class="wrap">${channel.formerNames.join(', ')}</td>
+              ${
+                mayRename
+                  ? html`<td>
+                      ${
+                        renamed === channel.name
+                          ? renameForm(
+                              channel.name,
+                              () => set(undefined),
+                              (event) => rename(event, deviceType, channel.name),
+                            )
+                          : html`<button
+                              class="plain"
+                              aria-label="Rename ${channel.name}"
+                              @click=${() => set(channel.name)}
+                            >
+                              Rename
+                            </button>`
+                      }
+                    </td>`
+                  : nothing
+              }
+            </tr>`,
+        ),
+      )}
+    </div>`;
   return {
     view: (channels, deviceType) =>
       channels.length === 0
         ? nothing
-        : html`<details class="card">
+        : html`<details class="card" @toggle=${toggled}>
             <summary>
               Channels of ${deviceType} <span class="quiet">${formatCount(channels.length)}</span>
             </summary>
-            <div class="low">
-              ${table(
-                [
-                  'Channel',
-                  'Unit',
-                  'Kind',
-                  'Known since',
-                  'Former names',
-                  ...(mayRename ? [html`<span class="hidden">Rename</span>`] : []),
-                ],
-                channels.map(
-                  (channel) =>
-                    html`<tr>
-                      <td>${channel.name}</td>
-                      <td>${formatUnit(channel.unit)}</td>
-                      <td>${channel.kind}</td>
-                      <td title=${formatDateTime(channel.createdMs)}>${formatAgo(channel.createdMs)}</td>
-                      <td class="wrap">${channel.formerNames.join(', ')}</td>
-                      ${
-                        mayRename
-                          ? html`<td>
-                              ${
-                                renamed === channel.name
-                                  ? renameForm(
-                                      channel.name,
-                                      () => set(undefined),
-                                      (event) => rename(event, deviceType, channel.name),
-                                    )
-                                  : html`<button
-                                      class="plain"
-                                      aria-label="Rename ${channel.name}"
-                                      @click=${() => set(channel.name)}
-                                    >
-                                      Rename
-                                    </button>`
-                              }
-                            </td>`
-                          : nothing
-                      }
-                    </tr>`,
-                ),
-              )}
-            </div>
+            ${isOpen ? tableOf(channels, deviceType) : nothing}
           </details>`,
   };
 }

@@ -54,10 +54,16 @@ test('device: an operator writes its record, notes a service, and finds it by it
   await page.getByText('taken back by operator').waitFor();
   await page.getByText('overdue by 700 h').waitFor();
 
+  await page.getByText('Channels of FM').click();
+  await page.getByRole('button', { name: 'Rename fuel.temperature' }).click();
+  await page.getByLabel('New name of fuel.temperature').fill('oil.temperature');
+  await page.getByRole('button', { name: 'Rename', exact: true }).click();
+  await row('Name of oil.temperature').getByText('fuel.temperature').waitFor();
+
   const downloading = page.waitForEvent('download');
   await page.getByRole('link', { name: 'Everything as CSV' }).click();
   const lines = readFileSync(await (await downloading).path(), 'utf8').split('\r\n');
-  assert.deepEqual([lines[0], lines.length], ['time,sequence,counters.operating-hours,fuel.temperature', 3]);
+  assert.deepEqual([lines[0], lines.length], ['time,sequence,counters.operating-hours,oil.temperature', 3]);
 
   await page.getByRole('link', { name: 'Fleet' }).first().click();
   await page.getByRole('searchbox').fill('HALL max');
