@@ -33,7 +33,10 @@ export interface IngestProgress {
 export interface IngestFigures {
   readonly stored: number;
   readonly rejected: Readonly<Record<string, number>>;
-  /** Of these the rest is said: those before warmed up. */
+  /**
+   * Of these the rest is said: those before warmed up, and those behind are a queue, as long as the one that there was when
+   * it began.
+   */
   readonly measured: number;
   readonly seconds: number;
   readonly cpuSeconds: number;
@@ -153,12 +156,15 @@ async function collect(source: AsyncIterable<Frame>): Promise<Frame[]> {
 
 async function measure(source: AsyncIterable<Frame> | Iterable<Frame>): Promise<IngestFigures> {
   const [expected, warm] = [Number(values.expected), Number(values.warm)];
+  const last = warm === 0 ? expected : expected - Number(values.queue);
+  if (last <= warm) throw new Error(`${expected} are too few to warm up with ${warm}`);
   const every = Math.max(1, Math.floor(expected / Number(values.samples)));
   const memory: MemorySample[] = [];
   const delay = monitorEventLoopDelay({ resolution: 5 });
   delay.enable();
   let cpu = process.cpuUsage();
   let startMs = performance.now();
+  let seconds = 0;
   let offered = 0;
   let done = 0;
   const finished = Promise.withResolvers<void>();
@@ -168,6 +174,11 @@ async function measure(source: AsyncIterable<Frame> | Iterable<Frame>): Promise<
       delay.reset();
       cpu = process.cpuUsage();
       startMs = performance.now();
+    }
+    if (done === last) {
+      cpu = process.cpuUsage(cpu);
+      seconds = (performance.now() - startMs) / 1000;
+      delay.disable();
     }
     if (done % every === 0) {
       const { rss, heapUsed } = process.memoryUsage();
@@ -183,16 +194,13 @@ async function measure(source: AsyncIterable<Frame> | Iterable<Frame>): Promise<
   }
   if (offered !== expected) throw new Error(`${offered} envelopes came`);
   await finished.promise;
-  const seconds = (performance.now() - startMs) / 1000;
-  const { user, system } = process.cpuUsage(cpu);
-  delay.disable();
   const { stored, rejected } = measures.tally;
   return {
     stored,
     rejected,
-    measured: expected - warm,
+    measured: last - warm,
     seconds,
-    cpuSeconds: (user + system) / 1e6,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
     delayP99Ms: delay.percentile(99) / 1e6,
     delayMaxMs: delay.max / 1e6,
     memory,
