@@ -12,9 +12,11 @@ import { readFleet } from '../database/fleet.ts';
 import { createIngest } from '../database/ingest.ts';
 import type { Arrival } from '../database/ingest.ts';
 import { migrate } from '../database/migrate.ts';
+import type { StorageForm } from '../database/schema.ts';
 import { inTransaction } from '../database/statements.ts';
 import type { Statements } from '../database/statements.ts';
 import { snapshotsPerRun } from '../database/retention.ts';
+import { chooseStorage } from '../database/storage-of.ts';
 import { createUpkeep } from '../database/upkeep.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import { inBatches } from './batches.ts';
@@ -48,8 +50,13 @@ interface Machine {
 }
 
 /** @returns snapshots of each machine */
-export async function buildValues(database: Database, values: number): Promise<number> {
+export async function buildValues(
+  database: Database,
+  values: number,
+  form: StorageForm = 'chunks',
+): Promise<number> {
   await migrate(database);
+  await chooseStorage(database, form);
   const each = Math.round(values / channelsOfMachine / machines);
   const known = new Map((await readFleet(database, '')).map((row) => [row.path, row.lastSequence]));
   const all = Array.from({ length: machines }, (_, index): Machine => ({
@@ -62,7 +69,8 @@ export async function buildValues(database: Database, values: number): Promise<n
   if (known.size === fleetSize && all.every((machine) => machine.known === each)) return each;
   const progress = new Progress(each * machines);
   const runSize = snapshotsPerRun[database.engine];
-  const laid = values > byIngestMax ? Math.floor((each - newestMin) / runSize) * runSize : 0;
+  const laid =
+    values > byIngestMax && form === 'chunks' ? Math.floor((each - newestMin) / runSize) * runSize : 0;
   await layRuns(database, all, laid, progress);
   await ingestRest(database, all, each - laid, progress);
   progress.end();

@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Database } from '../database/connect.ts';
+import type { StorageForm } from '../database/schema.ts';
+import { storageForms } from '../database/storage-of.ts';
 import { engineNames, enginesOf } from './engines.ts';
 import type { Engine } from './engines.ts';
 import { figureLine, goalText, machineText } from './figures.ts';
@@ -26,6 +28,7 @@ interface Effort {
   readonly peerValues: number;
   readonly asks: number;
   readonly folder: string;
+  readonly form: StorageForm;
 }
 
 const bytesGoalValues = 34_000_000;
@@ -37,6 +40,7 @@ const usage = `usage: npm run bench -- queries [options]
 
   --values 3.4M,34M,340M  how many values, one or several (3.4M,34M,340M; the last takes minutes to build)
   --engine sqlite|mariadb only one of the two
+  --storage rows          values as plain rows, up to 34M of them, instead of chunks
   --peer 3.4M|0           how many values the literature's layout gets (3.4M: with 34M it takes minutes)
   --dir FOLDER            where the databases are kept (a folder of its own in the system's temporary one)
   --asks N                how often each question is asked (200)
@@ -61,6 +65,7 @@ function effortOf(args: readonly string[]): Effort | undefined {
     options: {
       values: { type: 'string', default: '3.4M,34M,340M' },
       engine: { type: 'string' },
+      storage: { type: 'string', default: 'chunks' },
       peer: { type: 'string', default: '3.4M' },
       dir: { type: 'string', default: path.join(tmpdir(), 'plombe-bench-queries') },
       asks: { type: 'string', default: '200' },
@@ -72,10 +77,11 @@ function effortOf(args: readonly string[]): Effort | undefined {
   const peerValues = given.quick ? valuesLeast : countOf(given.peer);
   const asks = given.quick ? 20 : Number(given.asks);
   const engines = enginesOf(given.engine);
+  const form = storageForms.find((one) => one === given.storage);
   const isRight = values.every((count) => count >= valuesLeast) && peerValues >= 0 && asks >= 1;
-  if (!isRight || engines.length === 0) return undefined;
+  if (!isRight || engines.length === 0 || form === undefined) return undefined;
   if (given.rebuild) rmSync(given.dir, { recursive: true, force: true });
-  return { engines, values: values.toSorted((a, b) => a - b), peerValues, asks, folder: given.dir };
+  return { engines, values: values.toSorted((a, b) => a - b), peerValues, asks, folder: given.dir, form };
 }
 
 function countOf(text: string): number {
@@ -104,16 +110,18 @@ interface Measured {
   readonly answered: readonly Answered[];
 }
 
-async function onOurs(engine: Engine, values: number, { folder, asks }: Effort): Promise<Measured> {
-  const ours = await openPlace(engine, folder, `values-${values}`);
+async function onOurs(engine: Engine, values: number, { folder, asks, form }: Effort): Promise<Measured> {
+  const ours = await openPlace(engine, folder, `${form === 'chunks' ? 'values' : form}-${values}`);
   try {
-    console.log(`\n${engineNames[engine]}, ${millionsText(values)} values, layout D`);
-    const snapshots = await buildValues(ours.database, values);
+    console.log(`\n${engineNames[engine]}, ${millionsText(values)} values in ${form}`);
+    const snapshots = await buildValues(ours.database, values, form);
     await settle(ours.database);
     const bytes = ours.bytes() / (snapshots * machines * channelsOfMachine);
     // Of fewer values the newest, which rest whole, are a larger part.
     const bytesGoal =
-      values >= bytesGoalValues ? goalText(bytes <= bytesGoals[engine], `${bytesGoals[engine]}`) : '';
+      values >= bytesGoalValues && form === 'chunks'
+        ? goalText(bytes <= bytesGoals[engine], `${bytesGoals[engine]}`)
+        : '';
     console.log(figureLine('bytes per value on disk', bytes.toFixed(2), bytesGoal));
     const answered = await askAll(ours.database, snapshots, asks);
     for (const { name, goalMs, times } of answered)
@@ -130,7 +138,17 @@ async function settle(database: Database): Promise<void> {
     await database.exclusively((raw) => raw.exec('pragma wal_checkpoint(truncate); pragma optimize'));
   } else {
     await database.pool.promise().query('set global innodb_fast_shutdown = 0');
-    for (const table of ['device', 'channel', 'head', 'chunk', 'chunk_time', 'open_zone', 'gap'])
+    for (const table of [
+      'device',
+      'channel',
+      'head',
+      'chunk',
+      'chunk_time',
+      'open_zone',
+      'gap',
+      'value_row',
+      'row_snapshot',
+    ])
       await database.pool.promise().query(`analyze table ${table}`);
   }
 }
