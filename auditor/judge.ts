@@ -1,6 +1,7 @@
 /** Judges an envelope: by what it is, by the newest policies, and by those under which it may have been sealed. */
 import type { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Opener } from '../cms/open.ts';
+import type { Originator } from '../cms/originator.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { isWithin } from '../domain/namespace.ts';
 import { mainGroup } from '../domain/policy.ts';
@@ -8,6 +9,7 @@ import { parseSharedTopic } from '../domain/topic.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
 import { isOpened, streamOf } from '../ledger/stream.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import { mayCommand } from '../policy/command-issuers.ts';
 import type { Passing } from './examine.ts';
 import { examine } from './examine.ts';
 import type { Obedience, Standing } from './obedience.ts';
@@ -20,6 +22,8 @@ import type { EgressRecord, Entry } from './record.ts';
 export interface JudgeOptions {
   readonly record: EgressRecord;
   readonly directory: OriginatorDirectory;
+  /** Who may command devices, and reads what they answer. */
+  readonly issuers: readonly Originator[];
   readonly opener: Opener;
   readonly check: PolicyCheck;
   readonly obedience: Obedience;
@@ -68,10 +72,9 @@ export class Judge {
 
   #by(grant: Grant, passing: Passing, ready: Ready): Judged {
     const { opener, check, lists, record } = this.#options;
-    const isCommand = passing.content === 'command';
     const entry = examine(passing, {
       opener,
-      recipients: isCommand ? this.#readersOfCommands(passing.device, grant) : grant.recipients,
+      recipients: this.#readersOf(passing, grant),
       lists,
       digestsOf: (stream, sequence) => [
         ...record.index.digestsOf(stream, sequence),
@@ -167,16 +170,28 @@ export class Judge {
     return change === undefined || receivedMs > change.atMs + this.#options.graceMs;
   }
 
-  /** The device, by the certificate that it published last, and its owner's own. */
-  #readersOfCommands(device: NamespacePath, { recipients }: Grant): KnownRecipient[] {
-    const originator = this.#options.directory.newestOf(device);
+  /**
+   * Of a command, the device, by the certificate that it published last, and its owner's own; of an answer, whoever may have
+   * asked too, for the device seals it for the one who has.
+   */
+  #readersOf({ content, device }: Passing, { recipients }: Grant): readonly KnownRecipient[] {
+    const { directory, issuers } = this.#options;
+    if (content === 'snapshot') return recipients;
+    if (content === 'result') {
+      return [
+        ...recipients,
+        ...issuers.filter(({ commonName }) => mayCommand(commonName, device)).map(readerOf),
+      ];
+    }
     const own = recipients.filter(({ name }) => isWithin(device, name));
-    if (originator === undefined) return own;
-    const verified = originator.paths?.find(({ chain: [leaf] }) =>
-      leaf.der.equals(originator.keyAgreement.der),
-    );
-    return [...own, { name: device, certificate: originator.keyAgreement, verified }];
+    const originator = directory.newestOf(device);
+    return originator === undefined ? own : [...own, readerOf(originator)];
   }
+}
+
+function readerOf({ commonName, keyAgreement, paths }: Originator): KnownRecipient {
+  const verified = paths?.find(({ chain: [leaf] }) => leaf.der.equals(keyAgreement.der));
+  return { name: commonName, certificate: keyAgreement, verified };
 }
 
 function isOfPolicy(reason: string): boolean {

@@ -1,6 +1,5 @@
 /** The auditor: the customer's own reader, which opens, checks, records and, if told to, releases everything that leaves. */
 import { createOpener } from '../cms/open.ts';
-import type { Opener } from '../cms/open.ts';
 import type { Originators } from '../cms/originator.ts';
 import { originatorsOf } from '../cms/originator.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
@@ -12,7 +11,6 @@ import type { NamespacePath } from '../domain/namespace.ts';
 import { levelOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { Link } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
-import type { E2eIdentity } from '../pki/identity.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { loadCommandIssuers } from '../policy/command-issuers.ts';
@@ -120,7 +118,9 @@ export async function startAuditor(
   const lists = new RevocationLists({ directory: data, roots, stalePolicy, metrics, log });
   const record = openRecord(data, scope, clock());
   recallCertificates(record, directory, clock(), log);
-  const opener = openerFor(config, e2e, directory, clock());
+  const issuers = loadCommandIssuers(config.commandIssuers, roots, clock());
+  const originators = eitherOf(directory, originatorsOf(issuers));
+  const opener = createOpener({ recipient: e2e.keyAgreement, originators });
   const waitMs = config.certificatesWaitSeconds * 1000;
   const publish = (topic: string, payload: Uint8Array): Promise<void> =>
     links.main.publish(topic, payload, { qos: 1 });
@@ -131,7 +131,7 @@ export async function startAuditor(
   const check = new PolicyCheck({ policies, history, recipients, roots, withoutPolicy, clock });
   const obedience = new Obedience();
   const graceMs = config.policyGraceHours * hourMs;
-  const judge = new Judge({ record, directory, opener, check, obedience, lists, graceMs });
+  const judge = new Judge({ record, directory, issuers, opener, check, obedience, lists, graceMs });
   const parts = { record, directory, lists, judge, obedience, gate: gate?.gate, archive: kept.archive };
   const recorder = new Recorder({ ...parts, waitMs, ...shared });
   const own = { scope, record, directory: data, roots };
@@ -207,16 +207,6 @@ async function stopAll(
 function publishingOf({ identity, broker, brokerName }: AuditorConfig): PolicyPublishing {
   const [name = ''] = [brokerName].flat();
   return { identity, broker: `${broker.host}:${broker.port}`, brokerName: name };
-}
-
-function openerFor(
-  { commandIssuers }: AuditorConfig,
-  { keyAgreement, roots }: E2eIdentity,
-  devices: OriginatorDirectory,
-  atMs: number,
-): Opener {
-  const issuers = originatorsOf(loadCommandIssuers(commandIssuers, roots, atMs));
-  return createOpener({ recipient: keyAgreement, originators: eitherOf(devices, issuers) });
 }
 
 /** Devices, by what they published, and those who command them. */

@@ -154,6 +154,7 @@ async function audit(
   const certificates = new OriginatorDirectory([root]);
   const obedience = new Obedience();
   const judge = new Judge({
+    issuers: [],
     record,
     directory: certificates,
     opener: createOpener({

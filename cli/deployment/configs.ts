@@ -4,6 +4,7 @@ import { enrolmentServiceName } from '../../domain/enrolment.ts';
 import { writeFileAtomically } from '../../runtime/files.ts';
 import type { AgentPlan, CsvPlan, CustomerPlan, DeploymentPlan, DevicePlan } from './plan.ts';
 import {
+  commandReaderFile,
   commandServiceName,
   crlServiceName,
   customerFolder,
@@ -131,6 +132,7 @@ expectedSessions:
     subscriptions:
       - "${masterAccount}/+/+/snapshots"
       - "${masterAccount}/+/+/shared/+/snapshots"
+      - "${masterAccount}/+/+/commands"
       - "${masterAccount}/+/+/commands/result"
       - "${masterAccount}/+/+/certificates"
 `
@@ -151,6 +153,9 @@ data: ./data/auditor
 recipients:
   - ./recipients/${snapshotServiceName}.enc.chain.pem
   - ./recipients/${masterAccount}.enc.chain.pem
+# Whose commands to our devices are recorded.
+commandIssuers:
+  - ./issuers/${commandServiceName}
 ${
   plan?.mode === 'enforce'
     ? `# Nothing leaves before it is released; the broker's cascade says \`forward: released\`.
@@ -229,7 +234,8 @@ function deviceLines(device: DevicePlan): string {
 }
 
 function backend({ vendor, customers }: DeploymentPlan): string {
-  const enforcing = customers.filter(({ auditor: plan }) => plan?.mode === 'enforce');
+  const auditing = customers.filter(({ auditor: plan }) => plan !== undefined);
+  const enforcing = auditing.filter(({ auditor: plan }) => plan?.mode === 'enforce');
   return `# The vendor's backend: verifies, opens and stores snapshots, sends commands, serves the dashboard.
 # Start: plombe backend --config backend.yaml
 # First user: plombe user add NAME --role operator --config backend.yaml
@@ -239,12 +245,18 @@ brokerName: ${vendorBrokerName}
 identity: ./identities/${snapshotServiceName}
 commandIdentity: ./identities/${commandServiceName}
 ${
-  enforcing.length === 0
+  auditing.length === 0
     ? ''
-    : `# Of the devices of these customers, only what their auditors have signed too is stored.
+    : `# The auditors of these customers read the commands to their own devices.
+commandReaders:
+${auditing.map(({ masterAccount }) => `  - ./${commandReaderFile(masterAccount)}\n`).join('')}`
+}${
+    enforcing.length === 0
+      ? ''
+      : `# Of the devices of these customers, only what their auditors have signed too is stored.
 releasers:
 ${enforcing.map(({ masterAccount }) => `  - ./${releaserFile(masterAccount)}\n`).join('')}`
-}# sqlite:./file, or mysql://user:password@host:port/database for MySQL and MariaDB.
+  }# sqlite:./file, or mysql://user:password@host:port/database for MySQL and MariaDB.
 database: ${vendor.database}
 # What it keeps beside the database: the revocation lists.
 data: ./data/backend

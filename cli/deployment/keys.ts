@@ -7,6 +7,7 @@ import type { Authority } from '../../pki/authority/authority.ts';
 import { createAuthority, openAuthority } from '../../pki/authority/authority.ts';
 import type { CustomerPlan, DeploymentPlan } from './plan.ts';
 import {
+  commandReaderFile,
   commandServiceName,
   crlServiceName,
   customerFolder,
@@ -91,8 +92,8 @@ function customerIdentities({ directory }: DeploymentPlan, customer: CustomerPla
 }
 
 /**
- * Each customer gets the vendor's public certificates: whom its devices seal for, and who may command them. Of one that
- * releases what leaves, the vendor gets the one that says so.
+ * Each customer gets the vendor's public certificates: whom its devices seal for, and who may command them. Of one with an
+ * auditor, the vendor gets the one to seal commands for too; of one that releases what leaves, the one that says so.
  */
 function shareCertificates({ directory, customers }: DeploymentPlan): void {
   const services = path.join(directory, 'vendor', 'identities');
@@ -113,9 +114,14 @@ function shareCertificates({ directory, customers }: DeploymentPlan): void {
     for (const file of ['sig.chain.pem', 'enc.chain.pem']) {
       copyFileSync(path.join(services, commandServiceName, file), path.join(issuer, file));
     }
-    if (auditor?.mode !== 'enforce') continue;
-    const releaser = path.join(directory, 'vendor', releaserFile(masterAccount));
-    mkdirSync(path.dirname(releaser), { recursive: true });
-    copyFileSync(path.join(folder, 'identities', 'auditor', 'sig.chain.pem'), releaser);
+    const ownFile = (kind: 'sig' | 'enc'): string =>
+      path.join(folder, 'identities', 'auditor', `${kind}.chain.pem`);
+    const share = (file: string, name: string): void => {
+      const shared = path.join(directory, 'vendor', name);
+      mkdirSync(path.dirname(shared), { recursive: true });
+      copyFileSync(file, shared);
+    };
+    if (auditor !== undefined) share(ownFile('enc'), commandReaderFile(masterAccount));
+    if (auditor?.mode === 'enforce') share(ownFile('sig'), releaserFile(masterAccount));
   }
 }

@@ -97,6 +97,11 @@ export function releaserFile(masterAccount: string): string {
   return `releasers/${masterAccount}.sig.chain.pem`;
 }
 
+/** Where the vendor keeps the certificate of a customer who reads the commands to its devices, relative to its own folder. */
+export function commandReaderFile(masterAccount: string): string {
+  return `readers/${masterAccount}.enc.chain.pem`;
+}
+
 /** Where a device's keys are, relative to its customer's folder. */
 export function deviceIdentityFolder(devicePath: string): string {
   return `identities/devices/${devicePath.split('/').slice(1).join('/')}`;

@@ -45,12 +45,13 @@ test('demo: what a person releases the dashboard has, what a person denies it ne
   const { page: owner, complaints } = await openPageAt(browser, auditor.url);
   await logIn(owner, auditor.user, auditor.password);
   await owner.getByRole('link', { name: 'Held' }).click();
-  const cardOf = (device: string) =>
-    owner
-      .getByRole('listitem')
-      .filter({ hasText: `${device} #` })
-      .first();
-  const card = cardOf(released);
+  const cardsOf = (device: string) => owner.getByRole('listitem').filter({ hasText: `${device} #` });
+  /** The oldest, and no other, whatever comes meanwhile. */
+  const oldestOf = async (device: string) => {
+    const title = await cardsOf(device).first().getByRole('heading').textContent();
+    return owner.getByRole('listitem').filter({ hasText: new RegExp(`${title}\\b`) });
+  };
+  const card = await oldestOf(released);
   await card.getByText('usage.hours-full-load').waitFor();
   await card.getByRole('button', { name: 'Look inside' }).click();
   await card.getByRole('row', { name: /^usage\.hours-full-load asked about [\d,.]+ h$/ }).waitFor();
@@ -77,10 +78,11 @@ test('demo: what a person releases the dashboard has, what a person denies it ne
   await vendor.getByRole('link', { name: denied }).click();
   await vendor.locator('#sequence').waitFor();
   const sequenceBefore = await vendor.locator('#sequence').textContent();
-  await cardOf(denied).getByRole('button', { name: 'Deny' }).click();
+  await (await oldestOf(denied)).getByRole('button', { name: 'Deny' }).click();
+  const entries = () => auditorListing(path.join(directory, 'customers/ms-acc-2/data/auditor')).entries;
   const decisions = () =>
-    auditorListing(path.join(directory, 'customers/ms-acc-2/data/auditor')).entries.flatMap(
-      ({ topic, outcome, decidedBy }) => (decidedBy === undefined ? [] : [[topic, outcome, decidedBy]]),
+    entries().flatMap(({ topic, outcome, decidedBy }) =>
+      decidedBy === undefined ? [] : [[topic, outcome, decidedBy]],
     );
   await until('the ledger says who denied it', () => decisions().length === 2);
   assert.deepEqual(decisions(), [
@@ -92,6 +94,10 @@ test('demo: what a person releases the dashboard has, what a person denies it ne
     return (await vendor.locator('#sequence').textContent()) !== sequenceBefore;
   });
   assert.equal(await values.getByRole('heading', { name: 'usage' }).count(), 0);
+  await vendor.getByRole('button', { name: 'Ping' }).click();
+  await until('the command is an entry too', () => entries().some(({ direction }) => direction === 'in'));
+  const command = entries().find(({ direction }) => direction === 'in');
+  assert.deepEqual([command?.topic, command?.alarm], [`${denied}/commands`, undefined]);
   assert.deepEqual(complaints, []);
 
   demo.process.kill('SIGTERM'); // what is on its way still arrives
