@@ -229,7 +229,7 @@ class Demo {
     this.#hasNoticedHeld = true;
     const page = this.#plan.customers.find(({ masterAccount }) => isWithin(held.path, masterAccount))?.auditor
       ?.page;
-    this.#notice(`held: a snapshot of ${held.path} leaves when somebody releases it at http://${page}`);
+    this.#notice(`held: sign in at http://${page} and release what ${held.path} has sent`);
   }
 
   /** An agent that does not answer keeps its last state on the screen. */
