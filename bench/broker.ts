@@ -306,8 +306,9 @@ function measureBeside(
   openClient: typeof openStalledSubscriber,
 ): Promise<Figure> {
   return withBroker(start(site), async (broker) => {
+    const turn = { warmSeconds: effort.warmSeconds / 2, seconds: effort.seconds / 2 };
     const carriedNow = async (): Promise<number> =>
-      (await checkedLoad(site, { first: broker, last: broker }, load, effort)).messagesPerSecond;
+      (await checkedLoad(site, { first: broker, last: broker }, load, turn)).messagesPerSecond;
     await carriedNow(); // compiles
     const shares: Figure[] = [];
     for (let before = await carriedNow(); shares.length < besideTurns;) {

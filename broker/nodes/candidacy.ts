@@ -26,6 +26,11 @@ export class Candidacy {
     this.#isFounder = true;
   }
 
+  /** Another node is active. */
+  follow(): void {
+    this.#isFounder = false;
+  }
+
   learn({ isAhead, position, tailEpoch }: Comparison, nowMs: number): void {
     this.#last = { position, epoch: tailEpoch };
     if (isBefore(this.#heard, this.#last)) this.#heard = this.#last;

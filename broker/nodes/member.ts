@@ -221,6 +221,7 @@ export class Member {
     const holder = 'holder' in campaign ? campaign.holder : undefined;
     const isOther = holder !== undefined && holder.node !== this.#options.config.node;
     this.#options.active.toward(isOther ? holder : undefined);
+    if (isOther) this.#candidacy.follow();
     this.#holder = holder;
     if (campaign.kind === 'open' || campaign.kind === 'held') {
       this.#lastPosition = campaign.position;
@@ -261,7 +262,8 @@ export class Member {
           'set `cluster.restore: true` on this node alone',
       );
     }
-    await this.#sharedLog.found(place);
+    // Whoever set it has seen to it that nobody else is active.
+    if ((await this.#sharedLog.found(place)) === place.lineage) this.#candidacy.founded();
     this.#log.warn({ position: place.position }, 'cluster.restored');
   }
 

@@ -18,6 +18,9 @@ test('Candidacy.claim: for a lease after Redis is there nobody claims, unless th
   assert.equal(candidacy.claim(place, 5000, 0), 'even');
   candidacy.lead();
   assert.equal(candidacy.claim(place, 5000, 0), 'none', 'only the first time');
+  candidacy.founded();
+  candidacy.follow();
+  assert.equal(candidacy.claim(place, 5000, 0), 'none', 'another one was quicker');
 });
 
 test('Candidacy.claim: a copy with more than the log claims it after three leases, also if others came meanwhile', () => {
