@@ -1,6 +1,6 @@
 /** Lines of CSV (RFC 4180) that no program takes for anything else. */
 
-export type Cell = string | number | boolean | undefined;
+export type Cell = string | number | boolean | Date | undefined;
 
 const lineEnd = '\r\n'; // RFC 4180 §2
 
@@ -11,14 +11,15 @@ export function csvLine(cells: readonly Cell[]): string {
 
 function cellOf(value: Cell): string {
   if (value === undefined) return '';
-  if (typeof value !== 'string') return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  const said = typeof value === 'string' ? value : value.toISOString();
   // What comes from a device must not become a formula where the file is opened.
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  const text = /^[=+\-@\t\r]/.test(said) ? `'${said}` : said;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** By whoever's clock, which may say anything; a date ends with the year 275760 (ECMAScript §21.4.1.1). */
-export function timeCell(ms: number | undefined): string | number | undefined {
+export function timeCell(ms: number | undefined): Date | number | undefined {
   if (ms === undefined) return undefined;
-  return Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : ms;
+  return Math.abs(ms) <= 8.64e15 ? new Date(ms) : ms;
 }

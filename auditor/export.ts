@@ -12,93 +12,113 @@ import { certificateRows } from './export-certificates.ts';
 import { commandRows, snapshotRows } from './export-envelopes.ts';
 import { policyRows } from './export-policies.ts';
 import type { ExportSource, Row } from './export-source.ts';
+import type { Columns } from './parquet.ts';
+import { parquetPieces } from './parquet.ts';
 import { indexFileName } from './record-index.ts';
 import { ledgerFileName } from './record.ts';
 
 type Rows = Iterable<Row> | AsyncIterable<Row>;
 
 interface Table {
-  readonly columns: readonly string[];
+  readonly columns: Columns;
   readonly rowsOf: (source: ExportSource, device: NamespacePath) => Rows;
 }
 
-const entryColumns = [
-  'number',
-  'time',
-  'direction',
-  'topic',
-  'sequence',
-  'sealed',
-  'bytes',
-  'recipients',
-  'channels',
-  'outcome',
-  'decidedBy',
-  'policy',
-  'alarm',
-  'detail',
-  'digest',
-] as const;
+const entryColumns = {
+  number: 'count',
+  time: 'time',
+  direction: 'text',
+  topic: 'text',
+  sequence: 'count',
+  sealed: 'time',
+  bytes: 'count',
+  recipients: 'text',
+  channels: 'count',
+  outcome: 'text',
+  decidedBy: 'text',
+  policy: 'count',
+  alarm: 'text',
+  detail: 'text',
+  digest: 'text',
+} as const satisfies Columns;
 
 /** By the name of the file. */
 const tables = {
   snapshots: {
-    columns: [
-      'entry',
-      'received',
-      'measured',
-      'topic',
-      'sequence',
-      'outcome',
-      'type',
-      'channel',
-      'unit',
-      'value',
-    ],
+    columns: {
+      entry: 'count',
+      received: 'time',
+      measured: 'time',
+      topic: 'text',
+      sequence: 'count',
+      outcome: 'text',
+      type: 'text',
+      channel: 'text',
+      unit: 'text',
+      value: 'value',
+    },
     rowsOf: snapshotRows,
   },
   commands: {
-    columns: [
-      'entry',
-      'received',
-      'direction',
-      'topic',
-      'id',
-      'name',
-      'outcome',
-      'from',
-      'at',
-      'expires',
-      'detail',
-    ],
+    columns: {
+      entry: 'count',
+      received: 'time',
+      direction: 'text',
+      topic: 'text',
+      id: 'text',
+      name: 'text',
+      outcome: 'text',
+      from: 'text',
+      at: 'time',
+      expires: 'time',
+      detail: 'text',
+    },
     rowsOf: commandRows,
   },
   entries: { columns: entryColumns, rowsOf: ({ directory }, device) => entryRows(directory, device) },
   decisions: {
-    columns: ['number', 'time', 'topic', 'sequence', 'outcome', 'decidedBy', 'policy', 'digest'],
+    columns: {
+      number: 'count',
+      time: 'time',
+      topic: 'text',
+      sequence: 'count',
+      outcome: 'text',
+      decidedBy: 'text',
+      policy: 'count',
+      digest: 'text',
+    },
     rowsOf: decisionRows,
   },
   policies: {
-    columns: [
-      'path',
-      'number',
-      'signer',
-      'signed',
-      'taken',
-      'from',
-      'until',
-      'group',
-      'recipients',
-      'auto',
-      'ask',
-      'deny',
-      'limits',
-      'commands',
-    ],
+    columns: {
+      path: 'text',
+      number: 'count',
+      signer: 'text',
+      signed: 'time',
+      taken: 'time',
+      from: 'time',
+      until: 'time',
+      group: 'text',
+      recipients: 'text',
+      auto: 'text',
+      ask: 'text',
+      deny: 'text',
+      limits: 'text',
+      commands: 'text',
+    },
     rowsOf: policyRows,
   },
   certificates: {
-    columns: ['device', 'purpose', 'place', 'subject', 'serial', 'from', 'until', 'sha256'],
+    columns: {
+      device: 'text',
+      purpose: 'text',
+      place: 'count',
+      subject: 'text',
+      serial: 'text',
+      from: 'time',
+      until: 'time',
+      sha256: 'text',
+    },
     rowsOf: certificateRows,
   },
 } as const satisfies Readonly<Record<string, Table>>;
@@ -114,10 +134,11 @@ export async function* exportCsv(
   device: NamespacePath,
 ): AsyncGenerator<string> {
   const { columns, rowsOf }: Table = tables[name];
-  let piece = csvLine(columns);
+  const names = Object.keys(columns);
+  let piece = csvLine(names);
   let rows = 0;
   for await (const row of rowsOf(source, device)) {
-    piece += csvLine(columns.map((column) => row[column]));
+    piece += csvLine(names.map((column) => row[column]));
     rows += 1;
     if (rows % rowsPerPiece !== 0) continue;
     yield piece;
@@ -125,6 +146,17 @@ export async function* exportCsv(
     await turn(); // the audit goes on meanwhile
   }
   yield piece;
+}
+
+/** @param groupRowsMax - of a row group */
+export function exportParquet(
+  source: ExportSource,
+  name: TableName,
+  device: NamespacePath,
+  groupRowsMax?: number,
+): AsyncGenerator<Uint8Array> {
+  const { columns, rowsOf }: Table = tables[name];
+  return parquetPieces(columns, rowsOf(source, device), groupRowsMax);
 }
 
 /** One JSON object (RFC 8259) with all tables: `{"device":…,"exported":…,"snapshots":[…],…}`. */
@@ -186,7 +218,7 @@ function* passagesOf(
 }
 
 function entryRow(leaf: PassageLeaf & { readonly number: number }): Row {
-  const cells: Readonly<Record<(typeof entryColumns)[number], Cell>> = {
+  const cells: Readonly<Record<keyof typeof entryColumns, Cell>> = {
     number: leaf.number,
     time: timeCell(leaf.timeMs),
     direction: leaf.direction,

@@ -7,7 +7,7 @@ import type { NamespacePath } from '../../domain/namespace.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
 import { ApiError, parse } from '../../web/api-error.ts';
 import { factsOf } from '../device-facts.ts';
-import { exportCsv, exportJson, tableNames } from '../export.ts';
+import { exportCsv, exportJson, exportParquet, tableNames } from '../export.ts';
 import type { PageContext } from './context.ts';
 import { dataSheetOf } from './data-sheet.ts';
 import { groupItem } from './policy-routes.ts';
@@ -17,12 +17,21 @@ const pathLengthMax = 62;
 /** Each of them reads as fast as it is fetched, and opens what it reads. */
 const exportsMax = 4;
 
+/** By the ending of a file's name. */
+const mediaTypes = {
+  csv: 'text/csv; charset=utf-8',
+  html: 'text/html; charset=utf-8',
+  json: 'application/json; charset=utf-8',
+  md: 'text/markdown; charset=utf-8',
+  parquet: 'application/vnd.apache.parquet',
+} as const;
+
 const deviceQuery = z.object({ device: z.string().max(pathLengthMax) });
 const tableType = z.object({ table: z.enum(tableNames) });
 
 export function registerDeviceRoutes(server: FastifyInstance, context: PageContext): void {
   const running = new Set<Readable>();
-  const send = (reply: FastifyReply, pieces: AsyncGenerator<string>): FastifyReply => {
+  const send = (reply: FastifyReply, pieces: AsyncGenerator<string | Uint8Array>): FastifyReply => {
     if (running.size >= exportsMax) throw new ApiError('api.unavailable', 'others are exporting; try again');
     const stream = Readable.from(pieces);
     running.add(stream);
@@ -33,22 +42,25 @@ export function registerDeviceRoutes(server: FastifyInstance, context: PageConte
   server.get('/api/export/:table.csv', (request, reply) => {
     const device = requireDevice(context, request);
     const { table } = parse(tableType, request.params);
-    return send(asFile(reply, device, `${table}.csv`, 'text/csv'), exportCsv(context, table, device));
+    return send(asFile(reply, device, table, 'csv'), exportCsv(context, table, device));
+  });
+  server.get('/api/export/:table.parquet', (request, reply) => {
+    const device = requireDevice(context, request);
+    const { table } = parse(tableType, request.params);
+    return send(asFile(reply, device, table, 'parquet'), exportParquet(context, table, device));
   });
   server.get('/api/export/everything.json', (request, reply) => {
     const device = requireDevice(context, request);
     const pieces = exportJson(context, device, context.clock());
-    return send(asFile(reply, device, 'everything.json', 'application/json'), pieces);
+    return send(asFile(reply, device, 'everything', 'json'), pieces);
   });
   server.get('/api/data-sheet.md', (request, reply) => {
     const device = requireDevice(context, request);
-    return asFile(reply, device, 'data-sheet.md', 'text/markdown').send(
-      sheetMarkdown(sheetOf(context, device)),
-    );
+    return asFile(reply, device, 'data-sheet', 'md').send(sheetMarkdown(sheetOf(context, device)));
   });
   server.get('/api/data-sheet.html', (request, reply) => {
     const device = requireDevice(context, request);
-    return asFile(reply, device, 'data-sheet.html', 'text/html').send(sheetHtml(sheetOf(context, device)));
+    return asFile(reply, device, 'data-sheet', 'html').send(sheetHtml(sheetOf(context, device)));
   });
 }
 
@@ -87,9 +99,14 @@ function sheetOf(context: PageContext, device: NamespacePath, facts = factsOf(co
 }
 
 /** Never shown in place: what a browser opens of it is a file of its own. */
-function asFile(reply: FastifyReply, device: NamespacePath, name: string, type: string): FastifyReply {
+function asFile(
+  reply: FastifyReply,
+  device: NamespacePath,
+  name: string,
+  ending: keyof typeof mediaTypes,
+): FastifyReply {
   const prefix = device.replaceAll('/', '_'); // a path has no character that a header would have to quote
   return reply
-    .type(`${type}; charset=utf-8`)
-    .header('content-disposition', `attachment; filename="${prefix}-${name}"`);
+    .type(mediaTypes[ending])
+    .header('content-disposition', `attachment; filename="${prefix}-${name}.${ending}"`);
 }

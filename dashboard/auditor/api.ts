@@ -18,7 +18,8 @@ export const auditor = {
   newest: (device: string) => get<EnvelopeItem[]>(`/api/envelopes?${query({ device })}`),
   archived: (number: number) => get<EnvelopeView>(`/api/envelopes/${number}`),
   /** Where a table about a device is as a file, such as `entries`. */
-  tableUrl: (device: string, table: string) => `/api/export/${table}.csv?${query({ device })}`,
+  tableUrl: (device: string, table: string, format: 'csv' | 'parquet') =>
+    `/api/export/${table}.${format}?${query({ device })}`,
   everythingUrl: (device: string) => `/api/export/everything.json?${query({ device })}`,
   sheetUrl: (device: string, format: 'html' | 'md') => `/api/data-sheet.${format}?${query({ device })}`,
 };

@@ -63,7 +63,9 @@ function contentOf(view: DeviceView, newest: NewestPanel): TemplateResult {
         ${tables.map(
           (table) =>
             html`<li>
-              <a href=${auditor.tableUrl(device, table)} download>${table}.csv</a> ${tableTexts[table] ?? ''}
+              <a href=${auditor.tableUrl(device, table, 'csv')} download>${table}.csv</a>,
+              <a href=${auditor.tableUrl(device, table, 'parquet')} download>${table}.parquet</a>
+              ${tableTexts[table] ?? ''}
             </li>`,
         )}
       </ul>

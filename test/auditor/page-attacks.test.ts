@@ -78,6 +78,7 @@ test('page: another site can neither decide nor frame nor read', async (context)
     ['/nothing', 404],
     ['/api/held', 200],
     [`/api/export/entries.csv?device=${device}`, 200],
+    [`/api/export/entries.parquet?device=${device}`, 200],
     [`/api/data-sheet.html?device=${device}`, 200],
     [`/api/data-sheet.html?device=x`, 400],
   ] as const;
@@ -96,7 +97,7 @@ test('page: another site can neither decide nor frame nor read', async (context)
     );
     assert.equal(
       header('content-disposition').startsWith('attachment; '),
-      /csv|html\?device=ms/.test(path),
+      /csv|parquet|html\?device=ms/.test(path),
       path,
     );
   }

@@ -1,20 +1,32 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { TestContext } from 'node:test';
 import test from 'node:test';
+import { openArchive } from '../../auditor/archive.ts';
+import { exportCsv, exportJson, exportParquet, tableNames } from '../../auditor/export.ts';
+import type { ExportSource } from '../../auditor/export-source.ts';
+import { openPolicyHistory } from '../../auditor/policy-history.ts';
+import { openRecord } from '../../auditor/record.ts';
 import { envelopeDigest } from '../../cms/envelope.ts';
+import { createOpener } from '../../cms/open.ts';
+import { originatorsOf } from '../../cms/originator.ts';
 import { createSealer } from '../../cms/seal.ts';
 import type { DeviceView, EnvelopeItem, PolicyList } from '../../domain/audit-device-view.ts';
 import type { EnvelopeView } from '../../domain/audit-view.ts';
 import { encodeCommand, encodeCommandResult } from '../../domain/command.ts';
+import { parseNamespacePath } from '../../domain/namespace.ts';
 import type { Page } from '../backend/page.ts';
 import { masterAccount } from '../device-agent/site.ts';
 import type { Stage } from './page-stage.ts';
 import { openStage } from './page-stage.ts';
+import { readParquet } from './parquet-reader.ts';
 import type { Bench } from './premises.ts';
 import { device, openBench, publishPolicy, sealed, service, stranger, until } from './premises.ts';
 
 const id = randomUUID();
+const owner = parseNamespacePath(masterAccount) ?? assert.fail();
 
 /** A command of the vendor's, and the answer of the device. */
 function commandAndResult({ site }: Bench, before: Buffer): { command: Buffer; result: Buffer } {
@@ -156,6 +168,71 @@ test('page: everything about a device as CSV and as JSON, also after a restart',
   const again = await openStage(context, settings, bench);
   const after = await everything(again.vera);
   assert.deepEqual({ ...after, exported: '' }, { ...before, exported: '' });
+});
+
+/** What an auditor that was stopped has left, and who closes it. */
+function leftBy(context: TestContext, { site, data, recorded }: Bench): ExportSource {
+  const record = openRecord(data, owner, Date.now());
+  const { log } = recorded;
+  const archive = openArchive({ directory: data, days: 30, bytesMax: 1e9, clock: Date.now, log });
+  const policyHistory = openPolicyHistory(data);
+  context.after(() => [record, archive, policyHistory].forEach((part) => part.close()));
+  const originators = [device, stranger].map((name) => {
+    const { commonName, signature, keyAgreement } = site.identity(name);
+    return { commonName, signature: signature.certificate, keyAgreement: keyAgreement.certificate };
+  });
+  const recipient = site.identity(masterAccount).keyAgreement;
+  const opener = createOpener({ recipient, originators: originatorsOf(originators) });
+  return { directory: data, record, opener, archive, policyHistory };
+}
+
+/** A row as JSON has it: nothing where nothing is, texts for times, and one column of values. */
+function asJson(row: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { number, text: said, flag, ...others } = row;
+  const cells = Object.entries('flag' in row ? { ...others, value: number ?? said ?? flag } : row);
+  return Object.fromEntries(
+    cells.filter(([, cell]) => cell !== null).map(([name, cell]) => [name, jsonCell(cell)]),
+  );
+}
+
+function jsonCell(cell: unknown): unknown {
+  if (cell instanceof Date) return cell.toISOString();
+  return typeof cell === 'bigint' ? Number(cell) : cell;
+}
+
+test('page: Parquet says of every table what JSON says, from several row groups', async (context) => {
+  const bench = await openBench(context);
+  const settings = { commandIssuers: [path.join(bench.site.folder, stranger)] };
+  const stage = await openStage(context, settings, bench);
+  await fill(stage);
+  const fetched = await stage.vera.fetch(`/api/export/snapshots.parquet?device=${device}`);
+  assert.deepEqual(
+    ['content-type', 'content-disposition'].map((name) => fetched.headers.get(name)),
+    ['application/vnd.apache.parquet', 'attachment; filename="ms-acc-1_acc-1_dev-1-snapshots.parquet"'],
+  );
+  const served = await fetched.arrayBuffer();
+  for (const bad of ['accounts', '..%2f..%2faccounts', 'entries%00'])
+    assert.equal((await stage.vera.get(`/api/export/${bad}.parquet?device=${device}`)).status, 400, bad);
+  await stage.auditor.stop();
+
+  const source = leftBy(context, bench);
+  const json = await text(exportJson(source, device, 0));
+  const tables = JSON.parse(json) as Record<string, Record<string, unknown>[]>;
+  for (const table of tableNames) {
+    const { groups, rows } = await readParquet(exportParquet(source, table, device, 1));
+    const columns = (await text(exportCsv(source, table, device))).split('\r\n', 1).join().split(',');
+    assert.deepEqual(
+      Object.keys(rows[0] ?? {}),
+      columns.flatMap((name) => (name === 'value' ? ['number', 'text', 'flag'] : [name])),
+    );
+    const wanted = tables[table]?.map((row) =>
+      Object.fromEntries(Object.entries(row).filter(([name]) => columns.includes(name))),
+    );
+    assert.deepEqual(rows.map(asJson), wanted, table);
+    assert.equal(groups.length, rows.length, table);
+  }
+  const { rows } = await readParquet([new Uint8Array(served)]);
+  assert.deepEqual(rows.map(asJson), tables['snapshots']);
 });
 
 test('page: who gets what, which policy said it, and the data sheet', async (context) => {

@@ -24,6 +24,7 @@ test('page: nothing is answered without a login, and there is no account to begi
     `/api/envelopes?device=${device}`,
     '/api/envelopes/2',
     `/api/export/snapshots.csv?device=${device}`,
+    `/api/export/snapshots.parquet?device=${device}`,
     `/api/export/everything.json?device=${device}`,
     `/api/data-sheet.html?device=${device}`,
     `/api/data-sheet.md?device=${device}`,

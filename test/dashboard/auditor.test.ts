@@ -70,6 +70,7 @@ test('auditor: a person sees a held envelope appear, looks inside, releases it, 
     page.getByRole('link', { name: 'decisions.csv' }).click(),
   ]);
   assert.match(readFileSync(await download.path(), 'utf8'), /,released,rolf,1,[\s\S]*,denied,rolf,1,/);
+  await page.getByRole('link', { name: 'decisions.parquet' }).waitFor();
   await page.getByRole('link', { name: 'Policy' }).click();
   await page.getByRole('heading', { name: 'Number 1 for ms-acc-1 and all below' }).waitFor();
   await page.getByText('plombe policy publish policy.signed').waitFor();
