@@ -1,4 +1,4 @@
-/** Apache Parquet, a row group at a time: of a table of any length, only one of them is in memory. */
+/** Apache Parquet, a row group at a time: in memory are one of them and, of those before, what the footer says (about 10 kB). */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { SchemaElement } from 'hyparquet-writer';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
