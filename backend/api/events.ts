@@ -8,7 +8,8 @@ import type { Send } from '../../web/event-stream.ts';
 import type { StoredEvent } from '../feed.ts';
 import type { ApiContext } from './context.ts';
 
-const batchMs = 500;
+/** The first at once, and what follows it together: what is seen should be there within a second of what caused it. */
+const batchMs = 200;
 /** What other programs change in the database is looked for this often, while somebody listens. */
 const pollMs = 1000;
 const bounds = { listenersMax: 500, unreadBytesMax: 1024 * 1024 } as const;
@@ -26,23 +27,34 @@ export function registerEvents(server: FastifyInstance, context: ApiContext): vo
 function follow({ feed }: ApiContext, scope: string, send: Send): () => void {
   const waiting = new Map<string, StoredEvent>();
   const changed = new Set<ChangeName>();
+  let timer: NodeJS.Timeout | undefined;
+  let sentMs = -Infinity;
+  const flush = (): void => {
+    timer = undefined;
+    sentMs = performance.now();
+    if (waiting.size > 0) send('snapshots', [...waiting.values()]);
+    for (const what of changed) send('changed', { what });
+    waiting.clear();
+    changed.clear();
+  };
+  const flushSoon = (): void => {
+    timer ??= setTimeout(flush, Math.max(0, sentMs + batchMs - performance.now()));
+  };
   const stopListening = feed.listen({
     stored: (events) => {
       for (const event of events) {
         if (scope === '' || isWithin(event.path, scope)) waiting.set(event.path, event);
       }
+      if (waiting.size > 0) flushSoon();
     },
-    changed: (what) => changed.add(what),
+    changed: (what) => {
+      changed.add(what);
+      flushSoon();
+    },
   });
-  const flush = setInterval(() => {
-    if (waiting.size > 0) send('snapshots', [...waiting.values()]);
-    for (const what of changed) send('changed', { what });
-    waiting.clear();
-    changed.clear();
-  }, batchMs);
   return () => {
     stopListening();
-    clearInterval(flush);
+    clearTimeout(timer);
   };
 }
 
