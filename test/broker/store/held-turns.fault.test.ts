@@ -246,11 +246,21 @@ function check(
   }
 }
 
+const publishes: Step = { kind: 'publish', qos: 1, to: [0], count: 1 };
+/** Sent, acknowledged, and answered without ever being written. */
+const passes: readonly Step[] = [
+  publishes,
+  { kind: 'turn' },
+  { kind: 'acknowledge', who: 0, which: 0 },
+  { kind: 'turn' },
+];
+
 test('power cut: what was answered is on disk or acknowledged, in order, and nothing of QoS 2 is out before it is on disk', async () => {
   const seen = { early: 0, neverWritten: 0 };
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), (steps) => run(steps, seen)),
-    { numRuns: 300 },
+    // The first two put the question for certain, whatever the others are.
+    { numRuns: 300, examples: [[[...passes, ...passes]], [[publishes, { kind: 'turn' }]]] },
   );
   // The question was put: messages were with their receivers before they were on disk, and some never got there.
   assert(seen.early > 0, 'nothing left early');
