@@ -50,9 +50,9 @@ const pageEnvelopes = 20;
 /** @throws SqliteFileError */
 export function openArchive(options: ArchiveOptions): Archive {
   // The ledger is the truth; what a power cut takes of this is missing in an export, and nowhere else.
-  const pragmas = ['journal_mode = WAL', 'synchronous = NORMAL'];
+  const pragmas = ['synchronous = NORMAL'];
   const file = path.join(options.directory, 'archive.sqlite');
-  return new Archive(openSqliteFile(file, { pragmas, schema, schemaVersion }), options);
+  return new Archive(openSqliteFile(file, { locking: 'shared', pragmas, schema, schemaVersion }), options);
 }
 
 export class Archive {

@@ -1,13 +1,13 @@
 /** What was really recorded of devices: which there are, how often and how much each sends, and which channels. */
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { NamespacePath } from '../domain/namespace.ts';
-import { isWithin } from '../domain/namespace.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
 import { readLeaves } from '../ledger/ledger-file.ts';
 import { deviceOf } from '../ledger/stream.ts';
+import { readSqliteFile } from '../runtime/sqlite-file.ts';
 import { openArchived, snapshotIn } from './export-envelopes.ts';
 import type { ExportSource } from './export-source.ts';
 import { indexFileName } from './record-index.ts';
@@ -42,15 +42,17 @@ export interface DeviceFacts {
 
 const devicesMax = 1000;
 const streamsMax = 5000;
+/** The parts of names are ASCII. */
+const afterEveryName = '\u{7f}';
 const newestEnvelopes = 200;
 const newestSnapshots = 40;
 
 /** From one to the next in the index, so that a million entries of a device cost as much as one. */
 const streamsSql = `
   WITH RECURSIVE found (stream) AS (
-    SELECT min(stream) FROM leaf WHERE stream IS NOT NULL AND stream >= :from
+    SELECT min(stream) FROM leaf WHERE stream >= :from AND stream < :before
     UNION ALL
-    SELECT (SELECT min(stream) FROM leaf WHERE stream > found.stream) FROM found
+    SELECT (SELECT min(stream) FROM leaf WHERE stream > found.stream AND stream < :before) FROM found
     WHERE found.stream IS NOT NULL
   )
   SELECT stream FROM found WHERE stream IS NOT NULL LIMIT :limit`;
@@ -61,8 +63,8 @@ const newestSql = 'SELECT position FROM leaf WHERE stream = ? ORDER BY sequence 
 export function recordedDevices(directory: string): string[] {
   const index = openIndex(directory);
   try {
-    const rows = index.prepare(streamsSql).all({ from: '', limit: streamsMax });
-    return [...new Set(rows.map((row) => deviceOf(String(row['stream']))))].slice(0, devicesMax);
+    const streams = streamsBetween(index, '', afterEveryName);
+    return [...new Set(streams.map((stream) => deviceOf(stream)))].slice(0, devicesMax);
   } finally {
     index.close();
   }
@@ -88,11 +90,7 @@ function newestPassages(directory: string, device: NamespacePath): NewestPassage
   const index = openIndex(directory);
   const ledger = openSync(path.join(directory, ledgerFileName), 'r');
   try {
-    return index
-      .prepare(streamsSql)
-      .all({ from: device, limit: streamsMax })
-      .map((row) => String(row['stream']))
-      .filter((stream) => isWithin(stream, device))
+    return [device, ...streamsBetween(index, `${device}/`, `${device}0`)] // '0' is what follows '/'
       .map((stream) => ({
         stream,
         entries: Number(index.prepare(countSql).get(stream)?.['entries']),
@@ -101,7 +99,8 @@ function newestPassages(directory: string, device: NamespacePath): NewestPassage
           .all(stream, newestEnvelopes)
           .flatMap((row) => readLeaves(ledger, Number(row['position']), 1))
           .flatMap(({ leaf }) => (leaf.kind === 'passage' ? [leaf] : [])),
-      }));
+      }))
+      .filter(({ entries }) => entries > 0);
   } finally {
     closeSync(ledger);
     index.close();
@@ -175,6 +174,11 @@ function byName(one: ChannelFacts, other: ChannelFacts): number {
   return one.channel < other.channel ? -1 : 1;
 }
 
+function streamsBetween(index: DatabaseSync, from: string, before: string): string[] {
+  const rows = index.prepare(streamsSql).all({ from, before, limit: streamsMax });
+  return rows.map((row) => String(row['stream']));
+}
+
 function openIndex(directory: string): DatabaseSync {
-  return new DatabaseSync(path.join(directory, indexFileName), { readOnly: true });
+  return readSqliteFile(path.join(directory, indexFileName));
 }

@@ -1,11 +1,11 @@
 /** Everything about a device in tables, a piece at a time, also while the auditor writes more. */
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
 import { readLeaves } from '../ledger/ledger-file.ts';
+import { readSqliteFile } from '../runtime/sqlite-file.ts';
 import type { Cell } from './csv.ts';
 import { csvLine, timeCell } from './csv.ts';
 import { certificateRows } from './export-certificates.ts';
@@ -197,7 +197,7 @@ function* passagesOf(
   device: string,
 ): Generator<PassageLeaf & { readonly number: number }> {
   const ledger = openSync(path.join(directory, ledgerFileName), 'r');
-  const index = new DatabaseSync(path.join(directory, indexFileName), { readOnly: true });
+  const index = readSqliteFile(path.join(directory, indexFileName));
   try {
     const rows = index
       .prepare(

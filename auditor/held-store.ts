@@ -41,9 +41,14 @@ const schema = `
 
 /** @throws SqliteFileError */
 export function openHeldStore(directory: string): HeldStore {
-  const pragmas = ['journal_mode = WAL', 'synchronous = FULL'];
+  const pragmas = ['synchronous = FULL'];
   return new HeldStore(
-    openSqliteFile(path.join(directory, 'held.sqlite'), { pragmas, schema, schemaVersion }),
+    openSqliteFile(path.join(directory, 'held.sqlite'), {
+      locking: 'shared',
+      pragmas,
+      schema,
+      schemaVersion,
+    }),
   );
 }
 

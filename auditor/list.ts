@@ -1,10 +1,10 @@
 /** Reads the record of what passed, also while the auditor runs. */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { LedgerError } from '../ledger/errors.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
 import { readLeaves } from '../ledger/ledger-file.ts';
+import { readSqliteFile } from '../runtime/sqlite-file.ts';
 import { indexFileName } from './record-index.ts';
 import { ledgerFileName, RecordError } from './record.ts';
 
@@ -86,7 +86,7 @@ function lookUp(
   indexFile: string,
   { within, alarmsOnly = false, entriesMax = entriesDefault }: ListingOptions,
 ): { totals: Listing['totals']; positions: number[] } {
-  const database = new DatabaseSync(indexFile, { readOnly: true });
+  const database = readSqliteFile(indexFile);
   try {
     const totals = database.prepare('SELECT entries, alarms, bytes FROM totals').get();
     const rows = database

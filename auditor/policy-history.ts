@@ -31,9 +31,14 @@ const schema = `
 
 /** @throws SqliteFileError */
 export function openPolicyHistory(directory: string): PolicyHistory {
-  const pragmas = ['journal_mode = WAL', 'synchronous = NORMAL'];
+  const pragmas = ['synchronous = NORMAL'];
   return new PolicyHistory(
-    openSqliteFile(path.join(directory, 'policies.sqlite'), { pragmas, schema, schemaVersion }),
+    openSqliteFile(path.join(directory, 'policies.sqlite'), {
+      locking: 'shared',
+      pragmas,
+      schema,
+      schemaVersion,
+    }),
   );
 }
 

@@ -68,8 +68,13 @@ const laterSchema = `
 /** @throws SqliteFileError */
 export function openRecordIndex(directory: string): RecordIndex {
   // What a power cut takes of it comes from the ledger again.
-  const pragmas = ['journal_mode = WAL', 'synchronous = NORMAL'];
-  const database = openSqliteFile(path.join(directory, indexFileName), { pragmas, schema, schemaVersion });
+  const pragmas = ['synchronous = NORMAL'];
+  const database = openSqliteFile(path.join(directory, indexFileName), {
+    locking: 'shared',
+    pragmas,
+    schema,
+    schemaVersion,
+  });
   database.exec(laterSchema);
   return new RecordIndex(database);
 }

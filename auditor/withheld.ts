@@ -1,8 +1,8 @@
 /** How many envelopes of each device have not left, as the index of the ledger says, also while the auditor runs. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { outcomes } from '../ledger/leaf.ts';
+import { readSqliteFile } from '../runtime/sqlite-file.ts';
 import { indexFileName } from './record-index.ts';
 
 export interface Withheld {
@@ -30,7 +30,7 @@ export function withheldIn(dataDirectory: string): Map<string, Withheld> {
   const file = path.join(dataDirectory, indexFileName);
   const found = new Map<string, Withheld>();
   if (!existsSync(file)) return found;
-  const index = new DatabaseSync(file, { readOnly: true });
+  const index = readSqliteFile(file);
   try {
     const rows = index
       .prepare(withheldSql)

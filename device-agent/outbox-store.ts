@@ -103,8 +103,6 @@ const journalBytesMax = 32 * 1024 * 1024;
 const checkpointPages = 4096;
 
 const pragmas: readonly string[] = [
-  'locking_mode = EXCLUSIVE',
-  'journal_mode = WAL',
   'synchronous = FULL',
   'foreign_keys = ON',
   `wal_autocheckpoint = ${checkpointPages}`,
@@ -124,7 +122,7 @@ const errorCodes: Readonly<Record<SqliteFileErrorCode, OutboxErrorCode>> = {
  */
 export function openOutboxStore(file: string): OutboxStore {
   try {
-    const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
+    const database = openSqliteFile(file, { locking: 'exclusive', pragmas, schema, schemaVersion });
     return openTables(database, file);
   } catch (cause) {
     if (!(cause instanceof SqliteFileError)) throw cause;

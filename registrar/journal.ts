@@ -87,8 +87,8 @@ export class Journal {
 
   constructor(directory: string) {
     this.#database = openSqliteFile(path.join(directory, 'registrar.sqlite'), {
-      // Acknowledged means synced.
-      pragmas: ['journal_mode = WAL', 'synchronous = FULL', 'locking_mode = EXCLUSIVE'],
+      locking: 'exclusive',
+      pragmas: ['synchronous = FULL'], // acknowledged means synced
       schema,
       schemaVersion,
     });

@@ -21,7 +21,9 @@ export class SqliteFileError extends Error {
 }
 
 export interface SqliteFileSettings {
-  /** Run in this order before anything is read, for example `journal_mode = WAL`. */
+  /** Exclusive: no other process may have it open. Shared: who finds it locked waits a moment for its turn. */
+  readonly locking: 'exclusive' | 'shared';
+  /** Run in this order before anything is read, for example `synchronous = FULL`. */
   readonly pragmas: readonly string[];
   /** The statements that make the tables in an empty file. */
   readonly schema: string;
@@ -30,7 +32,13 @@ export interface SqliteFileSettings {
 }
 
 /**
- * Makes the folders and the file if they are not there. With `locking_mode = EXCLUSIVE` the file is locked on return.
+ * For the others' turn with a shared file. It has to do for the one that finds a log of a killed process, and reads it
+ * back while everybody else stands before a locked file (https://sqlite.org/wal.html, "Sometimes Queries Return SQLITE_BUSY").
+ */
+const patienceMs = 5_000;
+
+/**
+ * Makes the folders and the file, with its log, if they are not there. An exclusive file is locked on return.
  *
  * @throws SqliteFileError
  */
@@ -38,8 +46,12 @@ export function openSqliteFile(file: string, settings: SqliteFileSettings): Data
   let database: DatabaseSync | undefined;
   try {
     mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-    database = new DatabaseSync(file, { timeout: 0 });
-    database.exec(settings.pragmas.map((pragma) => `PRAGMA ${pragma};`).join('\n'));
+    const { locking, pragmas } = settings;
+    database = new DatabaseSync(file, { timeout: locking === 'shared' ? patienceMs : 0 });
+    const lockingMode = `locking_mode = ${locking === 'shared' ? 'NORMAL' : 'EXCLUSIVE'}`;
+    database.exec(
+      [lockingMode, ...pragmas, 'journal_mode = WAL'].map((pragma) => `PRAGMA ${pragma};`).join('\n'),
+    );
     prepareSchema(database, file, settings);
     return database;
   } catch (cause) {
@@ -54,6 +66,11 @@ export function openSqliteFile(file: string, settings: SqliteFileSettings): Data
       cause,
     });
   }
+}
+
+/** Opens a shared file that another process may be writing. @throws what SQLite throws, for example if it is not there */
+export function readSqliteFile(file: string): DatabaseSync {
+  return new DatabaseSync(file, { readOnly: true, timeout: patienceMs });
 }
 
 /** Runs `work` in one transaction. @throws what `work` or SQLite throws, after which nothing has changed */

@@ -45,9 +45,14 @@ const scope = '';
 
 /** @param directory - the auditor's data; the command line writes there while the auditor runs @throws SqliteFileError */
 export function openAccounts(directory: string): AccountStore {
-  const pragmas = ['busy_timeout = 5000', 'journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON'];
+  const pragmas = ['synchronous = FULL', 'foreign_keys = ON'];
   return new AccountStore(
-    openSqliteFile(path.join(directory, 'accounts.sqlite'), { pragmas, schema, schemaVersion }),
+    openSqliteFile(path.join(directory, 'accounts.sqlite'), {
+      locking: 'shared',
+      pragmas,
+      schema,
+      schemaVersion,
+    }),
   );
 }
 

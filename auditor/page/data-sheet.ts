@@ -186,7 +186,7 @@ function accessSection(device: NamespacePath): SheetSection {
     title: 'How to get at it',
     articles: 'Art. 3(2)(d), Art. 4(1)',
     paragraphs: [
-      `On the auditor's page, free of charge, at any time: everything about ${device} as CSV or JSON (snapshots opened, commands, ` +
+      `On the auditor's page, free of charge, at any time: everything about ${device} as CSV, JSON or Parquet (snapshots opened, commands, ` +
         'entries of the ledger, decisions, policies, certificates), and this sheet.',
       'Live: any program with a certificate of the owner reads the snapshots at the broker on the premises and opens them with ' +
         'its own key (plombe open).',

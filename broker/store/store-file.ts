@@ -21,7 +21,10 @@ export interface StoreFileOptions {
   readonly durability: 'disk' | 'os';
   /** The file grows to this and then refuses writes, as a full disk does. */
   readonly bytesMax?: number;
-  /** Shared: another connection of this process may read the file; whoever opens it has locked the directory. */
+  /**
+   * Exclusive, or two brokers on one directory would each believe in their own copy of the queues. Shared: another
+   * connection of this process may read the file; whoever opens it has locked the directory.
+   */
   readonly locking?: 'exclusive' | 'shared';
 }
 
@@ -58,8 +61,6 @@ export function openStoreFile(
 ): OpenedStoreFile {
   const pragmas = [
     `page_size = ${pageBytes}`,
-    `locking_mode = ${locking === 'shared' ? 'NORMAL' : 'EXCLUSIVE'}`, // two brokers on one directory would each believe in their own copy of the queues
-    'journal_mode = WAL',
     // FULL syncs the log at every commit. NORMAL leaves that to the system: the end of the process loses nothing.
     `synchronous = ${durability === 'disk' ? 'FULL' : 'NORMAL'}`,
     `wal_autocheckpoint = ${checkpointPages.usual}`,
@@ -68,7 +69,7 @@ export function openStoreFile(
   ];
   try {
     const frames = writtenFrames(`${file}-wal`);
-    const database = openSqliteFile(file, { pragmas, schema, schemaVersion });
+    const database = openSqliteFile(file, { locking, pragmas, schema, schemaVersion });
     const closing = closingOnFailure(file, database);
     closing(() => requireSound(file, database));
     const recoveredPages = Math.min(

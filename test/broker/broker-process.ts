@@ -2,9 +2,10 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { leashed } from '../../scripts/leash.ts';
 import type { Site } from './fixture.ts';
@@ -44,6 +45,37 @@ export class BrokerProcess {
     const died = this.died();
     this.#child.kill('SIGKILL');
     await died;
+  }
+
+  /** SIGSTOP. Resolves when every thread has stopped: until then one that waits for packets may still take some. */
+  async suspend(): Promise<void> {
+    process.kill(this.pid, 'SIGSTOP');
+    const threads = `/proc/${this.pid}/task`;
+    const hasStopped = (thread: string): boolean => {
+      const status = readFileSync(path.join(threads, thread, 'stat'), 'utf8');
+      return status.slice(status.lastIndexOf(')') + 2).startsWith('T');
+    };
+    while (!readdirSync(threads).every((thread) => hasStopped(thread))) await setImmediate();
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    process.kill(this.pid, 'SIGCONT');
+  }
+
+  /** Resolves when this many of its connections have packets that it has not read. */
+  async unread(connections: number): Promise<void> {
+    const local = `:${this.port.toString(16).toUpperCase().padStart(4, '0')}`;
+    const waiting = (): number =>
+      readFileSync('/proc/net/tcp', 'utf8')
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        // sl, local_address, rem_address, st, tx_queue:rx_queue; 01 is ESTABLISHED
+        .filter(([, address, , state, queues]) => {
+          const received = Number.parseInt(queues?.split(':')[1] ?? '', 16);
+          return address?.endsWith(local) === true && state === '01' && received > 0;
+        }).length;
+    while (waiting() < connections) await setImmediate();
   }
 
   /** Resolves when it has ended, whoever ended it. */

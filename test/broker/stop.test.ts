@@ -91,7 +91,7 @@ test('stop: an upstream that does not answer is not waited for longer than confi
     shutdown: { cascadeSeconds: 1 },
   });
   await journal.until('link.connected');
-  process.kill(vendor.pid, 'SIGSTOP');
+  await vendor.suspend();
   const dev = await site.connect(broker, device);
   await dev.publishAsync(`${device}/snapshots`, 'waits', { qos: 1 });
   assert.equal(broker.state().cascade?.inFlight, 1);

@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { bytesOf, inTransaction, openSqliteFile } from '../../runtime/sqlite-file.ts';
+import { Worker } from 'node:worker_threads';
+import type { SqliteFileSettings } from '../../runtime/sqlite-file.ts';
+import { bytesOf, inTransaction, openSqliteFile, readSqliteFile } from '../../runtime/sqlite-file.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'plombe-sqlite-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
-const settings = {
-  pragmas: ['locking_mode = EXCLUSIVE', 'journal_mode = WAL', 'synchronous = FULL'],
+const settings: SqliteFileSettings = {
+  locking: 'exclusive',
+  pragmas: ['synchronous = FULL'],
   schema: 'CREATE TABLE thing (content BLOB NOT NULL) STRICT;',
   schemaVersion: 2,
 };
@@ -32,6 +36,30 @@ test('openSqliteFile: an exclusive file is locked at once, before anything is wr
   assert.throws(() => openSqliteFile(file, settings), { code: 'sqlite.in_use', message: /another process/ });
   holder.close();
   openSqliteFile(file, settings).close();
+});
+
+test('openSqliteFile, readSqliteFile: who finds a shared file locked waits for its turn', async () => {
+  const file = path.join(directory, 'shared.sqlite');
+  const shared: SqliteFileSettings = { ...settings, locking: 'shared' };
+  openSqliteFile(file, shared).close();
+  for (const open of [() => openSqliteFile(file, shared), () => readSqliteFile(file)]) {
+    // As it is while another one reads the log of a killed process back.
+    const holder = new Worker(
+      `const { DatabaseSync } = require('node:sqlite');
+       const { parentPort, workerData } = require('node:worker_threads');
+       const database = new DatabaseSync(workerData);
+       database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+       parentPort.postMessage('locked');
+       setTimeout(() => database.close(), 300);`,
+      { eval: true, workerData: file },
+    );
+    await once(holder, 'message');
+    const ended = once(holder, 'exit');
+    const database = open();
+    assert.equal(database.prepare('SELECT count(*) AS things FROM thing').get()?.['things'], 0);
+    database.close();
+    await ended;
+  }
 });
 
 test('openSqliteFile: a later version, no database, and a place where no file can be', () => {

@@ -209,10 +209,10 @@ test('SIGSTOP of the active node beyond its lease: another takes over, and what 
   await underTraffic(async (ledger) => {
     await acknowledgedMore(ledger, 40);
     const active = await nodes.settled();
-    process.kill(active.broker.pid, 'SIGSTOP');
+    await active.broker.suspend();
     await nodes.settled(others(active));
     await acknowledgedMore(ledger, 40);
-    process.kill(active.broker.pid, 'SIGCONT');
+    active.broker.resume();
     await active.broker.journal.until('node.fenced');
     await nodes.settled();
   });

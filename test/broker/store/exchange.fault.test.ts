@@ -181,10 +181,11 @@ for (const when of ['before', 'after'] as const) {
     const exchanges = steps.map((step, index) => new Exchange(step, index));
     for (const exchange of exchanges) await exchange.reach(broker);
     await quiet(broker);
-    process.kill(broker.pid, 'SIGSTOP');
+    await broker.suspend();
     for (const exchange of exchanges) await exchange.goOn();
+    await broker.unread(exchanges.length);
     faults.begin(when);
-    process.kill(broker.pid, 'SIGCONT');
+    broker.resume();
     await broker.died();
     faults.end();
     // It had read all of them: the commit was written, and the system keeps what a process has written.
