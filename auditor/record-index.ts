@@ -8,6 +8,7 @@ import { hashBytes } from '../ledger/merkle.ts';
 import { streamOf } from '../ledger/stream.ts';
 import { bytesOf, inTransaction, openSqliteFile } from '../runtime/sqlite-file.ts';
 import type { StreamUse } from './rates.ts';
+import { StreamForks } from './stream-forks.ts';
 import { StreamNumbers } from './stream-numbers.ts';
 
 export const indexFileName = 'auditor.sqlite';
@@ -81,12 +82,14 @@ export function openRecordIndex(directory: string): RecordIndex {
 
 export class RecordIndex {
   readonly numbers: StreamNumbers;
+  readonly forks: StreamForks;
   readonly #database: DatabaseSync;
   readonly #statements;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
     this.numbers = new StreamNumbers(database);
+    this.forks = new StreamForks(database);
     const prepare = (sql: string) => database.prepare(sql);
     this.#statements = {
       add: prepare(
@@ -106,10 +109,6 @@ export class RecordIndex {
       totals: prepare(`SELECT entries, alarms, bytes FROM totals`),
       addCertificates: prepare(
         `INSERT INTO device_certificates (device, payload, received_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-      ),
-      forks: prepare(
-        `SELECT number, stream, sequence, reason FROM leaf
-         WHERE reason IN ('audit.sequence_reused', 'audit.chain_broken') ORDER BY number DESC LIMIT ?`,
       ),
       use: prepare(`SELECT * FROM stream_use WHERE stream = ?`),
       keepUse: prepare(`INSERT OR REPLACE INTO stream_use VALUES (?, ?, ?, ?, ?, ?)`),
@@ -190,16 +189,6 @@ export class RecordIndex {
     return this.#statements.certificates
       .all()
       .map((row) => ({ device: String(row['device']), payload: bytesOf(row['payload']) }));
-  }
-
-  /** Entries that speak of two histories of a device, the newest first: a number used twice, or a reference to another envelope. */
-  forks(max: number): { number: number; stream: string; sequence: number; reason: string }[] {
-    return this.#statements.forks.all(max).map((row) => ({
-      number: Number(row['number']),
-      stream: String(row['stream']),
-      sequence: Number(row['sequence']),
-      reason: String(row['reason']),
-    }));
   }
 
   /** What a stream has used of its limits, as far as they were asked for; the ledger does not say. */

@@ -6,6 +6,7 @@ export interface OpenGap {
   readonly stream: string;
   readonly from: number;
   readonly to: number;
+  /** 0: not known, for the index was made by an earlier version. */
   readonly openedMs: number;
 }
 
@@ -62,7 +63,12 @@ export class StreamNumbers {
       ),
       open: prepare('INSERT INTO gap (stream, from_sequence, to_sequence, opened_ms) VALUES (?, ?, ?, ?)'),
       close: prepare('DELETE FROM gap WHERE stream = ? AND from_sequence = ?'),
-      list: prepare('SELECT * FROM gap ORDER BY opened_ms DESC, stream, from_sequence LIMIT ?'),
+      list: prepare(
+        `SELECT * FROM gap
+         WHERE :within IS NULL OR stream = :within OR substr(stream, 1, length(:within) + 1) = :within || '/'
+         ORDER BY opened_ms DESC, stream, from_sequence LIMIT :limit`,
+      ),
+      byStream: prepare('SELECT stream, count(*) AS count FROM gap GROUP BY stream LIMIT ?'),
       count: prepare('SELECT count(*) AS gaps FROM gap'),
     };
   }
@@ -72,9 +78,16 @@ export class StreamNumbers {
     return Number(this.#statements.count.get()?.['gaps']);
   }
 
-  /** Those that were opened last first. */
-  gaps(max: number): OpenGap[] {
-    return this.#statements.list.all(max).map(gapOf);
+  /** @param within - a device; default: all @returns those that were opened last first */
+  gaps(max: number, within?: string): OpenGap[] {
+    return this.#statements.list.all({ within: within ?? null, limit: max }).map(gapOf);
+  }
+
+  /** How many are open of each stream. */
+  byStream(streamsMax: number): { stream: string; count: number }[] {
+    return this.#statements.byStream
+      .all(streamsMax)
+      .map((row) => ({ stream: String(row['stream']), count: Number(row['count']) }));
   }
 
   /** What was noticed since the last time that this was asked. */

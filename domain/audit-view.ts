@@ -72,6 +72,34 @@ export interface EnvelopeView {
   readonly fault: string | undefined;
 }
 
+/** Which numbers of devices are missing, and which speak of two histories, as the ledger has it now. */
+export interface Completeness {
+  /** Devices that are not complete: how many runs of numbers are missing of each, and how many numbers speak of two histories. */
+  readonly devices: readonly { readonly device: string; readonly gaps: number; readonly forks: number }[];
+  /** The newest of them. */
+  readonly gaps: readonly GapItem[];
+  readonly forks: readonly ForkItem[];
+}
+
+/** A run of numbers that is missing. */
+export interface GapItem {
+  /** The device, or one of its groups of readers. */
+  readonly stream: string;
+  readonly from: number;
+  readonly to: number;
+  /** Undefined: not known. */
+  readonly sinceMs: number | undefined;
+}
+
+export interface ForkItem {
+  /** Of the entry that says so. */
+  readonly number: number;
+  readonly stream: string;
+  readonly sequence: number;
+  readonly detail: string;
+  readonly timeMs: number;
+}
+
 /** What a verification of the whole ledger found. */
 export interface LedgerFinding {
   readonly leaves: number;

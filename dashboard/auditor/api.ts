@@ -1,6 +1,13 @@
 /** The HTTP API of the auditor, as its pages call it. */
 import type { DeviceItem, DeviceView, EnvelopeItem, PolicyList } from '../../domain/audit-device-view.ts';
-import type { AlarmItem, Departed, EnvelopeView, HeldList, LedgerState } from '../../domain/audit-view.ts';
+import type {
+  AlarmItem,
+  Completeness,
+  Departed,
+  EnvelopeView,
+  HeldList,
+  LedgerState,
+} from '../../domain/audit-view.ts';
 import { get, post, query } from '../http.ts';
 
 export const auditor = {
@@ -11,6 +18,9 @@ export const auditor = {
   ledger: () => get<LedgerState>('/api/ledger'),
   verify: () => post('/api/ledger/verification', {}),
   alarms: () => get<AlarmItem[]>('/api/alarms'),
+  completeness: () => get<Completeness>('/api/completeness'),
+  /** Of one device. */
+  completenessOf: (device: string) => get<Completeness>(`/api/completeness?${query({ device })}`),
   policies: () => get<PolicyList>('/api/policies'),
   devices: () => get<DeviceItem[]>('/api/devices'),
   device: (device: string) => get<DeviceView>(`/api/device?${query({ device })}`),

@@ -2,11 +2,13 @@
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import type { DataSheet, DeviceView, SheetTable } from '../../domain/audit-device-view.ts';
+import type { Completeness } from '../../domain/audit-view.ts';
 import { formatDateTime } from '../format.ts';
 import { heading } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 import { auditor } from './api.ts';
+import { completenessCard, completenessMarks, incompleteOf } from './completeness.ts';
 import type { NewestPanel } from './newest.ts';
 import { createNewestPanel } from './newest.ts';
 import { commandsText, levelText, readerGroups } from './policy.ts';
@@ -25,26 +27,39 @@ const tableTexts: Readonly<Record<string, string>> = {
 
 export function createDevicePage(app: App, device: string): Page {
   let shown: DeviceView | undefined;
+  let completeness: Completeness | undefined;
   const newest = createNewestPanel(app, device);
+  const loadCompleteness = async (): Promise<void> => {
+    completeness = await auditor.completenessOf(device);
+  };
   const reload = atMostEvery(reloadMs, () =>
     app.attempt(async () => {
-      await newest.load();
+      // What is looked into stays as it is.
+      await Promise.all([loadCompleteness(), newest.isLookedInto() ? undefined : newest.load()]);
       app.refresh();
     }),
   );
   return {
     title: device,
     load: async () => {
-      [shown] = await Promise.all([auditor.device(device), newest.load()]);
+      [shown] = await Promise.all([auditor.device(device), loadCompleteness(), newest.load()]);
       app.refresh();
     },
-    changed: (what) => what === 'entries' && !newest.isLookedInto() && reload(),
+    changed: (what) => what === 'entries' && reload(),
     stop: () => reload.cancel(),
     view: () =>
       html`<nav class="crumbs" aria-label="Breadcrumb"><a href="#/devices">Devices</a></nav>
         ${heading(device, shown === undefined ? 'Loading…' : shown.levels.map(levelText).join(', ') || 'No policy speaks of it.')}
+        ${completeness === undefined ? nothing : completenessOf(completeness)}
         ${shown === undefined ? nothing : contentOf(shown, newest)}`,
   };
+}
+
+function completenessOf(completeness: Completeness): TemplateResult {
+  return html`<p class="quiet" role="status">
+      Numbers of its envelopes: ${completenessMarks(incompleteOf(completeness))}
+    </p>
+    ${completenessCard(completeness)}`;
 }
 
 function contentOf(view: DeviceView, newest: NewestPanel): TemplateResult {

@@ -1,21 +1,23 @@
 /** What left today: how much, for whom, from which device, and which channels. */
 import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
-import type { Departed, DepartedFor, DepartedFrom } from '../../domain/audit-view.ts';
+import type { Completeness, Departed, DepartedFor, DepartedFrom } from '../../domain/audit-view.ts';
 import { formatAgo, formatBytes, formatCount, formatDateTime } from '../format.ts';
 import { deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 import { table } from '../table.ts';
 import { auditor } from './api.ts';
+import { completenessCard, completenessTile, incompleteOf } from './completeness.ts';
 
 const reloadMs = 1000;
 const channelsShown = 12;
 
 export function createTodayPage(app: App): Page {
   let today: Departed | undefined;
+  let completeness: Completeness | undefined;
   const load = async (): Promise<void> => {
-    today = await auditor.today();
+    [today, completeness] = await Promise.all([auditor.today(), auditor.completeness()]);
     app.refresh();
     if (!today.isComplete) reload();
   };
@@ -30,11 +32,11 @@ export function createTodayPage(app: App): Page {
         'Today',
         today === undefined ? 'Loading…' : `What left the premises since ${formatDateTime(today.sinceMs)}.`,
       )}
-      ${today === undefined ? nothing : contentOf(today)}`,
+      ${today === undefined || completeness === undefined ? nothing : contentOf(today, completeness)}`,
   };
 }
 
-function contentOf(today: Departed): TemplateResult {
+function contentOf(today: Departed, completeness: Completeness): TemplateResult {
   const { envelopes, bytes, denied, held, alarms, recipients, devices } = today;
   return html`${today.isComplete ? nothing : html`<p class="quiet" role="status">Still counting…</p>`}
     <section class="tiles" aria-label="Sums">
@@ -42,7 +44,9 @@ function contentOf(today: Departed): TemplateResult {
       ${tile('Held', formatCount(held), 'since then, for a person to decide')}
       ${tile('Denied', formatCount(denied), 'stayed inside', denied > 0 ? 'overdue' : '')}
       ${tile('Alarms', formatCount(alarms), 'see Ledger', alarms > 0 ? 'abnormal' : '')}
+      ${completenessTile(incompleteOf(completeness))}
     </section>
+    ${completenessCard(completeness)}
     ${
       devices.length === 0
         ? emptyList('Nothing left today', 'Whatever a device sends from now on appears here.')

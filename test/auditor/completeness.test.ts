@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import { measureAuditor } from '../../auditor/measures.ts';
 import { ledgerFileName, openRecord } from '../../auditor/record.ts';
 import { indexFileName } from '../../auditor/record-index.ts';
+import type { Completeness } from '../../domain/audit-view.ts';
 import { verifyLedger } from '../../ledger/verify.ts';
 import { createMetrics } from '../../runtime/observe.ts';
 import { temporaryFolder } from '../device-agent/collector/files.ts';
@@ -71,12 +72,42 @@ test('auditor: a gap, a fork and a missing number that comes after all are told 
   assert.deepEqual([alarm['reason'], alarm['sequence']], ['audit.sequence_reused', 2]);
   await until(() => auditor.state().entries === 4);
   assert.equal(auditor.state().gaps, 1);
-  const { body } = await vera.get('/api/completeness');
-  const { gapCount, gaps, forks } = body as Record<'gaps' | 'forks', Record<string, unknown>[]> & {
-    gapCount: number;
-  };
-  assert.deepEqual([gapCount, gaps[0]?.['from'], gaps[0]?.['to']], [1, 3, 3]);
-  assert.deepEqual([forks[0]?.['stream'], forks[0]?.['sequence']], [device, 2]);
+  const completenessOf = async (address: string): Promise<Completeness> =>
+    (await vera.get(address)).body as Completeness;
+  const all = await completenessOf('/api/completeness');
+  assert.deepEqual(all.devices, [{ device, gaps: 1, forks: 1 }]);
+  const [gap] = all.gaps;
+  assert.deepEqual([gap?.stream, gap?.from, gap?.to, typeof gap?.sinceMs], [device, 3, 3, 'number']);
+  const [fork] = all.forks;
+  assert.deepEqual([fork?.stream, fork?.sequence, fork?.detail], [device, 2, alarm['detail']]);
+  assert.deepEqual(await completenessOf(`/api/completeness?device=${device}`), all);
+  const other = await completenessOf('/api/completeness?device=ms-acc-1/acc-1/dev-10');
+  assert.deepEqual(other, { devices: [], gaps: [], forks: [] });
+  assert.equal((await vera.get('/api/completeness?device=ms-acc-1')).status, 400);
+});
+
+test('StreamForks: what was held and then decided counts once, whatever else is wrong', (context) => {
+  const record = openRecord(temporaryFolder(context), owner, timeMs);
+  context.after(() => record.close());
+  const wrong = (sequence: number, reason: string, outcome: 'held' | 'denied') => ({
+    passage: passage(sequence, { digest: digestOf(`${sequence}`), outcome, alarm: { reason, detail: '' } }),
+    channelNames: undefined,
+  });
+  record.append([
+    wrong(1, 'audit.sequence_reused', 'held'),
+    wrong(2, 'policy.rate', 'denied'),
+    wrong(3, 'audit.chain_broken', 'denied'),
+  ]);
+  record.appendDecision(wrong(1, 'audit.sequence_reused', 'denied').passage);
+  const { forks } = record.index;
+  assert.deepEqual(
+    forks.list(10).map(({ sequence, reason }) => [sequence, reason]),
+    [
+      [1, 'audit.sequence_reused'],
+      [3, 'audit.chain_broken'],
+    ],
+  );
+  assert.deepEqual(forks.byStream(10), [{ stream: device, count: 2 }]);
 });
 
 test('measureAuditor: what waits and since when, how large the ledger is, and how far the vendor is behind', async (context) => {

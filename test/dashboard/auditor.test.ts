@@ -78,6 +78,18 @@ test('auditor: a person sees a held envelope appear, looks inside, releases it, 
   await page.getByRole('button', { name: 'Verify' }).click();
   await page.getByText('as it was written').waitFor();
   await page.getByText('No number of a device is missing.').waitFor();
+
+  await page.getByRole('link', { name: 'Today' }).click();
+  await page.getByText('no number missing, none used twice').waitFor();
+  const fourth = sealed(bench, 4, { channel: 'door.open' });
+  await bench.send(fourth, sealed(bench, 4, { channel: 'door.shut' }));
+  await page.getByText('1 gap', { exact: true }).waitFor();
+  const [gap, fork] = [/dev-1 #3 gap 1 envelope missing /, /dev-1 #4 fork number 4 is recorded with /];
+  await Promise.all([gap, fork].map((name) => page.getByRole('row', { name }).waitFor()));
+  await page.getByRole('link', { name: 'Devices', exact: true }).click();
+  await page.getByRole('row', { name: 'dev-1 1 gap 1 fork' }).waitFor();
+  await page.getByRole('link', { name: device }).click();
+  await page.getByRole('row', { name: gap }).waitFor();
   assert.deepEqual(complaints, []);
 });
 
