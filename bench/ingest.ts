@@ -16,7 +16,7 @@ import type { Arrival } from '../database/ingest.ts';
 import { migrate } from '../database/migrate.ts';
 import { startMariadb } from '../scripts/mariadb.ts';
 import { inBatches } from './batches.ts';
-import { engineNames, enginesOf } from './engines.ts';
+import { engineNames, enginesOf, mariadbSettings } from './engines.ts';
 import type { Engine } from './engines.ts';
 import { figureLine, goalText, machineText, medianOf, wholeText } from './figures.ts';
 import { issueFleet } from './fleet-site.ts';
@@ -121,9 +121,9 @@ async function onFreshDatabase(
     await work(`sqlite:${path.join(place, 'plombe.db')}`);
     return rmSync(place, { recursive: true, force: true });
   }
-  const server = await startMariadb();
+  const server = await startMariadb(undefined, mariadbSettings);
   try {
-    return await work(server.url);
+    return await work(server.socketUrl);
   } finally {
     await server.stop();
   }

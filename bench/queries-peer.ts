@@ -8,6 +8,7 @@ import { inBatches } from './batches.ts';
 import { figureLine } from './figures.ts';
 import { millionsText, msText, pick, points, timed, timesText } from './queries-ask.ts';
 import { Progress } from './progress.ts';
+import { readOnce } from './queries-place.ts';
 import type { Place } from './queries-place.ts';
 import {
   channelsOfMachine,
@@ -32,7 +33,10 @@ export async function onPeer(place: Place, values: number, asks: number, oursVal
   if (!isBuilt) await build(layout, each);
   if (database.engine === 'sqlite')
     await database.exclusively((raw) => raw.exec('pragma wal_checkpoint(truncate); pragma optimize'));
-  else await database.pool.promise().query('analyze table a_snapshot, a_value');
+  else {
+    await database.pool.promise().query('analyze table a_snapshot, a_value');
+    await readOnce(database, 'a_value', 'text_value');
+  }
   console.log(figureLine('bytes per value on disk', (place.bytes() / stored).toFixed(2)));
   await ask(layout, each, Math.max(5, Math.round(asks / 10)), oursValues / stored);
 }

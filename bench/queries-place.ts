@@ -2,8 +2,9 @@
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { connectDatabase } from '../database/connect.ts';
-import type { Database } from '../database/connect.ts';
+import type { Database, MysqlDatabase } from '../database/connect.ts';
 import { startMariadb } from '../scripts/mariadb.ts';
+import { mariadbSettings } from './engines.ts';
 import type { Engine } from './engines.ts';
 
 export interface Place {
@@ -11,6 +12,13 @@ export interface Place {
   /** The files of the database, after everything has been written to them. */
   bytes(): number;
   close(): Promise<void>;
+}
+
+export const mariadbPlaceText = `MariaDB with ${mariadbSettings.join(' ')}, over its Unix socket; every page read once`;
+
+/** A server that has just started would read each page from the disk at the first question for it. */
+export async function readOnce({ pool }: MysqlDatabase, table: string, column: string): Promise<void> {
+  await pool.promise().query(`select max(length(${column})) from ${table}`);
 }
 
 /** @param name - of what it holds; another for each */
@@ -21,8 +29,8 @@ export async function openPlace(engine: Engine, parent: string, name: string): P
     const database = await connectDatabase(`sqlite:${path.join(folder, 'plombe.db')}`);
     return { database, bytes: () => sizeOf(folder, /\.db$/), close: () => database.close() };
   }
-  const server = await startMariadb(folder);
-  const database = await connectDatabase(server.url);
+  const server = await startMariadb(folder, mariadbSettings);
+  const database = await connectDatabase(server.socketUrl);
   return {
     database,
     bytes: () => sizeOf(path.join(folder, 'data', 'plombe_test'), /\.ibd$/),

@@ -17,7 +17,7 @@ import { askAll, millionsText, timesText } from './queries-ask.ts';
 import type { Answered } from './queries-ask.ts';
 import { buildValues } from './queries-build.ts';
 import { onPeer } from './queries-peer.ts';
-import { openPlace } from './queries-place.ts';
+import { mariadbPlaceText, openPlace, readOnce } from './queries-place.ts';
 import { channelsOfMachine, machines } from './telemetry.ts';
 
 interface Effort {
@@ -56,6 +56,7 @@ export async function run(args: readonly string[]): Promise<void> {
     return;
   }
   console.log(machineText());
+  if (effort.engines.includes('mysql')) console.log(mariadbPlaceText);
   for (const engine of effort.engines) await onEngine(engine, effort);
 }
 
@@ -150,6 +151,9 @@ async function settle(database: Database): Promise<void> {
       'row_snapshot',
     ])
       await database.pool.promise().query(`analyze table ${table}`);
+    await readOnce(database, 'chunk', 'data');
+    await readOnce(database, 'chunk_time', 'times');
+    await readOnce(database, 'value_row', 'number_value');
   }
 }
 

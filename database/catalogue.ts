@@ -70,6 +70,7 @@ export class Catalogue {
   readonly #epochs = new Map<number, number>();
   #epoch = 0;
   #kindChanges = 0;
+  #channelChanges = 0;
   #resolved = 0;
 
   constructor(limits: CatalogueLimits = defaultCatalogueLimits) {
@@ -86,6 +87,11 @@ export class Catalogue {
   /** How many values had another kind than their channel had before. */
   get kindChanges(): number {
     return this.#kindChanges;
+  }
+
+  /** How many channels were added, or got another unit or kind. */
+  get channelChanges(): number {
+    return this.#channelChanges;
   }
 
   /** @returns the number that stands for what is known of a type; undefined if nothing is */
@@ -205,6 +211,7 @@ export class Catalogue {
     );
     const channel: KnownChannel = { id, unit: reading.unit ?? '', kind, changes: 0, seenBy: 0 };
     type.channels.set(reading.channel, channel);
+    this.#channelChanges += 1;
     return channel;
   }
 
@@ -226,6 +233,7 @@ export class Catalogue {
       changes.map((change) => [channel.id, nowMs, ...change]),
     );
     if (channel.kind !== kind) this.#kindChanges += 1;
+    this.#channelChanges += 1;
     channel.unit = unit;
     channel.kind = kind;
     channel.changes += changes.length;

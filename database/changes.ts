@@ -13,6 +13,7 @@ export const changeNames = [
   'alarms',
   'brokers',
   'metadata',
+  'channels',
 ] as const;
 export type ChangeName = (typeof changeNames)[number];
 

@@ -130,6 +130,7 @@ export async function renameChannel(
       id,
     ]);
     await noteChangeBy(statements, database.engine, 'metadata');
+    await noteChangeBy(statements, database.engine, 'channels');
     return true;
   });
 }

@@ -33,12 +33,14 @@ export interface SqliteDatabase extends Shared {
 export interface MysqlDatabase extends Shared {
   readonly engine: 'mysql';
   readonly pool: Pool;
+  /** For what only reads, in transactions of one moment's state: their isolation is asked for once a connection. */
+  readonly readers: Pool;
 }
 
 export type Database = SqliteDatabase | MysqlDatabase;
 
 export interface ConnectOptions {
-  /** MySQL only. */
+  /** MySQL only: of those that write, and as many of those that read. */
   readonly connectionsMax?: number;
   /** SQLite only: a file that is not there is not made. */
   readonly mustExist?: true;
@@ -142,20 +144,35 @@ async function openSqlite(file: string, mustExist: true | undefined): Promise<Da
   }
 }
 
-function connectMysql(url: string, options: ConnectOptions): MysqlDatabase {
-  const pool = mysql.createPool(mysqlOptions(url, options));
+/** @param isolation - `read committed` sets no gap locks, which only cost us deadlocks */
+function createPool(options: PoolOptions, isolation: 'read committed' | 'repeatable read'): Pool {
+  const pool = mysql.createPool(options);
   pool.on('connection', (connection) => {
-    // First on every connection: strict types, UTC, and no gap locks, which only cost us deadlocks.
+    // First on every connection: strict types and UTC.
     connection.query(
       `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'`,
     );
-    connection.query('set session transaction isolation level read committed');
+    connection.query(`set session transaction isolation level ${isolation}`);
   });
+  return pool;
+}
+
+function endPool(pool: Pool): Promise<void> {
+  return new Promise((resolve, reject) => {
+    pool.end((error) => (error === null || error === undefined ? resolve() : reject(error)));
+  });
+}
+
+function connectMysql(url: string, options: ConnectOptions): MysqlDatabase {
+  const settings = mysqlOptions(url, options);
+  const pool = createPool(settings, 'read committed');
+  const readers = createPool(settings, 'repeatable read');
   const kysely = new Kysely<Schema>({ dialect: new MysqlDialect({ pool }) });
   return {
     engine: 'mysql',
     kysely,
     pool,
+    readers,
     transaction: async (work) => {
       for (let attempt = 1; ; attempt++) {
         try {
@@ -165,10 +182,9 @@ function connectMysql(url: string, options: ConnectOptions): MysqlDatabase {
         }
       }
     },
-    close: () =>
-      new Promise((resolve, reject) => {
-        pool.end((error) => (error === null || error === undefined ? resolve() : reject(error)));
-      }),
+    close: async () => {
+      await Promise.all([endPool(pool), endPool(readers)]);
+    },
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Snapshot } from '../domain/snapshot.ts';
 import { Catalogue } from './catalogue.ts';
 import type { CatalogueLimits, CatalogueRefusal } from './catalogue.ts';
+import { noteChangeBy } from './changes.ts';
 import type { ChangeName } from './changes.ts';
 import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
@@ -115,7 +116,11 @@ export function createIngest(database: Database, limits?: CatalogueLimits): Inge
           batches = turn.batches;
           // It was restored meanwhile: what is remembered of it may not be there.
           if (batches <= before) catalogue.forget();
-          return store(statements, storageFor(turn.form), catalogue, arrivals, batches);
+          const channelChanges = catalogue.channelChanges;
+          const result = await store(statements, storageFor(turn.form), catalogue, arrivals, batches);
+          if (catalogue.channelChanges === channelChanges) return result;
+          await noteChangeBy(statements, database.engine, 'channels');
+          return { ...result, changed: new Set([...result.changed, 'channels'] as const) };
         });
       } catch (error) {
         catalogue.forget();

@@ -2,25 +2,13 @@
 import type { Series } from '../domain/view.ts';
 import { Buckets } from './buckets.ts';
 import type { SeriesRange } from './buckets.ts';
+import { findDevice } from './channel-list.ts';
 import type { Database } from './connect.ts';
 import { inSnapshot } from './statements.ts';
-import { placeColumns } from './storage.ts';
-import type { DevicePlace, Drawn } from './storage.ts';
 import { storageOf } from './storage-of.ts';
 
 /** How many channels one question may have. */
 export const seriesChannelsMax = 100;
-
-interface NamedChannel extends Drawn {
-  readonly name: string;
-  readonly unit: string | null;
-}
-
-export const seriesSql = {
-  device: `select ${placeColumns('d')} from device d where d.path = ?`,
-  channel: `select c.id, c.name, u.symbol as unit from channel c left join unit u on u.id = c.unit_id
-    where c.device_type_id = ? and c.name = ?`,
-} as const;
 
 /**
  * @returns undefined if the device has no such channel; texts have no points, booleans are 1 and 0
@@ -54,18 +42,13 @@ export async function readManySeries(
   }
   const storage = await storageOf(database);
   return inSnapshot(database, async (statements) => {
-    const [device] = await statements.all<DevicePlace>(seriesSql.device, [path]);
+    const device = await findDevice(database, statements, path);
     if (device === undefined) return [];
-    const drawn: NamedChannel[] = [];
-    for (const channel of channels) {
-      const buckets = new Buckets(range);
-      const [known] = await statements.all<Omit<NamedChannel, 'buckets'>>(seriesSql.channel, [
-        device.device_type_id,
-        channel,
-      ]);
-      if (known !== undefined) drawn.push({ ...known, buckets });
-    }
-    if (drawn.length > 0) await storage.draw(statements, device, drawn, range);
+    const drawn = channels.flatMap((name) => {
+      const channel = device.channels.get(name);
+      return channel === undefined ? [] : [{ ...channel, buckets: new Buckets(range) }];
+    });
+    if (drawn.length > 0) await storage.draw(statements, device.place, drawn, range);
     return drawn.map(({ name, unit, buckets }) => ({ channel: name, unit, ...buckets.points() }));
   });
 }

@@ -1,7 +1,8 @@
 /** Plain SQL for where it counts: the same text on both engines, prepared on SQLite, many rows at a time on MySQL. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { Pool } from 'mysql2';
 import type { PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
-import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
+import type { Database, SqliteDatabase } from './connect.ts';
 import { isTransient } from './errors.ts';
 import { bindable, whenFree } from './sqlite-dialect.ts';
 
@@ -43,7 +44,9 @@ export async function inTransaction<T>(
   if (database.engine === 'sqlite') return onSqlite(database, 'begin immediate', work);
   for (let attempt = 1; ; attempt++) {
     try {
-      return await onMysql(database, ['start transaction'], work);
+      return await onMysql(database.pool, 'start transaction', work, async (connection) => {
+        await connection.query('commit');
+      });
     } catch (error) {
       if (!isTransient(error) || attempt === attemptsMax) throw error;
     }
@@ -56,15 +59,12 @@ export async function inSnapshot<T>(
   work: (statements: Statements) => Promise<T>,
 ): Promise<T> {
   if (database.engine === 'sqlite') return onSqlite(database, 'begin', work);
-  return onMysql(
-    database,
-    [
-      'set transaction isolation level repeatable read',
-      // Without `read only`, which TiDB's grammar does not take beside it.
-      'start transaction with consistent snapshot',
-    ],
-    work,
-  );
+  // Without `read only`, which TiDB's grammar does not take beside it.
+  const begin = 'start transaction with consistent snapshot';
+  return onMysql(database.readers, begin, work, (connection) => {
+    // Nothing waits for the end of what has only read: whoever has the connection next comes after it.
+    connection.query('commit').catch(() => connection.destroy());
+  });
 }
 
 function onSqlite<T>(
@@ -131,17 +131,18 @@ function valuesClause(columns: readonly string[]): string {
 }
 
 async function onMysql<T>(
-  database: MysqlDatabase,
-  begin: readonly string[],
+  pool: Pool,
+  begin: string,
   work: (statements: Statements) => Promise<T>,
+  commit: (connection: PoolConnection) => void | Promise<void>,
 ): Promise<T> {
-  const connection = await database.pool.promise().getConnection();
+  const connection = await pool.promise().getConnection();
   let broken = false;
   try {
-    for (const text of begin) await connection.query(text);
+    await connection.query(begin);
     try {
       const result = await work(mysqlStatements(connection));
-      await connection.query('commit');
+      await commit(connection);
       return result;
     } catch (error) {
       await connection.query('rollback').catch(() => {

@@ -10,6 +10,8 @@ import { leashed } from './leash.ts';
 export interface TestMariadb {
   /** `mysql://root@127.0.0.1:PORT/plombe_test` */
   readonly url: string;
+  /** The same over its Unix socket, as on a host that has both programs. */
+  readonly socketUrl: string;
   stop(): Promise<void>;
   /** At once, with SIGKILL; what it holds stays where it is. */
   kill(): Promise<void>;
@@ -17,8 +19,11 @@ export interface TestMariadb {
 
 const startTimeoutMs = 60_000;
 
-/** @param kept - a folder that stays, with what the server holds: then it is shut down in order; without it, all goes */
-export async function startMariadb(kept?: string): Promise<TestMariadb> {
+/**
+ * @param kept - a folder that stays, with what the server holds: then it is shut down in order; without it, all goes
+ * @param settings - of the server, for example `--innodb-buffer-pool-size=1G`
+ */
+export async function startMariadb(kept?: string, settings: readonly string[] = []): Promise<TestMariadb> {
   const directory = kept ?? mkdtempSync(path.join(tmpdir(), 'plombe-mariadb-'));
   if (kept !== undefined) mkdirSync(kept, { recursive: true });
   const data = path.join(directory, 'data');
@@ -43,6 +48,7 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
       `--pid-file=${path.join(directory, 'mariadb.pid')}`,
       `--log-error=${errorLog}`,
       '--max-connections=200',
+      ...settings,
     ]),
     { stdio: ['pipe', 'ignore', 'ignore'] },
   );
@@ -67,7 +73,12 @@ export async function startMariadb(kept?: string): Promise<TestMariadb> {
     await stop();
     throw error;
   }
-  return { url: `mysql://root@127.0.0.1:${port}/plombe_test`, stop, kill: () => end('SIGKILL') };
+  return {
+    url: `mysql://root@127.0.0.1:${port}/plombe_test`,
+    socketUrl: `mysql://root@localhost/plombe_test?socketPath=${encodeURIComponent(socket)}`,
+    stop,
+    kill: () => end('SIGKILL'),
+  };
 }
 
 function installData(data: string, asRoot: readonly string[]): void {

@@ -2,7 +2,7 @@
 import type { Buckets, SeriesRange } from '../buckets.ts';
 import { findNumber } from '../head.ts';
 import { decodeNumbers } from '../payload.ts';
-import type { Statements } from '../statements.ts';
+import type { SqlValue, Statements } from '../statements.ts';
 import type { DevicePlace, Drawn } from '../storage.ts';
 import { offsetsOf } from './times-cache.ts';
 import { decodeZone } from './zone.ts';
@@ -17,6 +17,11 @@ interface ChunkRow {
   readonly vsum: number | null;
 }
 
+interface WholeChunkRow extends ChunkRow {
+  readonly data: Uint8Array;
+  readonly times: Uint8Array;
+}
+
 /** Chunks that follow one another in the order of their key, to be decoded. */
 interface ChunkRun {
   readonly first: ChunkRow;
@@ -24,7 +29,14 @@ interface ChunkRun {
   readonly keys: Set<string>;
 }
 
+/** So many are read with their values at once: that costs less than to ask whose statistics would have done. */
+const fewChunks = 64;
+
 export const chunkSeriesSql = {
+  few: `select k.t0, k.t1, k.sealing, k.n, k.vmin, k.vmax, k.vsum, k.data, t.times from chunk k
+    join chunk_time t on t.device_id = k.device_id and t.t0 = k.t0 and t.sealing = k.sealing
+    where k.device_id = ? and k.channel_id = ? and k.t0 >= ? and k.t0 <= ? and k.t1 >= ?
+    order by k.t0, k.sealing limit ${fewChunks}`,
   // A chunk that reaches into the range begins at most one span before it.
   chunks: `select t0, t1, sealing, n, vmin, vmax, vsum from chunk
     where device_id = ? and channel_id = ? and t0 >= ? and t0 <= ? and t1 >= ? order by t0, sealing`,
@@ -79,13 +91,20 @@ async function addChunks(
   range: SeriesRange,
   timesOf: TimesOf,
 ): Promise<void> {
-  const chunks = await statements.all<ChunkRow>(chunkSeriesSql.chunks, [
-    device.id,
-    id,
-    range.fromMs - device.chunk_span_ms,
-    range.toMs,
-    range.fromMs,
-  ]);
+  const chunksFrom = (t0: number): SqlValue[] => [device.id, id, t0, range.toMs, range.fromMs];
+  const few = await statements.all<WholeChunkRow>(
+    chunkSeriesSql.few,
+    chunksFrom(range.fromMs - device.chunk_span_ms),
+  );
+  for (const row of few) {
+    if (drawByStatistics(row, buckets)) continue;
+    buckets.addNumbers(row.t0, offsetsOf(`${device.id}/${keyOf(row)}`, row.times), decodeNumbers(row.data));
+  }
+  const last = few.at(-1);
+  if (last === undefined || few.length < fewChunks) return;
+  const drawn = new Set(few.map(keyOf));
+  const following = await statements.all<ChunkRow>(chunkSeriesSql.chunks, chunksFrom(last.t0));
+  const chunks = following.filter((chunk) => !drawn.has(keyOf(chunk)));
   for (const run of undrawn(chunks, buckets)) {
     const times = await timesOf(run);
     const rows = await statements.all<{ t0: number; sealing: number; data: Uint8Array }>(
@@ -105,11 +124,9 @@ function undrawn(chunks: readonly ChunkRow[], buckets: Buckets): ChunkRun[] {
   const runs: ChunkRun[] = [];
   let skipped = Infinity;
   for (const chunk of chunks) {
-    const { t0, t1, n, vmin, vmax, vsum } = chunk;
     const run = runs.at(-1);
-    if (n === 0) continue;
-    if (vmin !== null && vmax !== null && vsum !== null && buckets.holds(t0, t1)) {
-      buckets.addStatistics(t0, { n, min: vmin, max: vmax, sum: vsum });
+    if (chunk.n === 0) continue;
+    if (drawByStatistics(chunk, buckets)) {
       skipped += 1;
     } else if (run !== undefined && skipped <= skippedMax) {
       run.last = chunk;
@@ -121,6 +138,14 @@ function undrawn(chunks: readonly ChunkRow[], buckets: Buckets): ChunkRun[] {
     }
   }
   return runs;
+}
+
+/** @returns whether its statistics are enough, because it falls into one bucket or has no numbers */
+function drawByStatistics({ t0, t1, n, vmin, vmax, vsum }: ChunkRow, buckets: Buckets): boolean {
+  if (n === 0) return true;
+  if (vmin === null || vmax === null || vsum === null || !buckets.holds(t0, t1)) return false;
+  buckets.addStatistics(t0, { n, min: vmin, max: vmax, sum: vsum });
+  return true;
 }
 
 async function addHead(

@@ -1,6 +1,7 @@
 /** Does any question read a large table from one end to the other? The engine itself is asked. */
 import assert from 'node:assert/strict';
 import type { Database } from '../../database/connect.ts';
+import { channelListSql } from '../../database/channel-list.ts';
 import { chunkExceedsSql } from '../../database/chunks/exceeds.ts';
 import { chunkLatestSql } from '../../database/chunks/latest.ts';
 import { chunkNumbersSql } from '../../database/chunks/numbers.ts';
@@ -17,13 +18,11 @@ import { exceedsSql } from '../../database/exceeds.ts';
 import { exportSql } from '../../database/export.ts';
 import { formerSql } from '../../database/former.ts';
 import { createIngest } from '../../database/ingest.ts';
-import { latestSql } from '../../database/latest.ts';
 import { rowPiecesSql } from '../../database/plain-rows/pieces.ts';
 import { rowSql } from '../../database/plain-rows/read.ts';
 import { rowUpkeepSql } from '../../database/plain-rows/upkeep.ts';
 import { unjudgedSql } from '../../database/processes-snapshots.ts';
 import type { StorageForm } from '../../database/schema.ts';
-import { seriesSql } from '../../database/series.ts';
 import { servicesSql } from '../../database/services.ts';
 import { bindable } from '../../database/sqlite-dialect.ts';
 import { chooseStorage, storageForms } from '../../database/storage-of.ts';
@@ -33,13 +32,12 @@ import { arrival } from './arrivals.ts';
 import { freshDatabase, testBoth } from './engines.ts';
 
 const common = {
+  channelListSql,
   deviceTypesSql,
   droppedSql,
   exceedsSql,
   exportSql,
   formerSql,
-  latestSql,
-  seriesSql,
   servicesSql,
   unjudgedSql,
   upkeepSql,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
+import { renameChannel } from '../../database/channels.ts';
 import type { Database } from '../../database/connect.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
@@ -7,6 +8,7 @@ import { readLatest } from '../../database/latest.ts';
 import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { readSeries } from '../../database/series.ts';
 import type { ChannelValue, Reading } from '../../domain/snapshot.ts';
+import type { Series } from '../../domain/view.ts';
 import { arrival, startMs } from './arrivals.ts';
 import { valuesAtRest } from './at-rest.ts';
 import { freshDatabase, testBoth, testForms } from './engines.ts';
@@ -141,7 +143,9 @@ function bucketsOf(samples: readonly [number, number][], fromMs: number, toMs: n
   for (const [timeMs, value] of samples) {
     if (timeMs < fromMs || timeMs > toMs) continue;
     const index = Math.min(points - 1, Math.floor((timeMs - fromMs) / width));
-    buckets.set(index, [...(buckets.get(index) ?? []), [timeMs, value]]);
+    const bucket = buckets.get(index) ?? [];
+    bucket.push([timeMs, value]);
+    buckets.set(index, bucket);
   }
   return [...buckets]
     .toSorted(([a], [b]) => a - b)
@@ -154,6 +158,18 @@ function bucketsOf(samples: readonly [number, number][], fromMs: number, toMs: n
         mean: numbers.reduce((sum, value) => sum + value, 0) / numbers.length,
       };
     });
+}
+
+function requireDrawn(series: Series | undefined, wanted: ReturnType<typeof bucketsOf>): void {
+  assert.ok(series);
+  const { timesMs, min, max, mean } = series;
+  assert.deepEqual(
+    timesMs.map((timeMs, index) => [timeMs, min[index], max[index]]),
+    wanted.map((point) => [point.timeMs, point.min, point.max]),
+  );
+  for (const [index, point] of wanted.entries()) {
+    assert.ok(Math.abs((mean[index] ?? NaN) - point.mean) <= 1e-6 * (1 + Math.abs(point.mean)));
+  }
 }
 
 // A spike, a pause of a day, a late arrival, and a clock that once stood still.
@@ -193,24 +209,8 @@ testForms(
       fc.asyncProperty(time, time, fc.integer({ min: 1, max: 700 }), async (a, b, points) => {
         const range = { fromMs: Math.min(a, b), toMs: Math.max(a, b), points };
         const series = await readSeries(database, device, 'x', range);
-        const wanted = bucketsOf(samples, range.fromMs, range.toMs, points);
-        assert.ok(series);
-        assert.equal(series.unit, 'bar');
-        assert.deepEqual(
-          series.timesMs,
-          wanted.map(({ timeMs }) => timeMs),
-        );
-        assert.deepEqual(
-          series.min,
-          wanted.map(({ min }) => min),
-        );
-        assert.deepEqual(
-          series.max,
-          wanted.map(({ max }) => max),
-        );
-        for (const [index, { mean }] of wanted.entries()) {
-          assert.ok(Math.abs((series.mean[index] ?? NaN) - mean) <= 1e-6 * (1 + Math.abs(mean)));
-        }
+        assert.equal(series?.unit, 'bar');
+        requireDrawn(series, bucketsOf(samples, range.fromMs, range.toMs, points));
       }),
       { numRuns: engine === 'sqlite' ? 150 : 40 },
     );
@@ -226,5 +226,64 @@ testForms(
     assert.deepEqual((await readSeries(database, device, 'text', whole))?.timesMs, []);
     assert.equal(await readSeries(database, device, 'no-such', whole), undefined);
     assert.equal(await readSeries(database, 'no/such/device', 'x', whole), undefined);
+  },
+);
+
+testBoth(
+  'readSeries: of more chunks than are read at once none is missing, and none counts twice',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    const count = 80 * snapshotsPerSealing + 10;
+    const sequences = Array.from({ length: count }, (_, index) => index + 1);
+    const [first, last] = [startMs, startMs + count * 1000];
+    const arrivals = sequences.map((sequence) =>
+      arrival(device, sequence, [{ channel: 'x', value: spikyValue(sequence) }]),
+    );
+    await storeAll(database, arrivals, 4 * snapshotsPerSealing);
+    const samples = sequences.map(
+      (sequence) => [startMs + sequence * 1000, spikyValue(sequence)] as [number, number],
+    );
+    for (const [fromMs, toMs, points] of [
+      [first, last, 500],
+      [first, last, 3],
+      [first, last, 10_000],
+      [first + 40 * snapshotsPerSealing * 1000, last - 333_333, 90],
+      [last - 100_000, last, 7],
+    ] as const) {
+      const series = await readSeries(database, device, 'x', { fromMs, toMs, points });
+      requireDrawn(series, bucketsOf(samples, fromMs, toMs, points));
+    }
+  },
+);
+
+testBoth(
+  'findDevice: who has asked before sees a new channel, another unit and another name at once',
+  async (context, engine) => {
+    const database = await freshDatabase(context, engine);
+    const ask = async (): Promise<string[]> =>
+      (await readLatest(database, device)).map(
+        ({ channel, unit, value }) => `${channel} ${String(value)} ${unit}`,
+      );
+    await storeAll(database, [arrival(device, 1, [{ channel: 'a', unit: 'bar', value: 1 }])]);
+    assert.deepEqual(await ask(), ['a 1 bar']);
+    await storeAll(database, [
+      arrival(device, 2, [
+        { channel: 'a', unit: 'bar', value: 2 },
+        { channel: 'b', unit: 'K', value: 3 },
+      ]),
+    ]);
+    assert.deepEqual(await ask(), ['a 2 bar', 'b 3 K']);
+    await storeAll(database, [
+      arrival(device, 3, [
+        { channel: 'a', unit: 'Pa', value: 4 },
+        { channel: 'b', unit: 'K', value: 5 },
+      ]),
+    ]);
+    assert.deepEqual(await ask(), ['a 4 Pa', 'b 5 K']);
+    assert.ok(await renameChannel(database, 'FM', 'b', 'c', { by: 'operator', nowMs: startMs }));
+    assert.deepEqual(await ask(), ['a 4 Pa', 'c 5 K']);
+    const range = { fromMs: startMs, toMs: startMs + 10_000, points: 1 };
+    assert.deepEqual((await readSeries(database, device, 'c', range))?.max, [5]);
+    assert.equal(await readSeries(database, device, 'b', range), undefined);
   },
 );
