@@ -28,6 +28,8 @@ export interface ArchiveOptions {
   readonly log: Log;
 }
 
+export const archiveFileName = 'archive.sqlite';
+
 const schemaVersion = 1;
 const schema = `
   CREATE TABLE envelope (
@@ -45,13 +47,12 @@ const schema = `
 const dayMs = 24 * 3600 * 1000;
 /** Deleted with one commit, so that nobody waits for a long one. */
 const deletedMax = 500;
-const pageEnvelopes = 20;
 
 /** @throws SqliteFileError */
 export function openArchive(options: ArchiveOptions): Archive {
   // The ledger is the truth; what a power cut takes of this is missing in an export, and nowhere else.
   const pragmas = ['synchronous = NORMAL'];
-  const file = path.join(options.directory, 'archive.sqlite');
+  const file = path.join(options.directory, archiveFileName);
   return new Archive(openSqliteFile(file, { locking: 'shared', pragmas, schema, schemaVersion }), options);
 }
 
@@ -73,9 +74,6 @@ export class Archive {
         'SELECT number, received_ms, length(envelope) AS bytes FROM envelope ORDER BY number LIMIT ?',
       ),
       remove: prepare('DELETE FROM envelope WHERE number <= ?'),
-      page: prepare(
-        'SELECT * FROM envelope WHERE device = ? AND kind = ? AND number > ? ORDER BY number LIMIT ?',
-      ),
       newest: prepare('SELECT * FROM envelope WHERE device = ? AND kind = ? ORDER BY number DESC LIMIT ?'),
       find: prepare('SELECT * FROM envelope WHERE number = ?'),
       first: prepare(
@@ -107,17 +105,6 @@ export class Archive {
     } catch (error) {
       if (!this.#isFailing) this.#options.log.error({ detail: errorText(error) }, 'archive.failed');
       this.#isFailing = true;
-    }
-  }
-
-  /** Of a device, in the order of the ledger. */
-  *of(device: string, kind: ArchivedKind): Generator<ArchivedEnvelope> {
-    for (let after = -1; ;) {
-      const page = this.#statements.page.all(device, kind, after, pageEnvelopes).map(archivedOf);
-      yield* page;
-      const last = page.at(-1);
-      if (last === undefined || page.length < pageEnvelopes) return;
-      after = last.number;
     }
   }
 
@@ -160,7 +147,8 @@ export class Archive {
   }
 }
 
-function archivedOf(row: Readonly<Record<string, unknown>>): ArchivedEnvelope {
+/** @param row - of the table `envelope` */
+export function archivedOf(row: Readonly<Record<string, unknown>>): ArchivedEnvelope {
   return {
     number: Number(row['number']),
     device: String(row['device']),

@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
+import type { Opener } from '../cms/open.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { PassageLeaf } from '../ledger/leaf.ts';
@@ -9,9 +10,20 @@ import { readLeaves } from '../ledger/ledger-file.ts';
 import { deviceOf } from '../ledger/stream.ts';
 import { readSqliteFile } from '../runtime/sqlite-file.ts';
 import { openArchived, snapshotIn } from './export-envelopes.ts';
-import type { ExportSource } from './export-source.ts';
+import type { Archive } from './archive.ts';
 import { indexFileName } from './record-index.ts';
+import type { EgressRecord } from './record.ts';
 import { ledgerFileName } from './record.ts';
+
+/** Where they are found. */
+export interface FactsSource {
+  /** The auditor's data. */
+  readonly directory: string;
+  readonly record: Pick<EgressRecord, 'channelNames'>;
+  readonly opener: Opener;
+  /** Undefined: no envelope is kept. */
+  readonly archive: Pick<Archive, 'newestOf'> | undefined;
+}
 
 export interface StreamFacts {
   /** The device, or one of its groups of readers. */
@@ -70,7 +82,7 @@ export function recordedDevices(directory: string): string[] {
   }
 }
 
-export function factsOf(source: ExportSource, device: NamespacePath): DeviceFacts {
+export function factsOf(source: FactsSource, device: NamespacePath): DeviceFacts {
   const passages = newestPassages(source.directory, device);
   const seen = channelsSeen(source, device);
   return {
@@ -129,7 +141,7 @@ const typeNames: Readonly<Record<string, string>> = {
 };
 
 function channelsSeen(
-  { archive, opener }: ExportSource,
+  { archive, opener }: FactsSource,
   device: NamespacePath,
 ): { deviceType: string | undefined; channels: ChannelFacts[] } {
   const snapshots = (archive?.newestOf(device, 'snapshot', newestSnapshots) ?? []).flatMap((archived) => {
@@ -154,7 +166,7 @@ function channelsSeen(
 }
 
 /** The ledger alone knows names. */
-function channelsNamed({ record }: ExportSource, streams: readonly NewestPassages[]): ChannelFacts[] {
+function channelsNamed({ record }: FactsSource, streams: readonly NewestPassages[]): ChannelFacts[] {
   const passages = streams.flatMap(({ newest }) => newest).filter(({ channels }) => channels !== undefined);
   const counts = new Map<string, number>();
   for (const { channels } of passages) {

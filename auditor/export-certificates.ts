@@ -1,6 +1,5 @@
 /** The certificates that a device published: what its envelopes were verified with. */
 import type { NamespacePath } from '../domain/namespace.ts';
-import { isWithin } from '../domain/namespace.ts';
 import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import { hash } from 'node:crypto';
 import { parseCertificate } from '../pki/certificate.ts';
@@ -8,9 +7,8 @@ import { timeCell } from './csv.ts';
 import type { ExportSource, Row } from './export-source.ts';
 
 /** A row a certificate, the device's own first and then those above it, for each time that it published others. */
-export function* certificateRows({ record }: ExportSource, within: NamespacePath): Generator<Row> {
-  for (const { device, payload } of record.index.certificates()) {
-    if (!isWithin(device, within)) continue;
+export function* certificateRows({ index }: ExportSource, device: NamespacePath): Generator<Row> {
+  for (const { payload } of index.certificatesOf(device)) {
     const { signature, keyAgreement } = decodeDeviceCertificates(payload); // it was taken, so it can be read
     yield* chainRows(device, 'signature', signature);
     yield* chainRows(device, 'key agreement', keyAgreement);

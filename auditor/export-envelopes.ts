@@ -12,7 +12,7 @@ import type { ExportSource, Row } from './export-source.ts';
 
 /** A row a value. */
 export function* snapshotRows(source: ExportSource, device: NamespacePath): Generator<Row> {
-  for (const archived of source.archive?.of(device, 'snapshot') ?? []) {
+  for (const archived of source.archive?.of(device, 'snapshot', source.bounds) ?? []) {
     const opened = openArchived(archived, source.opener);
     const snapshot = opened && snapshotIn(opened, device);
     if (opened === undefined || snapshot === undefined) continue;
@@ -29,7 +29,7 @@ export function* snapshotRows(source: ExportSource, device: NamespacePath): Gene
 
 /** A row a command, and one an answer. */
 export function* commandRows(source: ExportSource, device: NamespacePath): Generator<Row> {
-  for (const archived of source.archive?.of(device, 'command') ?? []) {
+  for (const archived of source.archive?.of(device, 'command', source.bounds) ?? []) {
     const opened = openArchived(archived, source.opener);
     const said = opened && commandCells(archived.topic, opened);
     if (opened === undefined || said === undefined) continue;
@@ -69,11 +69,11 @@ function commonCells({ number, topic, receivedMs }: ArchivedEnvelope): Row {
 }
 
 function outcomeOf(
-  { record }: ExportSource,
+  { index }: ExportSource,
   { topic }: ArchivedEnvelope,
   { digest }: OpenedEnvelope,
 ): string | undefined {
-  return record.index.known(streamOf({ topic, direction: 'out' }), digest)[0]?.outcome;
+  return index.known(streamOf({ topic, direction: 'out' }), digest)[0]?.outcome;
 }
 
 function commandCells(topic: string, { content }: OpenedEnvelope): Row | undefined {

@@ -1,46 +1,18 @@
-/** Everything about a device in tables, a piece at a time, also while the auditor writes more. */
-import { closeSync, openSync } from 'node:fs';
-import path from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
+/** Everything about a device in tables, a piece at a time; in a thread of its own, for opening envelopes takes its time. */
 import type { NamespacePath } from '../domain/namespace.ts';
-import type { PassageLeaf } from '../ledger/leaf.ts';
-import { readLeaves } from '../ledger/ledger-file.ts';
-import { readSqliteFile } from '../runtime/sqlite-file.ts';
-import type { Cell } from './csv.ts';
 import { csvLine, timeCell } from './csv.ts';
 import { certificateRows } from './export-certificates.ts';
+import { decisionRows, entryColumns, entryRows } from './export-entries.ts';
 import { commandRows, snapshotRows } from './export-envelopes.ts';
 import { policyRows } from './export-policies.ts';
 import type { ExportSource, Row } from './export-source.ts';
 import type { Columns } from './parquet.ts';
 import { parquetPieces } from './parquet.ts';
-import { indexFileName } from './record-index.ts';
-import { ledgerFileName } from './record.ts';
-
-type Rows = Iterable<Row> | AsyncIterable<Row>;
 
 interface Table {
   readonly columns: Columns;
-  readonly rowsOf: (source: ExportSource, device: NamespacePath) => Rows;
+  readonly rowsOf: (source: ExportSource, device: NamespacePath) => Generator<Row>;
 }
-
-const entryColumns = {
-  number: 'count',
-  time: 'time',
-  direction: 'text',
-  topic: 'text',
-  sequence: 'count',
-  sealed: 'time',
-  bytes: 'count',
-  recipients: 'text',
-  channels: 'count',
-  outcome: 'text',
-  decidedBy: 'text',
-  policy: 'count',
-  alarm: 'text',
-  detail: 'text',
-  digest: 'text',
-} as const satisfies Columns;
 
 /** By the name of the file. */
 const tables = {
@@ -75,7 +47,7 @@ const tables = {
     },
     rowsOf: commandRows,
   },
-  entries: { columns: entryColumns, rowsOf: ({ directory }, device) => entryRows(directory, device) },
+  entries: { columns: entryColumns, rowsOf: entryRows },
   decisions: {
     columns: {
       number: 'count',
@@ -125,25 +97,19 @@ const tables = {
 export type TableName = keyof typeof tables;
 export const tableNames = Object.keys(tables) as TableName[];
 
-const rowsPerPiece = 200;
+/** Of text, more or less. */
+const pieceCharacters = 64 * 1024;
 
 /** @returns lines in the order of the ledger; a device that is not in it has only a header */
-export async function* exportCsv(
-  source: ExportSource,
-  name: TableName,
-  device: NamespacePath,
-): AsyncGenerator<string> {
+export function* exportCsv(source: ExportSource, name: TableName, device: NamespacePath): Generator<string> {
   const { columns, rowsOf }: Table = tables[name];
   const names = Object.keys(columns);
   let piece = csvLine(names);
-  let rows = 0;
-  for await (const row of rowsOf(source, device)) {
+  for (const row of rowsOf(source, device)) {
     piece += csvLine(names.map((column) => row[column]));
-    rows += 1;
-    if (rows % rowsPerPiece !== 0) continue;
+    if (piece.length < pieceCharacters) continue;
     yield piece;
     piece = '';
-    await turn(); // the audit goes on meanwhile
   }
   yield piece;
 }
@@ -159,81 +125,27 @@ export function exportParquet(
   return parquetPieces(columns, rowsOf(source, device), groupRowsMax);
 }
 
-/** One JSON object (RFC 8259) with all tables: `{"device":…,"exported":…,"snapshots":[…],…}`. */
-export async function* exportJson(
-  source: ExportSource,
-  device: NamespacePath,
-  nowMs: number,
-): AsyncGenerator<string> {
-  yield `{"device":${JSON.stringify(device)},"exported":${JSON.stringify(timeCell(nowMs))}`;
+/** One JSON object (RFC 8259) with all tables: `{"device":…,"exported":…,"snapshots":[…],…}`; of a part, also `from` and `until`. */
+export function* exportJson(source: ExportSource, device: NamespacePath, nowMs: number): Generator<string> {
+  const { fromMs, untilMs } = source.bounds;
+  const [from, until] = [momentOf(fromMs), momentOf(untilMs)];
+  yield JSON.stringify({ device, exported: timeCell(nowMs), from, until }).slice(0, -1);
   for (const name of tableNames) {
     const { rowsOf }: Table = tables[name];
-    yield `,\n${JSON.stringify(name)}:[`;
-    let piece = '';
-    let rows = 0;
-    for await (const row of rowsOf(source, device)) {
-      piece += `${rows === 0 ? '' : ','}\n${JSON.stringify(row)}`;
-      rows += 1;
-      if (rows % rowsPerPiece !== 0) continue;
+    let piece = `,\n${JSON.stringify(name)}:[`;
+    let separator = '';
+    for (const row of rowsOf(source, device)) {
+      piece += `${separator}\n${JSON.stringify(row)}`;
+      separator = ',';
+      if (piece.length < pieceCharacters) continue;
       yield piece;
       piece = '';
-      await turn();
     }
     yield `${piece}\n]`;
   }
   yield '\n}\n';
 }
 
-function* entryRows(directory: string, device: string): Generator<Row> {
-  for (const leaf of passagesOf(directory, device)) yield entryRow(leaf);
-}
-
-function* decisionRows({ directory }: ExportSource, device: NamespacePath): Generator<Row> {
-  for (const leaf of passagesOf(directory, device)) if (leaf.decidedBy !== undefined) yield entryRow(leaf);
-}
-
-function* passagesOf(
-  directory: string,
-  device: string,
-): Generator<PassageLeaf & { readonly number: number }> {
-  const ledger = openSync(path.join(directory, ledgerFileName), 'r');
-  const index = readSqliteFile(path.join(directory, indexFileName));
-  try {
-    const rows = index
-      .prepare(
-        `SELECT position FROM leaf
-         WHERE stream = :device OR (stream > :device || '/' AND stream < :device || '0') -- what follows '/'
-         ORDER BY number`,
-      )
-      .iterate({ device });
-    for (const row of rows) {
-      for (const { leaf } of readLeaves(ledger, Number(row['position']), 1)) {
-        if (leaf.kind === 'passage') yield leaf;
-      }
-    }
-  } finally {
-    index.close();
-    closeSync(ledger);
-  }
-}
-
-function entryRow(leaf: PassageLeaf & { readonly number: number }): Row {
-  const cells: Readonly<Record<keyof typeof entryColumns, Cell>> = {
-    number: leaf.number,
-    time: timeCell(leaf.timeMs),
-    direction: leaf.direction,
-    topic: leaf.topic,
-    sequence: leaf.sequence,
-    sealed: timeCell(leaf.signingTimeMs),
-    bytes: leaf.bytes,
-    recipients: leaf.recipients.map(({ name, identifier }) => name ?? `unknown ${identifier}`).join('; '),
-    channels: leaf.channels?.count,
-    outcome: leaf.outcome,
-    decidedBy: leaf.decidedBy,
-    policy: leaf.policy,
-    alarm: leaf.alarm?.reason,
-    detail: leaf.alarm?.detail,
-    digest: leaf.digest.toString('hex'),
-  };
-  return cells;
+function momentOf(ms: number): ReturnType<typeof timeCell> {
+  return Number.isFinite(ms) ? timeCell(ms) : undefined;
 }

@@ -1,6 +1,5 @@
 /** The auditor: the customer's own reader, which opens, checks, records and, if told to, releases everything that leaves. */
 import { createOpener } from '../cms/open.ts';
-import type { Originators } from '../cms/originator.ts';
 import { originatorsOf } from '../cms/originator.ts';
 import { OriginatorDirectory } from '../cms/originator-directory.ts';
 import type { Clock } from '../domain/clock.ts';
@@ -40,6 +39,7 @@ import type { PageSource } from './page/context.ts';
 import { startPage } from './page/server.ts';
 import { measureAuditor } from './measures.ts';
 import { Obedience } from './obedience.ts';
+import { eitherOf } from './originators.ts';
 import { PolicyCheck } from './policy-check.ts';
 import type { EgressRecord } from './record.ts';
 import { openRecord } from './record.ts';
@@ -163,13 +163,20 @@ export async function startAuditor(
   measureAuditor(metrics, { record, gate: gate?.gate, countersigned: () => countersigning.size, clock });
   const headsNow = () => ({ signed: heads.signed, countersigned: countersigning.size });
   const policySource = { ...kept, check, policies, publishing: publishingOf(config) };
-  const source = { ...own, ...shared, ...policySource, gate: gate?.gate, opener, heads: headsNow, connected };
+  const shown = {
+    gate: gate?.gate,
+    opener,
+    recipient: e2e.keyAgreement,
+    issuers,
+    heads: headsNow,
+    connected,
+  };
+  const source = { ...own, ...shared, ...policySource, ...shown };
   const stopParts = (): Promise<void> => stopAll(links, recorder, heads, record, gate, kept);
   const served = await serve(config, { metrics, link: links.main, state, source }, stopParts);
   gate?.gate.start();
-  if (gate !== undefined && policies.generation === 0 && policies.signed().length === 0) {
+  if (gate !== undefined && isWithoutPolicy(policies))
     log.warn({ scope, withoutPolicy, hint: withoutPolicyHint }, 'policy.missing');
-  }
   const { observePort, pagePort } = served;
   log.info({ scope, observePort, pagePort, ...record.counts() }, 'auditor.started');
   return {
@@ -204,19 +211,13 @@ async function stopAll(
   kept.close();
 }
 
+function isWithoutPolicy(policies: Policies): boolean {
+  return policies.generation === 0 && policies.signed().length === 0;
+}
+
 function publishingOf({ identity, broker, brokerName }: AuditorConfig): PolicyPublishing {
   const [name = ''] = [brokerName].flat();
   return { identity, broker: `${broker.host}:${broker.port}`, brokerName: name };
-}
-
-/** Devices, by what they published, and those who command them. */
-function eitherOf(first: Originators, second: Originators): Originators {
-  return {
-    byKeyIdentifier: (id) => first.byKeyIdentifier(id) ?? second.byKeyIdentifier(id),
-    byIssuerAndSerial: (issuer, serial) =>
-      first.byIssuerAndSerial(issuer, serial) ?? second.byIssuerAndSerial(issuer, serial),
-    byPublicPoint: (curve, point) => first.byPublicPoint(curve, point) ?? second.byPublicPoint(curve, point),
-  };
 }
 
 interface Enforcing {

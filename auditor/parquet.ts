@@ -1,5 +1,4 @@
 /** Apache Parquet, a row group at a time: in memory are one of them and, of those before, what the footer says (about 10 kB). */
-import { setImmediate as turn } from 'node:timers/promises';
 import type { SchemaElement } from 'hyparquet-writer';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Cell } from './csv.ts';
@@ -25,7 +24,6 @@ interface ParquetColumn {
 const groupRowsMax = 4000;
 /** A row group ends earlier if its texts are long. */
 const groupCharactersMax = 4 * 1024 * 1024;
-const rowsPerTurn = 200;
 
 type PhysicalType = Omit<SchemaElement, 'name'>;
 const string: PhysicalType = {
@@ -47,7 +45,7 @@ const timestamp: PhysicalType = {
  */
 export async function* parquetPieces(
   columns: Columns,
-  rows: Iterable<Row> | AsyncIterable<Row>,
+  rows: Iterable<Row>,
   rowsMax = groupRowsMax,
 ): AsyncGenerator<Uint8Array> {
   const parts = Object.entries(columns).flatMap(([name, kind]) => columnsOf[kind](name));
@@ -56,10 +54,9 @@ export async function* parquetPieces(
   const writer = new ParquetWriter({ writer: bytes, schema, createdBy: 'plombe' });
   let group: Row[] = [];
   let characters = 0;
-  for await (const row of rows) {
+  for (const row of rows) {
     group.push(row);
     characters += charactersOf(row);
-    if (group.length % rowsPerTurn === 0) await turn(); // the audit goes on meanwhile
     if (group.length < rowsMax && characters < groupCharactersMax) continue;
     await writer.write(groupOf(parts, group));
     yield takeFrom(bytes);

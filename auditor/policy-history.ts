@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { NamespacePath } from '../domain/namespace.ts';
 import type { Policy } from '../domain/policy.ts';
 import { decodePolicy, encodePolicy } from '../domain/policy.ts';
-import { bytesOf, openSqliteFile } from '../runtime/sqlite-file.ts';
+import { bytesOf, openSqliteFile, readSqliteFile } from '../runtime/sqlite-file.ts';
 
 export interface PastPolicy {
   readonly policy: Policy;
@@ -16,6 +16,7 @@ export interface PastPolicy {
   readonly takenMs: number;
 }
 
+const fileName = 'policies.sqlite';
 const schemaVersion = 1;
 const schema = `
   CREATE TABLE policy (
@@ -33,13 +34,18 @@ const schema = `
 export function openPolicyHistory(directory: string): PolicyHistory {
   const pragmas = ['synchronous = NORMAL'];
   return new PolicyHistory(
-    openSqliteFile(path.join(directory, 'policies.sqlite'), {
+    openSqliteFile(path.join(directory, fileName), {
       locking: 'shared',
       pragmas,
       schema,
       schemaVersion,
     }),
   );
+}
+
+/** Of an auditor that is running. @throws what SQLite throws */
+export function readPolicyHistory(directory: string): PolicyHistory {
+  return new PolicyHistory(readSqliteFile(path.join(directory, fileName)));
 }
 
 export class PolicyHistory {

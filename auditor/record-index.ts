@@ -6,7 +6,7 @@ import { channelsDigest, outcomes } from '../ledger/leaf.ts';
 import type { Checkpoint, WrittenLeaf } from '../ledger/ledger-file.ts';
 import { hashBytes } from '../ledger/merkle.ts';
 import { streamOf } from '../ledger/stream.ts';
-import { bytesOf, inTransaction, openSqliteFile } from '../runtime/sqlite-file.ts';
+import { bytesOf, inTransaction, openSqliteFile, readSqliteFile } from '../runtime/sqlite-file.ts';
 import type { StreamUse } from './rates.ts';
 import { StreamForks } from './stream-forks.ts';
 import { StreamNumbers } from './stream-numbers.ts';
@@ -80,6 +80,11 @@ export function openRecordIndex(directory: string): RecordIndex {
   return new RecordIndex(database);
 }
 
+/** Of an auditor that is running. @throws what SQLite throws */
+export function readRecordIndex(directory: string): RecordIndex {
+  return new RecordIndex(readSqliteFile(path.join(directory, indexFileName)));
+}
+
 export class RecordIndex {
   readonly numbers: StreamNumbers;
   readonly forks: StreamForks;
@@ -113,6 +118,10 @@ export class RecordIndex {
       use: prepare(`SELECT * FROM stream_use WHERE stream = ?`),
       keepUse: prepare(`INSERT OR REPLACE INTO stream_use VALUES (?, ?, ?, ?, ?, ?)`),
       certificates: prepare(`SELECT device, payload FROM device_certificates ORDER BY rowid`),
+      certificatesOf: prepare(
+        `SELECT payload, received_ms FROM device_certificates WHERE device = ? ORDER BY rowid`,
+      ),
+      last: prepare(`SELECT max(number) AS number FROM leaf`),
     };
   }
 
@@ -189,6 +198,18 @@ export class RecordIndex {
     return this.#statements.certificates
       .all()
       .map((row) => ({ device: String(row['device']), payload: bytesOf(row['payload']) }));
+  }
+
+  /** Each time that the device published others, the first time first. */
+  certificatesOf(device: string): { payload: Buffer; receivedMs: number }[] {
+    return this.#statements.certificatesOf
+      .all(device)
+      .map((row) => ({ payload: bytesOf(row['payload']), receivedMs: Number(row['received_ms']) }));
+  }
+
+  /** Of the last leaf; -1 if there is none. */
+  get lastNumber(): number {
+    return Number(this.#statements.last.get()?.['number'] ?? -1);
   }
 
   /** What a stream has used of its limits, as far as they were asked for; the ledger does not say. */

@@ -1,16 +1,19 @@
 /** What every route of the page gets. */
 import type { FastifyRequest } from 'fastify';
 import type { Opener } from '../../cms/open.ts';
+import type { Originator } from '../../cms/originator.ts';
 import type { Clock } from '../../domain/clock.ts';
 import type { PolicyPublishing } from '../../domain/audit-device-view.ts';
 import type { NamespacePath } from '../../domain/namespace.ts';
 import type { Certificate } from '../../pki/certificate.ts';
+import type { KeyPair } from '../../pki/identity.ts';
 import type { Policies } from '../../policy/policies.ts';
 import type { Log } from '../../runtime/log.ts';
 import { ApiError } from '../../web/api-error.ts';
 import type { Sessions } from '../../web/session.ts';
 import type { Archive } from '../archive.ts';
 import type { Departures } from '../departures.ts';
+import type { Exports } from '../exports.ts';
 import type { Gate } from '../gate.ts';
 import type { SignedFor } from '../heads.ts';
 import type { PolicyCheck } from '../policy-check.ts';
@@ -35,6 +38,10 @@ export interface PageSource {
   readonly publishing: PolicyPublishing;
   /** Undefined: no envelope is kept. */
   readonly archive: Archive | undefined;
+  /** Whose keys open envelopes. */
+  readonly recipient: KeyPair;
+  /** Whose commands are recorded. */
+  readonly issuers: readonly Originator[];
   /** Of the E2E PKI. */
   readonly roots: readonly Certificate[];
   /** What the ledger was signed for last, in this run, and by the vendor. */
@@ -53,6 +60,7 @@ export interface PageHeads {
 export interface PageContext extends PageSource, Sessions<Person> {
   readonly departures: Departures;
   readonly ledgerCheck: LedgerCheck;
+  readonly exports: Exports;
 }
 
 /** @throws ApiError `api.unauthenticated`, `api.forbidden` */

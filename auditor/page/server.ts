@@ -10,12 +10,14 @@ import { registerStatic } from '../../web/static.ts';
 import type { PageConfig } from '../config.ts';
 import { countersignedFileName } from '../countersigning.ts';
 import { Departures } from '../departures.ts';
+import { Exports } from '../exports.ts';
 import { ledgerFileName } from '../record.ts';
 import { openAccounts } from './accounts.ts';
 import { registerCompletenessRoutes } from './completeness-routes.ts';
 import type { PageContext, PageSource } from './context.ts';
 import { registerEvents } from './events.ts';
 import { registerDeviceRoutes } from './device-routes.ts';
+import { registerExportRoutes } from './export-routes.ts';
 import { registerEnvelopeRoutes } from './envelope-routes.ts';
 import { registerHeldRoutes } from './held-routes.ts';
 import { LedgerCheck } from './ledger-check.ts';
@@ -48,11 +50,13 @@ export async function startPage(
     clock,
     log,
   });
+  const exports = new Exports({ ...source, hasArchive: source.archive !== undefined });
   const context: PageContext = {
     ...source,
     ...sessions,
     departures: new Departures(record, clock),
     ledgerCheck,
+    exports,
   };
   requireLogin(server, context);
   registerHeldRoutes(server, context);
@@ -60,11 +64,12 @@ export async function startPage(
   registerPolicyRoutes(server, context);
   registerCompletenessRoutes(server, context);
   registerDeviceRoutes(server, context);
+  registerExportRoutes(server, context);
   registerEnvelopeRoutes(server, context);
   registerEvents(server, context);
   registerStatic(server, files);
   return listen(server, endpoint, async () => {
-    await ledgerCheck.stop();
+    await Promise.all([ledgerCheck.stop(), exports.stop()]);
     accounts.close();
   });
 }

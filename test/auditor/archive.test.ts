@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
+import { readArchive } from '../../auditor/archive-reading.ts';
 import { Archive, openArchive } from '../../auditor/archive.ts';
 import type { ArchivedEnvelope, ArchiveOptions } from '../../auditor/archive.ts';
+import type { ExportBounds } from '../../auditor/export-source.ts';
 import { temporaryFolder } from '../device-agent/collector/files.ts';
 import { RecordedLog } from '../runtime/recorded-log.ts';
 
@@ -27,12 +29,24 @@ function envelope(
   };
 }
 
-const numbersIn = (archive: Archive, device = 'm/a/d'): number[] =>
-  Array.from(archive.of(device, 'snapshot'), ({ number }) => number);
+const everything: ExportBounds = { fromMs: -Infinity, untilMs: Infinity, last: Infinity };
+
+function readBack(directory: string, device = 'm/a/d', bounds = everything): ArchivedEnvelope[] {
+  const reading = readArchive(directory);
+  try {
+    return [...reading.of(device, 'snapshot', bounds)];
+  } finally {
+    reading.close();
+  }
+}
+
+const numbersIn = (directory: string, device?: string, bounds: Partial<ExportBounds> = {}): number[] =>
+  readBack(directory, device, { ...everything, ...bounds }).map(({ number }) => number);
 
 test('Archive: keeps what came, by device and kind, once, also when it is opened again', (context) => {
+  const directory = temporaryFolder(context);
   const options: ArchiveOptions = {
-    directory: temporaryFolder(context),
+    directory,
     days: 1,
     bytesMax: 1e6,
     clock: () => dayMs,
@@ -49,8 +63,8 @@ test('Archive: keeps what came, by device and kind, once, also when it is opened
   archive.close();
   const again = openArchive(options);
   context.after(() => again.close());
-  assert.deepEqual([...again.of('m/a/d', 'snapshot')], many);
-  assert.deepEqual(numbersIn(again, 'm/a/d2'), [45]);
+  assert.deepEqual(readBack(directory), many);
+  assert.deepEqual(numbersIn(directory, 'm/a/d2'), [45]);
   assert.deepEqual(
     again.newestOf('m/a/d', 'snapshot', 2).map(({ number }) => number),
     [44, 43],
@@ -60,8 +74,9 @@ test('Archive: keeps what came, by device and kind, once, also when it is opened
 
 test('Archive: the oldest go when their time is over, and when there is no more room', (context) => {
   let nowMs = 10 * dayMs;
+  const directory = temporaryFolder(context);
   const archive = openArchive({
-    directory: temporaryFolder(context),
+    directory,
     days: 2,
     bytesMax: 500,
     clock: () => nowMs,
@@ -69,14 +84,24 @@ test('Archive: the oldest go when their time is over, and when there is no more 
   });
   context.after(() => archive.close());
   archive.keep([1, 2, 3, 4, 5].map((number) => envelope(number, nowMs)));
-  assert.deepEqual(numbersIn(archive), [1, 2, 3, 4, 5]);
+  assert.deepEqual(numbersIn(directory), [1, 2, 3, 4, 5]);
   archive.keep([envelope(6, nowMs), envelope(7, nowMs)]);
-  assert.deepEqual(numbersIn(archive), [3, 4, 5, 6, 7]);
+  assert.deepEqual(numbersIn(directory), [3, 4, 5, 6, 7]);
   nowMs += 2 * dayMs + 1;
   archive.keep([envelope(8, nowMs)]);
-  assert.deepEqual(numbersIn(archive), [8]);
+  assert.deepEqual(numbersIn(directory), [8]);
   archive.keep([9, 10, 11, 12].map((number) => envelope(number, nowMs)));
-  assert.deepEqual(numbersIn(archive), [8, 9, 10, 11, 12], 'what went was counted');
+  assert.deepEqual(numbersIn(directory), [8, 9, 10, 11, 12], 'what went was counted');
+});
+
+test('readArchive: what came from a time on, before another, and up to an entry', (context) => {
+  const directory = temporaryFolder(context);
+  const archive = openArchive({ directory, days: 100, bytesMax: 1e6, clock: () => dayMs, log });
+  context.after(() => archive.close());
+  archive.keep(Array.from({ length: 50 }, (_, number) => envelope(number, dayMs + number)));
+  const found = numbersIn(directory, 'm/a/d', { fromMs: dayMs + 10, untilMs: dayMs + 45, last: 40 });
+  assert.deepEqual([found.length, found[0], found.at(-1)], [31, 10, 40]);
+  assert.equal(numbersIn(directory, 'm/a/d', { untilMs: dayMs + 45 }).at(-1), 44);
 });
 
 test('Archive: a disk that takes nothing is said once, and the audit goes on', (context) => {

@@ -115,9 +115,9 @@ test('exportCsv: the entries of a device alone, in order, and no formula where t
   const policyHistory = openPolicyHistory(directory);
   context.after(() => [record, policyHistory].forEach((file) => file.close()));
   const opener = { open: () => assert.fail('nothing is opened for entries') };
-  const source = { directory, record, opener, archive: undefined, policyHistory };
-  let text = '';
-  for await (const piece of exportCsv(source, 'entries', devicePath('m/a/dev'))) text += piece;
+  const bounds = { fromMs: -Infinity, untilMs: Infinity, last: Infinity };
+  const source = { directory, index: record.index, opener, archive: undefined, policyHistory, bounds };
+  const text = [...exportCsv(source, 'entries', devicePath('m/a/dev'))].join('');
   const time = new Date(noonMs).toISOString();
   const [, first = '', ...rest] = text.split('\r\n');
   assert.ok(

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import test from 'node:test';
-import { openArchive } from '../../auditor/archive.ts';
+import { readArchive } from '../../auditor/archive-reading.ts';
 import { exportCsv, exportJson, exportParquet, tableNames } from '../../auditor/export.ts';
 import type { ExportSource } from '../../auditor/export-source.ts';
-import { openPolicyHistory } from '../../auditor/policy-history.ts';
-import { openRecord } from '../../auditor/record.ts';
+import { readPolicyHistory } from '../../auditor/policy-history.ts';
+import { readRecordIndex } from '../../auditor/record-index.ts';
 import { envelopeDigest } from '../../cms/envelope.ts';
 import { createOpener } from '../../cms/open.ts';
 import { originatorsOf } from '../../cms/originator.ts';
@@ -16,7 +15,6 @@ import { createSealer } from '../../cms/seal.ts';
 import type { DeviceView, EnvelopeItem, PolicyList } from '../../domain/audit-device-view.ts';
 import type { EnvelopeView } from '../../domain/audit-view.ts';
 import { encodeCommand, encodeCommandResult } from '../../domain/command.ts';
-import { parseNamespacePath } from '../../domain/namespace.ts';
 import type { Page } from '../backend/page.ts';
 import { masterAccount } from '../device-agent/site.ts';
 import type { Stage } from './page-stage.ts';
@@ -26,7 +24,6 @@ import type { Bench } from './premises.ts';
 import { device, openBench, publishPolicy, sealed, service, stranger, until } from './premises.ts';
 
 const id = randomUUID();
-const owner = parseNamespacePath(masterAccount) ?? assert.fail();
 
 /** A command of the vendor's, and the answer of the device. */
 function commandAndResult({ site }: Bench, before: Buffer): { command: Buffer; result: Buffer } {
@@ -170,20 +167,62 @@ test('page: everything about a device as CSV and as JSON, also after a restart',
   assert.deepEqual({ ...after, exported: '' }, { ...before, exported: '' });
 });
 
+test('page: an export of a part has what was received in that time, and of certificates and policies all', async (context) => {
+  const bench = await openBench(context);
+  const settings = { commandIssuers: [path.join(bench.site.folder, stranger)] };
+  const stage = await openStage(context, settings, bench);
+  const { vera } = stage;
+  await fill(stage);
+  const times = (await tableOf(vera, 'entries')).map((row) => row[1] ?? '');
+  const middle = times[3] ?? assert.fail();
+  const wanted = times.filter((time) => time < middle).length;
+  const part = async (query: string): Promise<Record<string, unknown>> => {
+    const response = await vera.fetch(`/api/export/everything.json?device=${device}&${query}`);
+    assert.match(response.headers.get('content-disposition') ?? '', /-everything-part\.json"$/);
+    return (await response.json()) as Record<string, unknown>;
+  };
+  const [before, after] = [await part(`until=${middle}`), await part(`from=${middle}`)];
+  const count = (tables: Record<string, unknown>, name: string): number => (tables[name] as unknown[]).length;
+  assert.deepEqual([count(before, 'entries'), count(after, 'entries')], [wanted, times.length - wanted]);
+  assert.deepEqual([before['from'], before['until'], after['from']], [undefined, middle, middle]);
+  for (const name of ['snapshots', 'commands'])
+    assert.equal(count(before, name) + count(after, name), name === 'snapshots' ? 4 : 2, name);
+  for (const all of ['policies', 'certificates']) assert.deepEqual(before[all], after[all]);
+  const none = await part('from=2020-01-01&until=2020-01-02T03:04:05%2B02:00');
+  assert.deepEqual(
+    ['snapshots', 'commands', 'entries', 'decisions'].map((name) => count(none, name)),
+    [0, 0, 0, 0],
+  );
+  for (const bad of [
+    'from=yesterday',
+    'from=2026-02-30',
+    'until=',
+    'from=1767225600000',
+    'from=2026-01-01T00:00:00',
+    'from=2026-01-01&from=2026-01-02',
+    'from=2026-01-02&until=2026-01-02',
+    'from=2026-01-02&until=2026-01-01',
+  ]) {
+    const { status, body } = await vera.get(`/api/export/entries.parquet?device=${device}&${bad}`);
+    assert.equal(status, 400, bad);
+    assert.match((body as { message: string }).message, /^(from|until): wanted a /, bad);
+  }
+});
+
 /** What an auditor that was stopped has left, and who closes it. */
-function leftBy(context: TestContext, { site, data, recorded }: Bench): ExportSource {
-  const record = openRecord(data, owner, Date.now());
-  const { log } = recorded;
-  const archive = openArchive({ directory: data, days: 30, bytesMax: 1e9, clock: Date.now, log });
-  const policyHistory = openPolicyHistory(data);
-  context.after(() => [record, archive, policyHistory].forEach((part) => part.close()));
+function leftBy(context: TestContext, { site, data }: Bench): ExportSource {
+  const index = readRecordIndex(data);
+  const archive = readArchive(data);
+  const policyHistory = readPolicyHistory(data);
+  context.after(() => [index, archive, policyHistory].forEach((part) => part.close()));
   const originators = [device, stranger].map((name) => {
     const { commonName, signature, keyAgreement } = site.identity(name);
     return { commonName, signature: signature.certificate, keyAgreement: keyAgreement.certificate };
   });
   const recipient = site.identity(masterAccount).keyAgreement;
   const opener = createOpener({ recipient, originators: originatorsOf(originators) });
-  return { directory: data, record, opener, archive, policyHistory };
+  const bounds = { fromMs: -Infinity, untilMs: Infinity, last: Infinity };
+  return { directory: data, index, opener, archive, policyHistory, bounds };
 }
 
 /** A row as JSON has it: nothing where nothing is, texts for times, and one column of values. */
@@ -216,11 +255,11 @@ test('page: Parquet says of every table what JSON says, from several row groups'
   await stage.auditor.stop();
 
   const source = leftBy(context, bench);
-  const json = await text(exportJson(source, device, 0));
+  const json = [...exportJson(source, device, 0)].join('');
   const tables = JSON.parse(json) as Record<string, Record<string, unknown>[]>;
   for (const table of tableNames) {
     const { groups, rows } = await readParquet(exportParquet(source, table, device, 1));
-    const columns = (await text(exportCsv(source, table, device))).split('\r\n', 1).join().split(',');
+    const columns = [...exportCsv(source, table, device)].join('').split('\r\n', 1).join().split(',');
     assert.deepEqual(
       Object.keys(rows[0] ?? {}),
       columns.flatMap((name) => (name === 'value' ? ['number', 'text', 'flag'] : [name])),
