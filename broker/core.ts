@@ -4,6 +4,7 @@ import type { RevocationIndex } from '../pki/revocation.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
 import { packageVersion } from '../runtime/version.ts';
+import type { Asides } from './cascade/asides.ts';
 import { Cascade } from './cascade/cascade.ts';
 import type { CascadeState } from './cascade/cascade-state.ts';
 import { Connection } from './connection/connection.ts';
@@ -175,6 +176,11 @@ export class Core {
       queuedBytes,
       cascade,
     };
+  }
+
+  /** What the upstream would not take; undefined without an upstream. */
+  get asides(): Asides | undefined {
+    return this.#cascade?.asides;
   }
 
   /** Serves a connection whose certificate was verified. */

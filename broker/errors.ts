@@ -12,6 +12,7 @@ export type BrokerErrorCode =
   | 'broker.front_failed' // a process that was to serve connections ended or cannot listen
   | 'broker.cluster_refused' // Redis, or what it or the data directory holds, is not what a cluster needs
   | 'broker.cluster_fenced' // another node is active by now
+  | 'broker.not_reached' // a command did not get through to the broker that it was for
   | 'broker.needs_restart' // a reload wants to change what only a start can
   | 'broker.wrong_identity'; // the broker's own certificate is of no use for a listener
 

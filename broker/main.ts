@@ -20,6 +20,7 @@ import { startListener } from './connection/listener.ts';
 import type { Listener } from './connection/listener.ts';
 import { tlsTransport } from './connection/transport.ts';
 import { startWebSocketListener } from './connection/websocket-listener.ts';
+import { openCommandDoor } from './commands/command-door.ts';
 import type { BrokerError } from './errors.ts';
 import { createMeasures } from './measures.ts';
 import { frontEntrance } from './nodes/entrance.ts';
@@ -97,6 +98,7 @@ export async function startBroker(
         readiness: () => readinessOf({ ...options, supervisor, isStopping }),
         state: () => supervisor.state,
       }));
+    const commandDoor = await openCommandDoor(config.data, { asides: () => supervisor.asides, log });
     const reloadable = { ...options, supervisor, listeners };
     const endWatch = watchFiles(
       () => watchedFiles(config),
@@ -131,6 +133,7 @@ export async function startBroker(
         if (delaySeconds > 0) await setTimeout(delaySeconds * 1000);
         timers.forEach(clearInterval);
         const closed = Promise.all(listeners.map((listener) => listener.close()));
+        await commandDoor?.close();
         await supervisor.stop();
         await closed;
         await observation?.close();

@@ -1,4 +1,5 @@
 /** Keeps a core running: after a failure of the store everybody is gone, and it tries again until the disk works. */
+import type { Asides } from './cascade/asides.ts';
 import { Core } from './core.ts';
 import type { CoreOptions, CoreState } from './core.ts';
 import type { Transport } from './connection/transport.ts';
@@ -63,6 +64,15 @@ export class Supervisor implements Led {
 
   get core(): Core | undefined {
     return this.#core;
+  }
+
+  /** What the upstream would not take, or why that is not to be had here and now. */
+  get asides(): Asides | { readonly reason: string } {
+    if (this.#core !== undefined) {
+      return this.#core.asides ?? { reason: 'this broker has no upstream at the moment' };
+    }
+    if (this.#member !== undefined) return { reason: 'another node is active: ask that one' };
+    return { reason: this.#failure ?? 'the broker stops' };
   }
 
   get health(): { healthy: boolean; reason?: string } {

@@ -1,5 +1,6 @@
-/** `plombe broker --config FILE` carries; `plombe broker check` says what a configuration would do. */
+/** `plombe broker --config FILE` carries; `check` says what a configuration would do, `aside` is what the upstream refused. */
 import { Command } from 'commander';
+import { asideCommand } from './broker/aside.ts';
 
 export function brokerCommand(): Command {
   return (
@@ -10,10 +11,11 @@ export function brokerCommand(): Command {
           'SIGHUP reads the configuration again; renewed keys, certificates and CRLs it notices by itself.\n' +
           'Logs JSON lines on stdout.',
       )
-      // Both the program and `check` have --config: what stands behind `check` is its own.
+      // Both the program and its subcommands have --config: what stands behind one of these is its own.
       .enablePositionalOptions()
       .option('--config <file>', 'configuration file (YAML); `plombe init` writes a commented one')
       .addCommand(checkCommand())
+      .addCommand(asideCommand())
       .action(async ({ config }: { config?: string }, command: Command) => {
         if (config === undefined) command.error("error: required option '--config <file>' not specified");
         else await (await import('../broker/main.ts')).runBroker(config);

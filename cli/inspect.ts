@@ -6,6 +6,7 @@ import { inspect } from '../cms/inspect.ts';
 import type { EnvelopeSummary } from '../cms/inspect.ts';
 import { fileEnvelopeBytesMax } from '../cms/limits.ts';
 import { readEnvelopeBytes } from './envelope-input.ts';
+import { printable } from './print.ts';
 
 /** As `plombe open` has it. */
 const malformedStatus = 3;
@@ -36,10 +37,6 @@ function textOf(summary: EnvelopeSummary): string {
   const width = Math.max(...lines.map(([name]) => name.length)) + 2;
   // What comes from the envelope may hold control characters, which a terminal would obey.
   return lines.map(([name, text]) => `${name.padEnd(width)}${printable(text)}\n`).join('');
-}
-
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, '�');
 }
 
 /** Buffers become hexadecimal. */

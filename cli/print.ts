@@ -4,3 +4,8 @@
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
+
+/** @returns it without control characters, which a terminal would obey */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '�');
+}

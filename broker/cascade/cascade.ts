@@ -17,6 +17,7 @@ import type { Client, Session } from '../routing/session.ts';
 import type { Sessions } from '../routing/sessions.ts';
 import type { Turn } from '../store/turn.ts';
 import { Arrivals } from './arrivals.ts';
+import { Asides } from './asides.ts';
 import { subscribeToCarried } from './carried-up.ts';
 import type { CascadeConfig } from './cascade-config.ts';
 import type { CascadeState } from './cascade-state.ts';
@@ -59,6 +60,8 @@ const statusEveryMs = 5000;
 
 /** The upstream broker's end of this broker: one durable queue here, one link there. */
 export class Cascade implements Client, Outbound, UpOutlet {
+  /** What the upstream would not take, for a person to decide on. */
+  readonly asides: Asides;
   readonly #options: CascadeOptions;
   readonly #session: Session;
   readonly #queue: UpQueue;
@@ -87,6 +90,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
     const { session, queue } = sessions.openCascade(cascadeClientId, this);
     this.#session = session;
     this.#queue = queue;
+    this.asides = new Asides({ ...options, queue });
     this.#up = new TopicMap(filters.up);
     this.#down = new TopicMap(filters.down);
     this.#pace = new Pace({

@@ -86,6 +86,21 @@ export class Lanes {
     lane.again.sort((a, b) => a.sequence - b.sequence);
   }
 
+  /**
+   * It had left its lane, and is where it was once more: before what came after it and still waits. It is on disk, like
+   * all that waits.
+   */
+  restore(lane: Lane, delivery: UpDelivery): void {
+    const { sequence } = delivery;
+    this.#unload(lane);
+    // Only what waits is on disk then, so it can be read from there on again.
+    if (lane.inFlight + lane.again.length === 0) lane.lastLoaded = Math.min(lane.lastLoaded, sequence - 1);
+    if (sequence <= lane.lastLoaded) return this.putBack(lane, delivery);
+    lane.waiting++;
+    lane.isMoreOnDisk = true;
+    return undefined;
+  }
+
   /** Takes the next message out of a lane. @param averageBytes - of what waits */
   shift(lane: Lane, averageBytes: number): UpDelivery | undefined {
     const again = lane.again.shift();
@@ -120,19 +135,21 @@ export class Lanes {
 
   /** Nobody takes from them now: what is in memory of those that wait is on disk as well. */
   unload(): void {
-    for (const lane of this.#lanes.values()) {
-      const [next] = lane.loaded;
-      if (next === undefined) continue;
-      this.#loadedBytes -= sumOf(lane.loaded);
-      lane.loaded = [];
-      lane.lastLoaded = next.sequence - 1;
-      lane.isMoreOnDisk = true;
-    }
+    for (const lane of this.#lanes.values()) this.#unload(lane);
   }
 
   /** Nothing is left in it, nor on its way. */
   forget(lane: Lane): void {
     this.#lanes.delete(lane.id);
+  }
+
+  #unload(lane: Lane): void {
+    const [next] = lane.loaded;
+    if (next === undefined) return;
+    this.#loadedBytes -= sumOf(lane.loaded);
+    lane.loaded = [];
+    lane.lastLoaded = next.sequence - 1;
+    lane.isMoreOnDisk = true;
   }
 
   #readPage(lane: Lane, averageBytes: number): void {

@@ -33,6 +33,9 @@ export interface UpQueueOptions {
   readonly random?: () => number;
 }
 
+/** What becomes of a message that was set aside and is to go up again; all but the first leave it where it is. */
+export type RetryOutcome = 'queued' | 'unknown' | 'expired' | 'too_old' | 'queue_full';
+
 /** What is on its way, at most, whatever the window says of its count. */
 const inFlightBytesMax = 32 * 1024 ** 2;
 /** What one turn sends before it lets others have theirs. */
@@ -237,6 +240,17 @@ export class UpQueue implements SessionQueue {
     this.pump();
   }
 
+  /**
+   * Puts messages that were set aside back to their places: each before what came after it and still waits.
+   *
+   * @param isRetained - whether it is still what is retained: an older one must not take the place of a newer one
+   */
+  retry(ids: readonly number[], isRetained: (message: Message) => boolean): RetryOutcome[] {
+    const outcomes = ids.map((id) => this.#retry(id, isRetained));
+    this.pump(); // only now, or one could overtake another
+    return outcomes;
+  }
+
   /** Called every second: lanes whose upstream had no room try again, and what has become too old is let go of. */
   sweep(): void {
     const { clock, bounds } = this.#options;
@@ -263,6 +277,32 @@ export class UpQueue implements SessionQueue {
 
   shared(): never[] {
     return [];
+  }
+
+  #retry(id: number, isRetained: (message: Message) => boolean): RetryOutcome {
+    const { clock, bounds } = this.#options;
+    const kept = this.setAside.find(id);
+    if (kept === undefined) return 'unknown';
+    const { message, bytes, queuedMs, retain } = kept;
+    const { ageMsMax = Infinity } = bounds();
+    if (isExpired(message, clock())) return 'expired';
+    if (queuedMs < clock() - ageMsMax) return 'too_old';
+    if (this.isFullFor(bytes)) return 'queue_full';
+    const lane = this.#lanes.of(message.topic);
+    const delivery: UpDelivery = {
+      sequence: kept.sequence ?? ++this.#lastSequence,
+      lane: lane.id,
+      retain: retain && isRetained(message),
+      bytes,
+      queuedMs,
+      message,
+    };
+    this.setAside.putBack(id, delivery);
+    this.#messages++;
+    this.#bytes += bytes;
+    this.#lanes.restore(lane, delivery);
+    if (!this.#held.has(lane)) this.#fair.add(lane);
+    return 'queued';
   }
 
   #sendNext(outlet: UpOutlet, lane: Lane): void {

@@ -19,10 +19,21 @@ export interface UpDelivery {
 
 /** A message that the upstream would not take, as an administrator sees it. */
 export interface RefusedMessage {
+  /** Never another one's. */
+  readonly id: number;
   readonly topic: string;
   readonly bytes: number;
   readonly reason: string;
+  readonly retain: boolean;
+  readonly queuedMs: number;
   readonly refusedMs: number;
+}
+
+/** The same with all that is kept of it. */
+export interface KeptMessage extends RefusedMessage {
+  /** Its place in the queue; undefined if that is not known. */
+  readonly sequence: number | undefined;
+  readonly message: Message;
 }
 
 interface Total {
@@ -128,8 +139,9 @@ export class UpStore {
   }
 
   /** Takes a message out of the queue and keeps it beside, with the reason. */
-  setAside({ sequence, message, bytes }: UpDelivery, reason: string, nowMs: number): void {
-    this.#store.write(sql.upSetAside, message.topic, bytes, reason, nowMs, message.id);
+  setAside({ sequence, message, retain, bytes, queuedMs }: UpDelivery, reason: string, nowMs: number): void {
+    const place = [retain ? 1 : 0, sequence, queuedMs];
+    this.#store.write(sql.upSetAside, message.topic, bytes, reason, nowMs, message.id, ...place);
     this.#store.write(sql.upDelete, sequence);
   }
 
@@ -142,13 +154,33 @@ export class UpStore {
     return this.#store.read(sql.upSetAsideNewest, limit).map(refusedOf);
   }
 
-  /** Gives up the oldest message that was set aside. */
-  forgetOldestRefused(): RefusedMessage | undefined {
-    const [row] = this.#store.read(sql.upSetAsideOldest, 1);
+  oldestRefused(): RefusedMessage | undefined {
+    return this.#store.read(sql.upSetAsideOldest).map(refusedOf)[0];
+  }
+
+  /** @param id - of what was set aside */
+  keptMessage(id: number): KeptMessage | undefined {
+    const [row] = this.#store.read(sql.upSetAsideOne, id);
     if (row === undefined) return undefined;
-    this.#store.write(sql.upForgetSetAside, Number(row['id']));
-    if (row['pending'] !== null) this.#store.releaseMessage(Number(row['message']), Number(row['pending']));
-    return refusedOf(row);
+    const { sequence } = row;
+    return {
+      ...refusedOf({ ...row, id: row['number'] }),
+      sequence: sequence === null ? undefined : Number(sequence),
+      message: messageOf(row),
+    };
+  }
+
+  /** Puts what was set aside into the queue; in one transaction, as everything of one turn. */
+  putBack(id: number, delivery: UpDelivery): void {
+    this.#store.write(sql.upForgetSetAside, id);
+    this.enqueue(delivery);
+  }
+
+  /** Gives up what was set aside. */
+  forgetRefused(id: number): void {
+    const [row] = this.#store.read(sql.upSetAsidePending, id);
+    this.#store.write(sql.upForgetSetAside, id);
+    if (row !== undefined) this.#store.releaseMessage(Number(row['id']), Number(row['pending']));
   }
 }
 
@@ -158,9 +190,12 @@ function totalOf(row: Record<string, unknown> | undefined): Total {
 
 function refusedOf(row: Record<string, unknown>): RefusedMessage {
   return {
+    id: Number(row['id']),
     topic: String(row['topic']),
     bytes: Number(row['bytes']),
     reason: String(row['reason']),
+    retain: row['retain'] === 1,
+    queuedMs: Number(row['queued_ms']),
     refusedMs: Number(row['refused_ms']),
   };
 }
@@ -172,13 +207,17 @@ function deliveryOf(row: Record<string, unknown>): UpDelivery {
     retain: row['retain'] === 1,
     bytes: Number(row['bytes']),
     queuedMs: Number(row['queued_ms']),
-    message: {
-      id: Number(row['id']),
-      storedTargets: Number(row['pending']),
-      topic: String(row['topic']),
-      payload: bytesOf(row['payload']),
-      properties: row['properties'] === null ? noBytes : bytesOf(row['properties']),
-      expiresMs: row['expires_ms'] === null ? undefined : Number(row['expires_ms']),
-    },
+    message: messageOf(row),
+  };
+}
+
+function messageOf(row: Record<string, unknown>): Message {
+  return {
+    id: Number(row['id']),
+    storedTargets: Number(row['pending']),
+    topic: String(row['topic']),
+    payload: bytesOf(row['payload']),
+    properties: row['properties'] === null ? noBytes : bytesOf(row['properties']),
+    expiresMs: row['expires_ms'] === null ? undefined : Number(row['expires_ms']),
   };
 }

@@ -1,7 +1,7 @@
 /** The tables of the broker's durable state. */
 
 /** Raised with every change of the tables; an older file is migrated, a newer one refused. */
-export const schemaVersion = 7;
+export const schemaVersion = 8;
 
 /** `due_ms` is set once the client is lost; `chain` is the certificates (PEM) that were verified at `connected_ms`. */
 const willTable = `
@@ -33,10 +33,10 @@ CREATE TABLE place (
 `;
 
 /**
- * What waits for the upstream, in one lane for each topic, and what the upstream would not take. A message in either
- * counts in `message.pending`, like one in the queue of a session.
+ * What waits for the upstream, in one lane for each topic. Like one in the queue of a session, a message in it counts in
+ * `message.pending`.
  */
-const cascadeTables = `
+const upQueueTable = `
 CREATE TABLE cascade_delivery (
   sequence INTEGER PRIMARY KEY,
   lane INTEGER NOT NULL,
@@ -46,6 +46,28 @@ CREATE TABLE cascade_delivery (
   queued_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX cascade_delivery_lane ON cascade_delivery (lane, sequence);
+`;
+
+/**
+ * What the upstream would not take, with its place in the queue (NULL: not known). It counts in `message.pending`, too. A
+ * number is never used again, for a person may have noted it.
+ */
+const setAsideTable = `
+CREATE TABLE cascade_refused (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  topic TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  refused_ms INTEGER NOT NULL,
+  message INTEGER NOT NULL,
+  retain INTEGER NOT NULL,
+  sequence INTEGER,
+  queued_ms INTEGER NOT NULL
+) STRICT;
+`;
+
+/** As it was before anything could go back from it. */
+const firstSetAsideTable = `
 CREATE TABLE cascade_refused (
   id INTEGER PRIMARY KEY,
   topic TEXT NOT NULL,
@@ -87,6 +109,14 @@ INSERT INTO cascade_delivery (sequence, lane, message, retain, bytes, queued_ms)
   FROM delivery d JOIN session s ON s.id = d.session
   WHERE s.identity = '$cascade' AND d.message IS NOT NULL;
 DELETE FROM delivery WHERE session IN (SELECT id FROM session WHERE identity = '$cascade');
+`;
+
+const keepPlaces = `
+ALTER TABLE cascade_refused RENAME TO cascade_refused_before;
+${setAsideTable}
+INSERT INTO cascade_refused (id, topic, bytes, reason, refused_ms, message, retain, sequence, queued_ms)
+  SELECT id, topic, bytes, reason, refused_ms, message, 0, NULL, refused_ms FROM cascade_refused_before;
+DROP TABLE cascade_refused_before;
 `;
 
 /**
@@ -148,7 +178,7 @@ CREATE TABLE retained (
   properties BLOB,
   expires_ms INTEGER
 ) STRICT;
-${willTable}${placeTable}${cascadeTables}${leavingTable}${owedTable}`;
+${willTable}${placeTable}${upQueueTable}${setAsideTable}${leavingTable}${owedTable}`;
 
 /** Forward only: by the version that a file has, what makes the next one of it. Nothing that was there is rewritten. */
 export const migrations: ReadonlyMap<number, string> = new Map([
@@ -170,7 +200,8 @@ ${willTable}`,
   ],
   [2, 'ALTER TABLE session ADD COLUMN last_sent INTEGER;'],
   [3, placeTable],
-  [4, `${cascadeTables}${moveCascadeQueue}`],
+  [4, `${upQueueTable}${firstSetAsideTable}${moveCascadeQueue}`],
   [5, leavingTable],
   [6, owedTable],
+  [7, keepPlaces],
 ]);

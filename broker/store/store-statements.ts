@@ -71,7 +71,8 @@ export const sql = {
   forgetPlace: 'DELETE FROM place',
   movePlace: 'UPDATE place SET position = ?, epoch = ?',
   upSizes: 'SELECT lane, count(*) AS messages FROM cascade_delivery GROUP BY lane',
-  upTotal: `SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes, coalesce(max(sequence), 0) AS last_sequence
+  upTotal: `SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes, max(coalesce(max(sequence), 0),
+      coalesce((SELECT max(sequence) FROM cascade_refused), 0)) AS last_sequence
     FROM cascade_delivery`,
   upEnqueue:
     'INSERT INTO cascade_delivery (sequence, lane, message, retain, bytes, queued_ms) VALUES (?, ?, ?, ?, ?, ?)',
@@ -91,11 +92,16 @@ export const sql = {
   upOwed: 'SELECT topic FROM cascade_owed ORDER BY id',
   upOwe: 'INSERT OR IGNORE INTO cascade_owed (topic) VALUES (?)',
   upSettle: 'DELETE FROM cascade_owed WHERE topic = ?',
-  upSetAside:
-    'INSERT INTO cascade_refused (topic, bytes, reason, refused_ms, message) VALUES (?, ?, ?, ?, ?)',
+  upSetAside: `INSERT INTO cascade_refused (topic, bytes, reason, refused_ms, message, retain, sequence, queued_ms)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   upSetAsideCount: 'SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM cascade_refused',
-  upSetAsideNewest: 'SELECT topic, bytes, reason, refused_ms FROM cascade_refused ORDER BY id DESC LIMIT ?',
-  upSetAsideOldest: `SELECT r.id, r.topic, r.bytes, r.reason, r.refused_ms, r.message, m.pending
-    FROM cascade_refused r LEFT JOIN message m ON m.id = r.message ORDER BY r.id LIMIT ?`,
+  upSetAsideNewest: `SELECT id, topic, bytes, reason, refused_ms, retain, queued_ms FROM cascade_refused
+    ORDER BY id DESC LIMIT ?`,
+  upSetAsideOldest: `SELECT id, topic, bytes, reason, refused_ms, retain, queued_ms FROM cascade_refused
+    ORDER BY id LIMIT 1`,
+  upSetAsideOne: `SELECT r.id AS number, r.bytes, r.reason, r.refused_ms, r.retain, r.sequence, r.queued_ms,
+      m.id, m.topic, m.payload, m.pending, m.properties, m.expires_ms
+    FROM cascade_refused r JOIN message m ON m.id = r.message WHERE r.id = ?`,
+  upSetAsidePending: `SELECT m.id, m.pending FROM cascade_refused r JOIN message m ON m.id = r.message WHERE r.id = ?`,
   upForgetSetAside: 'DELETE FROM cascade_refused WHERE id = ?',
 } as const;

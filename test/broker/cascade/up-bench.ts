@@ -24,16 +24,16 @@ export const bounds: UpBounds = {
 export class Upstream implements UpOutlet {
   windowMax = 1000;
   isReady = true;
-  readonly sent: { text: string; packetId: number; duplicate: boolean }[] = [];
+  readonly sent: { text: string; packetId: number; duplicate: boolean; retain: boolean }[] = [];
   readonly rests: number[] = [];
   giveUp: (text: string) => GiveUpReason | undefined = () => undefined;
   pauseMs = 0;
 
-  send({ message }: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
+  send({ message, retain }: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
     const text = `${message.topic}=${message.payload.toString()}`;
     const reason = this.giveUp(text);
     if (reason !== undefined) return reason;
-    this.sent.push({ text, packetId, duplicate });
+    this.sent.push({ text, packetId, duplicate, retain });
     return message.payload.length + 1;
   }
 

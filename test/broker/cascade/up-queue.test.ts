@@ -5,7 +5,7 @@ import { setAsideMax } from '../../../broker/cascade/set-aside.ts';
 import { UpStore } from '../../../broker/cascade/up-store.ts';
 import { Bench, bounds, Upstream } from './up-bench.ts';
 
-test('UpQueue: whatever is lost, acknowledged and restarted, each topic arrives whole and in order, and nothing is left', () => {
+test('UpQueue: whatever is lost, acknowledged, restarted, set aside and put back, each topic arrives whole, and nothing is left', () => {
   const step = fc.oneof(
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('publish' as const), topic: fc.nat(3) }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('acknowledge' as const), pick: fc.nat(50) }) },
@@ -18,6 +18,8 @@ test('UpQueue: whatever is lost, acknowledged and restarted, each topic arrives 
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('full' as const), pick: fc.nat(50) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('refuse' as const), pick: fc.nat(50) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('retry' as const) }) },
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -38,6 +40,10 @@ test('UpQueue: whatever is lost, acknowledged and restarted, each topic arrives 
           seen = 0;
           open.length = 0;
           bench.queue.attach(upstream, true);
+        };
+        const retry = (): void => {
+          const ids = bench.queue.setAside.all().map(({ id }) => id);
+          for (const outcome of bench.queue.retry(ids, () => true)) assert.equal(outcome, 'queued');
         };
         const acknowledge = (pick: number): void => {
           const [one] = open.splice(pick % Math.max(1, open.length), 1);
@@ -60,7 +66,11 @@ test('UpQueue: whatever is lost, acknowledged and restarted, each topic arrives 
           } else if (one.kind === 'restart') {
             bench.restart();
             connect(4);
-          } else {
+          } else if (one.kind === 'refuse') {
+            const [refused] = open.splice(one.pick % Math.max(1, open.length), 1);
+            if (refused !== undefined) bench.queue.refusedForGood(refused.packetId, '0x87');
+          } else if (one.kind === 'retry') retry();
+          else {
             const [refused] = open.splice(one.pick % Math.max(1, open.length), 1);
             if (refused !== undefined) bench.queue.refusedForNow(refused.packetId);
             bench.nowMs += 100_000;
@@ -68,6 +78,7 @@ test('UpQueue: whatever is lost, acknowledged and restarted, each topic arrives 
           }
           assert(bench.queue.inFlight <= upstream.windowMax);
         }
+        retry();
         for (let round = 0; bench.queue.messages > 0; round++) {
           assert(round < 1000, 'it never ends');
           bench.nowMs += 100_000;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
+import { UpStore } from '../../../broker/cascade/up-store.ts';
 import { neverExpires } from '../../../broker/routing/session.ts';
 import { Store } from '../../../broker/store/store.ts';
 
@@ -68,6 +69,44 @@ test('Store: a file of the first version is brought forward, with all that was i
     assert.deepEqual(store.wills(), []);
     store.close();
   }
+});
+
+/** What was set aside, as it was before anything could go back from there. */
+const version7 = `
+DROP TABLE cascade_refused;
+CREATE TABLE cascade_refused (id INTEGER PRIMARY KEY, topic TEXT NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL,
+  refused_ms INTEGER NOT NULL, message INTEGER NOT NULL) STRICT;
+INSERT INTO message (id, topic, payload, pending) VALUES (9, 'ms-acc-1/x', x'01', 1);
+INSERT INTO cascade_refused VALUES (4, 'ms-acc-1/x', 100, '0x87', 5000, 9);
+PRAGMA user_version = 7;
+`;
+
+test('Store: what an older version has set aside is brought forward, and can go up again', () => {
+  const data = path.join(directory, 'set-aside');
+  const open = (): Store => new Store({ directory: data, durability: 'os', onFirstWrite: () => undefined });
+  open().close();
+  const database = new DatabaseSync(path.join(data, 'broker.sqlite'));
+  database.exec(version7);
+  database.close();
+  const store = open();
+  const upStore = new UpStore(store);
+  assert.deepEqual(upStore.refused(10), [
+    {
+      id: 4,
+      topic: 'ms-acc-1/x',
+      bytes: 100,
+      reason: '0x87',
+      retain: false,
+      queuedMs: 5000,
+      refusedMs: 5000,
+    },
+  ]);
+  assert.partialDeepStrictEqual(upStore.keptMessage(4), {
+    id: 4,
+    sequence: undefined,
+    message: { id: 9, payload: Buffer.from([1]) },
+  });
+  store.close();
 });
 
 test('Store: what was delivered long ago leaves no rows and no room', () => {
