@@ -163,15 +163,9 @@ export async function startAuditor(
   measureAuditor(metrics, { record, gate: gate?.gate, countersigned: () => countersigning.size, clock });
   const headsNow = () => ({ signed: heads.signed, countersigned: countersigning.size });
   const policySource = { ...kept, check, policies, publishing: publishingOf(config) };
-  const shown = {
-    gate: gate?.gate,
-    opener,
-    recipient: e2e.keyAgreement,
-    issuers,
-    heads: headsNow,
-    connected,
-  };
-  const source = { ...own, ...shared, ...policySource, ...shown };
+  const reading = { opener, recipient: e2e.keyAgreement, issuers };
+  const seen = { gate: gate?.gate, heads: headsNow, connected };
+  const source = { ...own, ...shared, ...policySource, ...reading, ...seen };
   const stopParts = (): Promise<void> => stopAll(links, recorder, heads, record, gate, kept);
   const served = await serve(config, { metrics, link: links.main, state, source }, stopParts);
   gate?.gate.start();

@@ -10,6 +10,12 @@ import type {
 } from '../../domain/audit-view.ts';
 import { get, post, query } from '../http.ts';
 
+/** What was received from a time on and before another (RFC 3339); undefined: no bound. */
+export interface Part {
+  readonly from: string | undefined;
+  readonly until: string | undefined;
+}
+
 export const auditor = {
   today: () => get<Departed>('/api/today'),
   held: () => get<HeldList>('/api/held'),
@@ -28,8 +34,13 @@ export const auditor = {
   newest: (device: string) => get<EnvelopeItem[]>(`/api/envelopes?${query({ device })}`),
   archived: (number: number) => get<EnvelopeView>(`/api/envelopes/${number}`),
   /** Where a table about a device is as a file, such as `entries`. */
-  tableUrl: (device: string, table: string, format: 'csv' | 'parquet') =>
-    `/api/export/${table}.${format}?${query({ device })}`,
-  everythingUrl: (device: string) => `/api/export/everything.json?${query({ device })}`,
+  tableUrl: (device: string, table: string, format: 'csv' | 'parquet', part: Part) =>
+    `/api/export/${table}.${format}?${query({ device, ...given(part) })}`,
+  everythingUrl: (device: string, part: Part) =>
+    `/api/export/everything.json?${query({ device, ...given(part) })}`,
   sheetUrl: (device: string, format: 'html' | 'md') => `/api/data-sheet.${format}?${query({ device })}`,
 };
+
+function given({ from, until }: Part): Record<string, string> {
+  return { ...(from !== undefined && { from }), ...(until !== undefined && { until }) };
+}

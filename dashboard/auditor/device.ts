@@ -9,25 +9,18 @@ import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
 import { auditor } from './api.ts';
 import { completenessCard, completenessMarks, incompleteOf } from './completeness.ts';
+import type { FilesPanel } from './files.ts';
+import { createFilesPanel } from './files.ts';
 import type { NewestPanel } from './newest.ts';
 import { createNewestPanel } from './newest.ts';
 import { commandsText, levelText, readerGroups } from './policy.ts';
 
 const reloadMs = 2000;
 
-/** What is in each file, by its name. */
-const tableTexts: Readonly<Record<string, string>> = {
-  snapshots: 'opened, a line a value',
-  commands: 'and what the device answered',
-  entries: 'of the ledger',
-  decisions: 'of people, and of deadlines',
-  policies: 'that spoke of it',
-  certificates: 'that it published',
-};
-
 export function createDevicePage(app: App, device: string): Page {
   let shown: DeviceView | undefined;
   let completeness: Completeness | undefined;
+  const files = createFilesPanel(app);
   const newest = createNewestPanel(app, device);
   const loadCompleteness = async (): Promise<void> => {
     completeness = await auditor.completenessOf(device);
@@ -51,7 +44,7 @@ export function createDevicePage(app: App, device: string): Page {
       html`<nav class="crumbs" aria-label="Breadcrumb"><a href="#/devices">Devices</a></nav>
         ${heading(device, shown === undefined ? 'Loading…' : shown.levels.map(levelText).join(', ') || 'No policy speaks of it.')}
         ${completeness === undefined ? nothing : completenessOf(completeness)}
-        ${shown === undefined ? nothing : contentOf(shown, newest)}`,
+        ${shown === undefined ? nothing : contentOf(shown, files, newest)}`,
   };
 }
 
@@ -62,8 +55,8 @@ function completenessOf(completeness: Completeness): TemplateResult {
     ${completenessCard(completeness)}`;
 }
 
-function contentOf(view: DeviceView, newest: NewestPanel): TemplateResult {
-  const { device, groups, commands, tables, keptSinceMs, sheet } = view;
+function contentOf(view: DeviceView, files: FilesPanel, newest: NewestPanel): TemplateResult {
+  const { device, groups, commands, sheet } = view;
   return html`<section class="card">
       <h2>Who gets what</h2>
       ${readerGroups(groups)}
@@ -71,28 +64,7 @@ function contentOf(view: DeviceView, newest: NewestPanel): TemplateResult {
         Commands that it obeys: ${commandsText(commands)}. The owner reads whatever anybody reads.
       </p>
     </section>
-    <section class="card">
-      <h2>Everything about it</h2>
-      <ul class="files">
-        <li><a href=${auditor.everythingUrl(device)} download>everything.json</a> all tables in one file</li>
-        ${tables.map(
-          (table) =>
-            html`<li>
-              <a href=${auditor.tableUrl(device, table, 'csv')} download>${table}.csv</a>,
-              <a href=${auditor.tableUrl(device, table, 'parquet')} download>${table}.parquet</a>
-              ${tableTexts[table] ?? ''}
-            </li>`,
-        )}
-      </ul>
-      <p class="quiet">
-        ${
-          keptSinceMs === undefined
-            ? 'No envelope of it is kept here, so no values and no commands: the ledger has neither. The setting is archive.'
-            : `Values and commands since ${formatDateTime(keptSinceMs)}; the ledger since it began.`
-        }
-      </p>
-    </section>
-    ${newest.view()} ${sheetCard(device, sheet)}`;
+    ${files.view(view)} ${newest.view()} ${sheetCard(device, sheet)}`;
 }
 
 function sheetCard(device: string, { madeMs, sections }: DataSheet): TemplateResult {

@@ -70,7 +70,15 @@ test('auditor: a person sees a held envelope appear, looks inside, releases it, 
     page.getByRole('link', { name: 'decisions.csv' }).click(),
   ]);
   assert.match(readFileSync(await download.path(), 'utf8'), /,released,rolf,1,[\s\S]*,denied,rolf,1,/);
-  await page.getByRole('link', { name: 'decisions.parquet' }).waitFor();
+  await page.getByLabel('Received from').fill('2020-01-01T00:00');
+  await page.getByLabel('until before').fill('2019-12-31T23:59');
+  await page.getByText('The first time has to be before the second.').waitFor();
+  await page.getByLabel('until before').fill('2020-01-02T00:00');
+  const [part] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'decisions.parquet' }).click(),
+  ]);
+  assert.match(part.suggestedFilename(), /-decisions-part\.parquet$/);
   await page.getByRole('link', { name: 'Policy' }).click();
   await page.getByRole('heading', { name: 'Number 1 for ms-acc-1 and all below' }).waitFor();
   await page.getByText('plombe policy publish policy.signed').waitFor();
