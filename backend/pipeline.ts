@@ -123,6 +123,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     subscriber,
     drain: () => ingest.stop(),
     close: async () => {
+      subscriber.stop();
       await Promise.all([pool.stop(), thread.close()]);
     },
   };

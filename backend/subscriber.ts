@@ -1,8 +1,10 @@
 /** The backend's persistent session on the broker: what comes is acknowledged when it is committed. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { noteBroker } from '../database/brokers.ts';
 import { keepCertificates } from '../database/certificates.ts';
 import type { Database } from '../database/connect.ts';
 import { readLettersFor, readWaitingPaths, removeDeadLetters } from '../database/dead-letters.ts';
+import { faultOf } from '../database/errors.ts';
 import { noteStatus } from '../database/fleet.ts';
 import type { BrokerStatus } from '../domain/broker-status.ts';
 import { parseBrokerStatus, parseBrokerStatusTopic } from '../domain/broker-status.ts';
@@ -14,6 +16,8 @@ import type { ReceivedMessage } from '../mqtt/inbox.ts';
 import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Log } from '../runtime/log.ts';
+import { backoffMs } from '../runtime/retry.ts';
+import type { BackoffLimits } from '../runtime/retry.ts';
 import { passingReasons, staleLists } from './decryptor.ts';
 import type { Feed } from './feed.ts';
 import type { Ingest } from './ingest.ts';
@@ -40,26 +44,41 @@ export interface SubscriberOptions {
 
 /** A refusal may concern a whole batch of payloads; a log line of it stays short. */
 const detailLengthMax = 400;
+const retry: BackoffLimits = { firstMs: 200, maxMs: 10_000 };
+/** For what is not the database's absence. */
+const attemptsMax = 4;
 
 export class Subscriber {
   readonly #options: SubscriberOptions;
   /** Devices whose put-aside envelopes are being offered again. */
   readonly #retrying = new Set<string>();
 
+  /** By topic, what follows when everything that came by it is stored; as many as are unacknowledged at most. */
+  readonly #working = new Map<string, Promise<void>>();
+  readonly #stopping = new AbortController();
+
   constructor(options: SubscriberOptions) {
     this.#options = options;
   }
 
-  /** Handles one message of either link. Whatever goes wrong with the database leaves it unacknowledged. */
+  /** What is not stored yet stays unacknowledged, and comes again at the next start. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  /**
+   * Handles one message of either link. While the database is away it is tried again; what fails for another reason five
+   * times is left unacknowledged, and comes again with the next connection.
+   */
   receive(message: ReceivedMessage, acknowledge: () => void): void {
     if (message.topic === e2eCrlTopic) {
-      this.#settle(this.#takeLists(message.payload), acknowledge);
+      this.#settle(message.topic, this.#lists(message.payload), acknowledge);
       return;
     }
     const broker = parseBrokerStatusTopic(message.topic);
     const brokerStatus = broker && parseBrokerStatus(message.payload);
     if (broker !== undefined && brokerStatus !== undefined) {
-      this.#settle(this.#takeBrokerStatus(broker, brokerStatus), acknowledge);
+      this.#settle(message.topic, () => this.#takeBrokerStatus(broker, brokerStatus), acknowledge);
       return;
     }
     const place = parseDeviceTopic(message.topic);
@@ -68,9 +87,9 @@ export class Subscriber {
       if (message.payload.length > 0) countRejected(this.#options.measures, 'malformed_status');
       acknowledge();
     } else if (place?.name === 'status') {
-      this.#settle(this.#takeStatus(place.device, message.payload), acknowledge);
+      this.#settle(message.topic, () => this.#takeStatus(place.device, message.payload), acknowledge);
     } else if (place?.name === 'certificates') {
-      this.#settle(this.#takeCertificates(place.device, message.payload), acknowledge);
+      this.#settle(message.topic, this.#certificates(place.device, message.payload), acknowledge);
     } else {
       const { topic, payload } = message;
       this.#options.ingest().offer({ topic, payload, receivedMs: this.#options.clock(), acknowledge });
@@ -94,7 +113,12 @@ export class Subscriber {
           payload: Buffer.from(payload),
           receivedMs,
           putAsideFor: reason,
-          acknowledge: () => this.#settle(removeDeadLetters(database, [id]), () => undefined),
+          acknowledge: () =>
+            this.#settle(
+              topic,
+              () => removeDeadLetters(database, [id]),
+              () => undefined,
+            ),
         });
       }
     } finally {
@@ -114,16 +138,56 @@ export class Subscriber {
     for (const path of await readWaitingPaths(this.#options.database, reason)) await this.retry(path);
   }
 
-  #settle(work: Promise<void>, done: () => void): void {
-    work.then(done, (error: unknown) => {
-      this.#options.log.error({ error: String(error) }, 'message.not_stored');
-    });
+  /** Those of one topic in their order: of two statuses the later one is to stay. */
+  #settle(topic: string, work: () => Promise<void>, done: () => void): void {
+    const before = this.#working.get(topic) ?? Promise.resolve();
+    const now = before
+      .then(() => this.#untilStored(topic, work))
+      .then((isStored) => {
+        if (this.#working.get(topic) === now) this.#working.delete(topic);
+        if (isStored) done();
+      });
+    this.#working.set(topic, now);
   }
 
-  async #takeLists(payload: Buffer): Promise<void> {
-    if (!this.#options.lists.take(payload)) return;
-    this.#options.onLists();
-    await this.#retryWaiting(staleLists);
+  /** Tries while the database is away. @returns false if the program stops, or if waiting is not the answer */
+  async #untilStored(topic: string, work: () => Promise<void>): Promise<boolean> {
+    const { measures, log } = this.#options;
+    for (let attempt = 0; !this.#stopping.signal.aborted; attempt++) {
+      try {
+        await work();
+        return true;
+      } catch (error) {
+        const fault = faultOf(error);
+        measures.storeFailures.inc({ reason: fault ?? 'failing' });
+        if (fault === undefined && attempt === attemptsMax) {
+          log.error({ topic, error: String(error) }, 'message.not_stored');
+          return false;
+        }
+        if (attempt === 0) log.warn({ topic, error: String(error) }, 'message.waits');
+        await this.#pause(backoffMs(attempt, retry));
+      }
+    }
+    return false;
+  }
+
+  async #pause(ms: number): Promise<void> {
+    try {
+      await sleep(ms, undefined, { signal: this.#stopping.signal });
+    } catch {
+      // The program stops.
+    }
+  }
+
+  /** @returns the work, which may have to be done more than once */
+  #lists(payload: Buffer): () => Promise<void> {
+    let isNews: boolean | undefined;
+    return async () => {
+      isNews ??= this.#options.lists.take(payload);
+      if (!isNews) return;
+      this.#options.onLists();
+      await this.#retryWaiting(staleLists);
+    };
   }
 
   async #takeStatus(path: string, payload: Buffer): Promise<void> {
@@ -142,23 +206,31 @@ export class Subscriber {
     feed.changed('brokers');
   }
 
-  async #takeCertificates(path: string, payload: Buffer): Promise<void> {
+  /** @returns the work, which may have to be done more than once: what a thread knows by then may still have to be kept */
+  #certificates(path: string, payload: Buffer): () => Promise<void> {
     const { database, measures, publish, onTrusted, clock, log } = this.#options;
-    if (payload.length === 0) return; // a retained message was cleared
-    // Asked again when they are kept: a thread that was started meanwhile has read what was kept before.
-    for (let trust = await publish(path, payload); trust.kind !== 'known';) {
-      if (trust.kind === 'refused') {
-        countRejected(measures, trust.reason);
-        const detail = trust.detail.slice(0, detailLengthMax);
-        log.warn({ device: path, reason: trust.reason, detail }, 'certificates.refused');
-        return;
+    let isNews = false;
+    let isKept = false;
+    return async () => {
+      if (payload.length === 0) return; // a retained message was cleared
+      for (;;) {
+        const trust = await publish(path, payload);
+        if (trust.kind === 'refused') {
+          countRejected(measures, trust.reason);
+          const detail = trust.detail.slice(0, detailLengthMax);
+          log.warn({ device: path, reason: trust.reason, detail }, 'certificates.refused');
+          return;
+        }
+        // Asked again when they are kept: a thread that was started meanwhile has read what was kept before.
+        if (trust.kind === 'known' && isKept === isNews) break;
+        isNews = true;
+        onTrusted();
+        log.info({ device: path }, 'certificates.taken');
+        await keepCertificates(database, path, publishedChains(decodeDeviceCertificates(payload)), clock());
+        isKept = true;
       }
-      onTrusted();
-      log.info({ device: path }, 'certificates.taken');
-      await keepCertificates(database, path, publishedChains(decodeDeviceCertificates(payload)), clock());
-      trust = await publish(path, payload);
-      if (trust.kind === 'known') await this.retry(path);
-    }
-    log.debug({ device: path }, 'certificates.known');
+      if (isNews) await this.retry(path);
+      log.debug({ device: path }, 'certificates.known');
+    };
   }
 }

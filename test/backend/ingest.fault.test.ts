@@ -7,11 +7,13 @@ import type { TestContext } from 'node:test';
 import { Storing } from '../../backend/storing.ts';
 import type { StoreAnswer } from '../../backend/store-messages.ts';
 import { announcedSettleMs } from '../../database/announced.ts';
+import { readChains } from '../../database/certificates.ts';
 import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { readDeadLetters } from '../../database/dead-letters.ts';
 import { faultOf } from '../../database/errors.ts';
 import type { DatabaseFault } from '../../database/errors.ts';
+import { readFleet } from '../../database/fleet.ts';
 import { readOpenGaps } from '../../database/gaps.ts';
 import { createIngest } from '../../database/ingest.ts';
 import { countSnapshots } from '../../database/totals.ts';
@@ -143,6 +145,39 @@ for (const [fault, set, unset] of pragmas) {
     assert.deepEqual(await countSnapshots(database, ''), { stored: 500, duplicated: 0 });
   });
 }
+
+test('Subscriber: certificates and statuses wait while the database takes nothing, and are taken when it does, in their order', async (context) => {
+  const on = await bench(context);
+  const device = await on.vendor.device(name);
+  const { database } = on;
+  const pragma = (text: string): Promise<void> =>
+    database.engine === 'sqlite'
+      ? database.exclusively((raw) => raw.exec(`pragma ${text}`))
+      : assert.fail(database.engine);
+  await publish(on, device.snapshot(1));
+  assert.deepEqual(await reasonsOf(database), ['unknown_originator'], 'nobody knows the device yet');
+  await pragma('query_only = on');
+  let acknowledged = 0;
+  const count = (): void => void (acknowledged += 1);
+  const status = (state: 'online' | 'offline'): Promise<void> =>
+    receive(on, `${name}/status`, Buffer.from(encodeDeviceStatus({ state, agentVersion: '1' })));
+  const all = [introduce(on, device), status('online'), status('offline')].map((one) => one.then(count));
+  for (const topic of [`${name}/certificates`, `${name}/status`])
+    await on.recorded.event('message.waits', (record) => record['topic'] === topic);
+  assert.equal(acknowledged, 0);
+  await pragma('query_only = off');
+  await Promise.all(all);
+  // What was put aside for want of the certificates is stored with them, and they are there after the next start.
+  await publish(on, device.snapshot(2)); // behind the first in the device's own order
+  assert.deepEqual(await countSnapshots(database, ''), { stored: 2, duplicated: 0 });
+  assert.deepEqual(
+    (await readChains(database)).map(({ kind }) => kind),
+    ['sig', 'enc'],
+  );
+
+  const [row] = await readFleet(database, '');
+  assert.equal(row?.connection, 'offline', 'the later status stays');
+});
 
 test('Ingest: waits for whoever has the lock of the database', async (context) => {
   const { on, device } = await benchWithDevice(context);
