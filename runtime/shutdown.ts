@@ -14,9 +14,12 @@ const stopDeadlineMsDefault = 20_000;
 /** Without its supervisor a program's peers are most likely gone too: what it waits for does not come. */
 const abandonedDeadlineMs = 3_000;
 
+/** What still starts when it is told to stop, and does not come to an end with that, has promised nothing to anybody yet. */
+const startingDeadlineMs = 3_000;
+
 /**
- * Runs a program until SIGINT or SIGTERM, then stops it and exits 0; the same signal again ends it at once, with 1.
- * A failure to start prints one line (or one a fault) on stderr and exits 1.
+ * Runs a program until SIGINT or SIGTERM, then stops it and exits 0; the same signal again ends it at once, with 1. A signal
+ * that comes while it starts is obeyed once it has. A failure to start prints one line (or one a fault) on stderr and exits 1.
  *
  * @param name - for messages, for example `broker`
  * @param start - starts the program; whatever it throws is a failure to start
@@ -28,8 +31,25 @@ export async function runUntilSignal(
   start: () => Promise<RunningProgram>,
   stopDeadlineMs: () => number = () => stopDeadlineMsDefault,
 ): Promise<never> {
-  const hasSupervisor = process.channel !== undefined;
-  let program: RunningProgram;
+  // Before it starts: whoever reads that it has started may send a signal before anything else runs here.
+  const asked = untilAsked();
+  let program: RunningProgram | undefined;
+  let isStopping = false;
+  let isHungUp = false;
+  const hangUp = (): void => {
+    isHungUp = true;
+    if (program === undefined || isStopping) return;
+    if (program.reload !== undefined) return program.reload();
+    process.off('SIGHUP', hangUp);
+    process.kill(process.pid, 'SIGHUP');
+  };
+  process.on('SIGHUP', hangUp);
+  void asked.then((signal) => {
+    isStopping = true;
+    endOnRepetition(signal, log);
+    log.info({ signal }, 'program.stopping');
+    setTimeout(() => program ?? process.exit(0), startingDeadlineMs).unref();
+  });
   try {
     program = await start();
   } catch (error) {
@@ -37,23 +57,8 @@ export async function runUntilSignal(
     log.error({ error: startErrorText(error) }, 'program.start_failed');
     process.exit(1);
   }
-  let isStopping = false;
-  if (program.reload !== undefined) {
-    process.on('SIGHUP', () => {
-      if (!isStopping) program.reload?.();
-    });
-  }
-  const signal = await new Promise<string>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-    // A supervisor that started us over a channel and is gone, however it ended, takes us with it.
-    process.once('disconnect', () => resolve('disconnect'));
-    process.channel?.unref();
-    if (hasSupervisor && !process.connected) resolve('disconnect'); // it was gone before we had started
-  });
-  isStopping = true;
-  log.info({ signal }, 'program.stopping');
-  endOnRepetition(signal, log);
+  if (isHungUp) hangUp(); // what it has read may be older
+  const signal = await asked;
   const deadlineMs =
     signal === 'disconnect' ? Math.min(abandonedDeadlineMs, stopDeadlineMs()) : stopDeadlineMs();
   const deadline = setTimeout(() => {
@@ -64,6 +69,18 @@ export async function runUntilSignal(
   await program.stop();
   log.info({}, 'program.stopped');
   process.exit(0);
+}
+
+/** @returns the signal, or `disconnect`: a supervisor that started us over a channel and is gone takes us with it */
+function untilAsked(): Promise<string> {
+  const hasSupervisor = process.channel !== undefined;
+  return new Promise((resolve) => {
+    process.once('SIGINT', resolve);
+    process.once('SIGTERM', resolve);
+    process.once('disconnect', () => resolve('disconnect'));
+    process.channel?.unref();
+    if (hasSupervisor && !process.connected) resolve('disconnect'); // it was gone before we were there
+  });
 }
 
 /**

@@ -14,13 +14,14 @@ export interface LogRecord {
 export class RecordedLog {
   readonly records: LogRecord[] = [];
   #wake = Promise.withResolvers<void>();
-  readonly log: Log = createLog('test', 'debug', {
-    write: (line) => {
-      this.records.push(JSON.parse(line) as LogRecord);
-      this.#wake.resolve();
-      this.#wake = Promise.withResolvers();
-    },
-  });
+  readonly log: Log = createLog('test', 'debug', { write: (line) => this.add(line) });
+
+  /** @param line - JSON, as a program writes it */
+  add(line: string): void {
+    this.records.push(JSON.parse(line) as LogRecord);
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers();
+  }
 
   /** Waits until what was logged so far satisfies `enough`. */
   async until(enough: (records: readonly LogRecord[]) => boolean): Promise<void> {
