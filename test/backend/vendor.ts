@@ -27,6 +27,7 @@ import type { Certificate } from '../../pki/certificate.ts';
 import { loadE2eIdentity, loadTlsIdentity } from '../../pki/identity.ts';
 import type { E2eIdentity } from '../../pki/identity.ts';
 import type { ConfigTypes } from '../../runtime/config.ts';
+import { freePort } from '../../runtime/free-ports.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { Log } from '../../runtime/log.ts';
 import { z } from 'zod';
@@ -64,6 +65,7 @@ export class Vendor {
   }
 
   async startBroker(): Promise<void> {
+    if (this.#brokerPort === 0) this.#brokerPort = await freePort();
     const broker = await startBroker(
       brokerConfigType(pathTypes).parse({
         name: brokerName,
@@ -74,7 +76,6 @@ export class Vendor {
       }),
       { log: createLog('broker', 'silent') },
     );
-    this.#brokerPort = broker.port;
     this.#endings.push(() => broker.stop());
   }
 

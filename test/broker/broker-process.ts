@@ -7,6 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { freePort } from '../../runtime/free-ports.ts';
 import { leashed } from '../../scripts/leash.ts';
 import type { Site } from './fixture.ts';
 import { Journal } from './fixture.ts';
@@ -91,7 +92,7 @@ export async function killBrokerProcesses(): Promise<void> {
 }
 
 export interface ProcessOptions {
-  /** On the port of a killed one, clients find it again. */
+  /** On the port of a killed one, clients find it again. 0 or none: one that is free, also for whoever starts it again. */
   readonly port?: number;
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly environment?: Readonly<Record<string, string>>;
@@ -108,11 +109,12 @@ export interface ProcessOptions {
 export async function startBrokerProcess(
   site: Site,
   name: string,
-  { port = 0, settings = {}, environment = {}, prologue }: ProcessOptions = {},
+  { port: given = 0, settings = {}, environment = {}, prologue }: ProcessOptions = {},
 ): Promise<BrokerProcess> {
   const directory = path.join(site.directory, name);
   mkdirSync(directory, { recursive: true });
   const configFile = path.join(directory, 'broker.yaml');
+  const port = given === 0 ? await freePort() : given;
   const config = {
     name,
     listen: `127.0.0.1:${port}`,

@@ -20,6 +20,7 @@ import type { Authority } from '../../pki/authority/authority.ts';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import type { E2eIdentity } from '../../pki/identity.ts';
 import { loadE2eIdentity, loadTlsIdentity } from '../../pki/identity.ts';
+import { freePort } from '../../runtime/free-ports.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { Log } from '../../runtime/log.ts';
 import { temporaryFolder } from './collector/files.ts';
@@ -76,10 +77,11 @@ export class Site {
 
   /** Starts the broker, again on its old port and data if it was stopped. */
   async startBroker(): Promise<void> {
-    const identity =
-      this.#brokerPort === 0
-        ? await this.issue(masterAccount, ['127.0.0.1'])
-        : path.join(this.folder, 'broker');
+    const identity = path.join(this.folder, 'broker');
+    if (this.#brokerPort === 0) {
+      await this.issue(masterAccount, ['127.0.0.1']);
+      this.#brokerPort = await freePort();
+    }
     const broker = await startBroker(
       brokerConfigType(pathTypes).parse({
         name: masterAccount,
@@ -90,7 +92,6 @@ export class Site {
       }),
       { log: createLog('broker', 'silent') },
     );
-    this.#brokerPort = broker.port;
     let stopped: Promise<void> | undefined;
     this.#stopBroker = () => (stopped ??= broker.stop());
     this.#endings.push(this.#stopBroker);

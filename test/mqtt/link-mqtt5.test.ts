@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test';
 import type { ReceivedMessage } from '../../mqtt/inbox.ts';
 import { openLink } from '../../mqtt/link.ts';
 import type { Connected, Link, LinkOptions } from '../../mqtt/link.ts';
+import { freePort } from '../../runtime/free-ports.ts';
 import { createLog } from '../../runtime/log.ts';
 import { Conversation, makeIdentities, ScriptedBroker } from './scripted-broker.ts';
 import { Wire } from './wire.ts';
@@ -223,8 +224,8 @@ test('openLink: a later connection resumes the TLS session, and the broker is st
 test('openLink: the next broker takes over with what is in flight, and the preferred one gets it back when it is well', async (context) => {
   const preferred = await scripted(context);
   const other = await scripted(context);
-  const wire = await Wire.to(preferred.endpoint.port);
-  const { port } = wire.endpoint;
+  const port = await freePort(); // again, later
+  const wire = await Wire.to(preferred.endpoint.port, port);
   const { link, event } = open(context, {
     broker: [wire.endpoint, other.endpoint],
     probe: { firstMs: 20, maxMs: 50 },

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { cascadeFilters } from '../../../broker/cascade/filters.ts';
 import { defaultRoles } from '../../../broker/access/roles.ts';
 import type { RunningBroker } from '../../../broker/main.ts';
+import { freePort } from '../../../runtime/free-ports.ts';
 import type { Journal, Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
 
@@ -14,9 +15,9 @@ after(() => site.remove());
 const device = 'ms-acc-1/acc-1/dev-1';
 const reconnect = { firstMs: 20, maxMs: 100 };
 
-async function startVendor(name: string, port = 0): Promise<RunningBroker> {
+async function startVendor(name: string, port?: number): Promise<RunningBroker> {
   const { broker } = await site.start({
-    listen: `127.0.0.1:${port}`,
+    listen: `127.0.0.1:${port ?? (await freePort())}`,
     data: path.join(site.directory, name, 'vendor'),
   });
   return broker;

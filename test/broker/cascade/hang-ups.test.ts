@@ -3,6 +3,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '../../../domain/clock.ts';
 import type { RunningBroker } from '../../../broker/main.ts';
+import { freePort } from '../../../runtime/free-ports.ts';
 import { loadTlsIdentity } from '../../../pki/identity.ts';
 import { ScriptedBroker } from '../../mqtt/scripted-broker.ts';
 import type { Conversation } from '../../mqtt/scripted-broker.ts';
@@ -96,9 +97,7 @@ test('cascade: a message that the upstream hangs up on for ever is set aside, an
 });
 
 test('cascade: what is retained and did not go up, for a quota or at QoS 0, follows once there is room', async () => {
-  const { broker: first } = await site.start({ data: path.join(site.directory, 'vendor') });
-  const { port } = first;
-  await site.stop(first);
+  const port = await freePort();
   const { broker, journal } = await startCustomer(port, {
     queue: { messagesMax: 2, whenFull: 'drop-oldest' },
   });

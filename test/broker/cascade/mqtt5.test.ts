@@ -6,7 +6,7 @@ import type { MqttClient } from 'mqtt';
 import type { IPublishPacket } from 'mqtt-packet';
 import type { RunningBroker } from '../../../broker/main.ts';
 import { loadTlsIdentity } from '../../../pki/identity.ts';
-import { freePorts } from '../../../runtime/free-ports.ts';
+import { freePort, freePorts } from '../../../runtime/free-ports.ts';
 import { ScriptedBroker } from '../../mqtt/scripted-broker.ts';
 import type { Conversation } from '../../mqtt/scripted-broker.ts';
 import { Wire } from '../../mqtt/wire.ts';
@@ -23,10 +23,11 @@ const five = { protocolVersion: 5 } as const;
 
 async function startVendor(
   name: string,
-  { port = 0, ...settings }: { readonly port?: number; readonly [setting: string]: unknown } = {},
+  { port, ...settings }: { readonly port?: number; readonly [setting: string]: unknown } = {},
 ): Promise<RunningBroker> {
   const data = path.join(site.directory, name, 'vendor');
-  return (await site.start({ listen: `127.0.0.1:${port}`, data, ...settings })).broker;
+  const listen = `127.0.0.1:${port ?? (await freePort())}`;
+  return (await site.start({ listen, data, ...settings })).broker;
 }
 
 async function startCustomer(
