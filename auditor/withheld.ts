@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { outcomes } from '../ledger/leaf.ts';
-import { readSqliteFile } from '../runtime/sqlite-file.ts';
+import { hasTables, readSqliteFile } from '../runtime/sqlite-file.ts';
 import { indexFileName } from './record-index.ts';
 
 export interface Withheld {
@@ -32,6 +32,7 @@ export function withheldIn(dataDirectory: string): Map<string, Withheld> {
   if (!existsSync(file)) return found;
   const index = readSqliteFile(file);
   try {
+    if (!hasTables(index)) return found;
     const rows = index
       .prepare(withheldSql)
       .all({ held: outcomes.indexOf('held'), denied: outcomes.indexOf('denied') });

@@ -24,7 +24,7 @@ export function demoCommand(): Command {
       'Starts a vendor broker, two customer brokers cascaded into it, six device agents, auditors, a backend\n' +
         'with its dashboard, the workflow engine, and the registrar, each as a process, and shows what happens.',
     )
-    .option('--for <seconds>', 'stop by itself and print a summary', positive)
+    .option('--for <seconds>', 'stop by itself so long after everything runs, and print a summary', positive)
     .option('--json', 'print the summary as one JSON object on the last line of stdout')
     .option('--dir <dir>', 'keep keys, data and logs there (default: a temporary folder, removed afterwards)')
     .option('--replay <file>', 'play a recording instead of the simulator; ends when all of it is stored')

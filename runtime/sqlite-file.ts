@@ -73,6 +73,11 @@ export function readSqliteFile(file: string): DatabaseSync {
   return new DatabaseSync(file, { readOnly: true, timeout: patienceMs });
 }
 
+/** Whether the tables are there: whoever makes a file makes them a moment later. */
+export function hasTables(database: DatabaseSync): boolean {
+  return versionOf(database) > 0;
+}
+
 /** Runs `work` in one transaction. @throws what `work` or SQLite throws, after which nothing has changed */
 export function inTransaction(database: DatabaseSync, work: () => void): void {
   database.exec('BEGIN IMMEDIATE');
@@ -97,11 +102,15 @@ function prepareSchema(
   { schema, schemaVersion }: SqliteFileSettings,
 ): void {
   database.exec('BEGIN EXCLUSIVE');
-  const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+  const version = versionOf(database);
   if (version > schemaVersion) {
     const versions = `it has version ${version}, this program knows ${schemaVersion}`;
     throw new SqliteFileError('sqlite.newer', `cannot open ${file}: ${versions}`);
   }
   if (version === 0) database.exec(`${schema} PRAGMA user_version = ${schemaVersion};`);
   database.exec('COMMIT');
+}
+
+function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
 }

@@ -31,6 +31,7 @@ import { TerminalTable, totalsText } from './view.ts';
 export interface DemoOptions {
   /** Kept if given; a temporary one is removed. */
   readonly directory: string | undefined;
+  /** From when every program runs, however long they took to start. */
   readonly forSeconds: number | undefined;
   /** Nothing on stdout but what the caller prints; progress goes to stderr. */
   readonly quiet: boolean;
@@ -105,9 +106,12 @@ class Demo {
       interrupted.then(() => Promise.reject(new Error('interrupted'))),
     ]);
     this.#introduce(users);
-    this.#intrude().catch((error: unknown) => this.#notice(`the intruder failed: ${startErrorText(error)}`));
+    const intruded = this.#intrude().catch((error: unknown) =>
+      this.#notice(`the intruder failed: ${startErrorText(error)}`),
+    );
     const reader = new FleetReader(`http://${plan.vendor.http}`, users.operator);
     await this.#watch(reader, interrupted);
+    await intruded;
     return this.#finish();
   }
 
@@ -190,6 +194,7 @@ class Demo {
     const table = this.#interactive ? new TerminalTable(process.stdout) : undefined;
     const stop = { wanted: false };
     void interrupted.then(() => (stop.wanted = true));
+    const watchedSinceMs = performance.now();
     let lastLineMs = 0;
     while (!stop.wanted) {
       const picture = await this.#picture(reader);
@@ -198,8 +203,8 @@ class Demo {
         lastLineMs = performance.now();
         this.#say(totalsText(picture));
       }
-      const { forSeconds, replay } = this.#options;
-      if (forSeconds !== undefined && this.#seconds >= forSeconds) return;
+      const { forSeconds = Infinity, replay } = this.#options;
+      if (performance.now() - watchedSinceMs >= forSeconds * 1000) return;
       if (replay && !this.#interactive && this.#finishedAgents.size === this.#plan.agentStates.size) return;
       await Promise.race([sleep(refreshMs), interrupted]);
     }

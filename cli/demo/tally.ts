@@ -44,8 +44,8 @@ const askTimeoutMs = 5_000;
 
 /** @returns undefined while the agent does not answer, as when it was killed */
 export async function askAgent(endpoint: string): Promise<AgentState | undefined> {
-  const response = await get(`http://${endpoint}/state`, {});
-  return response?.ok ? agentStateType.parse(await response.json()) : undefined;
+  const { body } = (await get(`http://${endpoint}/state`)) ?? {};
+  return body === undefined ? undefined : agentStateType.parse(body);
 }
 
 /** The dashboard's own API, with the demo's own login: what the table shows is what a person sees there. */
@@ -62,9 +62,9 @@ export class FleetReader {
   /** @returns undefined while the backend does not answer */
   async fleet(): Promise<Fleet | undefined> {
     if (this.#cookie === '' && !(await this.#login())) return undefined;
-    const response = await get(`${this.#url}/api/fleet`, { cookie: this.#cookie });
-    if (response?.status === 401) this.#cookie = ''; // the session has ended
-    return response?.ok ? fleetType.parse(await response.json()) : undefined;
+    const { status, body } = (await get(`${this.#url}/api/fleet`, { cookie: this.#cookie })) ?? {};
+    if (status === 401) this.#cookie = ''; // the session has ended
+    return body === undefined ? undefined : fleetType.parse(body);
   }
 
   async #login(): Promise<boolean> {
@@ -86,9 +86,17 @@ export class FleetReader {
   }
 }
 
-async function get(url: string, headers: Record<string, string>): Promise<Response | undefined> {
+interface Answer {
+  readonly status: number;
+  /** Undefined for a refusal. */
+  readonly body: unknown;
+}
+
+/** @returns undefined without an answer that is whole: it may be killed in the middle of it */
+async function get(url: string, headers: Record<string, string> = {}): Promise<Answer | undefined> {
   try {
-    return await fetch(url, { headers, signal: AbortSignal.timeout(askTimeoutMs) });
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(askTimeoutMs) });
+    return { status: response.status, body: response.ok ? await response.json() : undefined };
   } catch {
     return undefined; // it is starting, or starting again
   }
