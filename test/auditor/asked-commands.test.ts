@@ -55,7 +55,8 @@ test('enforce: a command that the policy asks about waits for a person, over a r
   second.gate?.decide(earlier.id, { outcome: 'denied', by: 'Anna' });
   assert.deepEqual((await received.next('/commands')).payload, two, 'as it came, and before it nothing');
   await arrive(sealedCommand(bench, Date.now() + 100));
-  await until(() => second.state().entries === 5);
+  // Its end may come at once, with an entry of its own.
+  await until(() => second.state().entries >= 5);
   second.gate?.checkDeadlines();
   await until(() => second.state().held === 0);
 
