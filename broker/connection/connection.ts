@@ -95,7 +95,7 @@ export class Connection implements Client, Outlet, PublisherAnswers {
       traffic: context.measures.traffic,
       onAnswered: () => this.#conversation?.publisher.flushed(),
       onFull: () => this.#intake.pause('output'),
-      onRoom: () => this.#conversation?.session.queue.pump(),
+      onRoom: () => this.#pump(),
     });
     transport.start({
       onBytes: (chunk) => turn.guard(() => this.#read(chunk)),
@@ -296,7 +296,7 @@ export class Connection implements Client, Outlet, PublisherAnswers {
   }
 
   #answered(
-    { session: { queue } }: Conversation,
+    { session: { queue, replay } }: Conversation,
     type: 'puback' | 'pubrec' | 'pubcomp',
     packetId: number,
     code: number,
@@ -304,9 +304,11 @@ export class Connection implements Client, Outlet, PublisherAnswers {
     if (queue.isWrongAnswer(type, packetId)) {
       return this.refuse(protocolError(`${type} to another exchange`)); // [MQTT-4.8.0-1]; [MQTT-4.3.2-4], [MQTT-4.3.3-8]
     }
-    if (type === 'puback') return queue.acknowledged(packetId);
-    if (type === 'pubcomp') return queue.completed(packetId);
-    return code >= failureFrom ? queue.refused(packetId) : queue.received(packetId);
+    if (type === 'puback') queue.acknowledged(packetId);
+    else if (type === 'pubcomp') queue.completed(packetId);
+    else if (code >= failureFrom) queue.refused(packetId);
+    else queue.received(packetId);
+    return replay?.step();
   }
 
   #connect(connect: ConnectPacket): void {
@@ -386,6 +388,12 @@ export class Connection implements Client, Outlet, PublisherAnswers {
 
   #drained(): void {
     this.#intake.resume('output');
+    this.#pump();
+  }
+
+  /** There is room: what is queued goes first, then what is retained and was asked for. */
+  #pump(): void {
     this.#conversation?.session.queue.pump();
+    this.#conversation?.session.replay?.step();
   }
 }

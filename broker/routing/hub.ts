@@ -7,6 +7,8 @@ import { LeftOvers } from './left-overs.ts';
 import type { LeftDelivery } from './left-overs.ts';
 import type { Content, Message, Origin, Publication, Qos, Terms } from './message.ts';
 import { isExpired, messageBytes, noBytes } from './message.ts';
+import { Replay } from './replay.ts';
+import type { ReplayOptions } from './replay.ts';
 import { RetainedMessages } from './retained.ts';
 import type { RetainedRefusal } from './retained.ts';
 import type { Grant, Route } from './routes.ts';
@@ -49,16 +51,25 @@ export class Hub {
   #routes = new Map<string, TopicRoutes>();
   #routesVersion = 0;
   readonly #systemTopics = new Map<string, () => string>();
+  readonly #replays: ReplayOptions;
   readonly #observers = new Map<string, (payload: Buffer) => void>();
 
   constructor(options: HubOptions) {
     this.#options = options;
     this.#sessions = options.sessions;
     this.#retained = new RetainedMessages(options.store, options.limits);
+    const { clock, later } = options;
+    this.#replays = {
+      retained: this.#retained,
+      mayReceive: (session, topic) => this.#sessions.mayReceive(session, topic),
+      enqueue: (...one) => this.#enqueueRetained(...one),
+      clock,
+      later,
+    };
     const leftOvers = new LeftOvers({
       store: options.store,
       pass: (...left) => this.#passOn(...left),
-      later: options.later,
+      later,
     });
     options.sessions.whenEnded((session) => leftOvers.add(session));
   }
@@ -117,22 +128,12 @@ export class Hub {
 
   /** Sends what is retained under a filter, with the retain flag set [MQTT-3.3.1-8], and what `$SYS` says now. */
   replay(session: Session, filter: string, subscription: Subscription): void {
-    const { qos: granted, identifiers } = grantOf([subscription]);
-    const nowMs = this.#options.clock();
-    for (const content of this.#retained.matching(filter)) {
-      const { topic, qos: published, origin } = content;
-      if (isLoop(session, origin) || isExpired(content, nowMs)) continue;
-      if (!this.#sessions.mayReceive(session, topic)) continue;
-      const terms = { qos: lesser(granted, published), retain: true, identifiers, share: undefined };
-      if (terms.qos === 0) {
-        session.client?.sendNow(content, terms);
-      } else if (session.storedId !== undefined && this.#options.store.isFull) {
-        this.#options.measures.dropped.inc({ reason: 'store_full' });
-      } else {
-        const message = this.#messageFor(content, session.storedId === undefined ? 0 : 1);
-        session.queue.enqueue(message, terms.qos, terms);
-        session.queue.pump();
-      }
+    const grant = grantOf([subscription]);
+    const { identifiers } = grant;
+    const isAllQueued = session.storedId !== undefined && this.#queueRetained(session, filter, grant);
+    if (!isAllQueued && !session.isCascade) {
+      session.replay ??= new Replay(session, this.#replays);
+      session.replay.add(filter, subscription);
     }
     if (!filter.startsWith('$')) return;
     for (const [topic, value] of this.#systemTopics) {
@@ -140,6 +141,34 @@ export class Hub {
       const terms = { qos: 0, retain: true, identifiers, share: undefined } as const;
       session.client?.sendNow(systemContent(topic, value), terms);
     }
+  }
+
+  /**
+   * All of it is in the queue with the commit that the subscription is answered after: a crash loses none.
+   *
+   * @returns false if some is left, which goes at QoS 0
+   */
+  #queueRetained(session: Session, filter: string, grant: Grant): boolean {
+    const { store, measures, clock } = this.#options;
+    const nowMs = clock();
+    let isAll = true;
+    for (const content of this.#retained.matching(filter)) {
+      const { topic, qos: published, origin } = content;
+      if (isLoop(session, origin) || isExpired(content, nowMs)) continue;
+      if (!this.#sessions.mayReceive(session, topic)) continue;
+      const qos = lesser(grant.qos, published);
+      if (qos > 0 && store.isFull) measures.dropped.inc({ reason: 'store_full' });
+      else if (qos > 0) this.#enqueueRetained(session, content, qos as 1 | 2, grant);
+      else if (session.isCascade) session.client?.sendNow(content, retainedTerms(grant, qos));
+      else isAll = false;
+    }
+    return isAll;
+  }
+
+  #enqueueRetained(session: Session, content: Content, qos: 1 | 2, grant: Grant): void {
+    const message = this.#messageFor(content, session.storedId === undefined ? 0 : 1);
+    session.queue.enqueue(message, qos, retainedTerms(grant, qos));
+    session.queue.pump();
   }
 
   /**
@@ -295,6 +324,10 @@ function termsOf({ isCascade }: Session, grant: Grant, qos: Qos, isRetained: boo
   // flag as published [MQTT-3.3.1-13]; the cascade passes it on.
   if (!isRetained || !(grant.retainAsPublished || isCascade)) return grant.plain[qos];
   return { qos, retain: true, identifiers: grant.identifiers, share: grant.share };
+}
+
+function retainedTerms({ identifiers }: Grant, qos: Qos): Terms {
+  return { qos, retain: true, identifiers, share: undefined };
 }
 
 function systemContent(topic: string, value: () => string): Content {

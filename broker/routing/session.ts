@@ -2,6 +2,7 @@
 import type { BrokerLimits } from '../limits.ts';
 import type { DeliveryQueue } from './delivery-queue.ts';
 import type { Content, Qos, Terms } from './message.ts';
+import type { Replay } from './replay.ts';
 import type { SessionQueue } from './session-queue.ts';
 import type { Will } from './wills.ts';
 
@@ -36,6 +37,8 @@ export interface Session {
   /** The cascade's session: gets the retain flag as published, and nothing that came from the upstream. */
   readonly isCascade: boolean;
   client: Client | undefined;
+  /** What is retained and its client has yet to get. */
+  replay: Replay | undefined;
   disconnectedMs: number | undefined;
   /** How long it outlives its connection (MQTT 5 §3.1.2.11.2), before the configured maximum. */
   expirySeconds: number;
@@ -77,6 +80,7 @@ export function newSession(
     subscriptions: new Map(),
     incoming: new Set(),
     client: undefined,
+    replay: undefined,
     disconnectedMs: undefined,
     expirySeconds: 0,
     will: undefined,

@@ -188,6 +188,7 @@ export class Sessions {
   /** The client is gone; a session without an expiry interval ends with it. */
   close(session: Session): void {
     session.client = undefined;
+    session.replay = undefined;
     if (session.storedId === undefined || session.expirySeconds === 0) {
       this.#drop(session); // [MQTT-3.1.2-23]
       return;
