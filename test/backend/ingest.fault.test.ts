@@ -275,20 +275,21 @@ test('Ingest: what a restored database lacks of a device that is silent is a gap
 });
 
 test('Storing: a new start notices a database that was restored meanwhile', async (context) => {
-  const { on, device } = await benchWithDevice(context);
+  const nowMs = Date.now();
+  const { on, device } = await benchWithDevice(context, { clock: () => nowMs }); // it is noted every few seconds
   for (const sequence of [1, 2, 3]) await publish(on, device.snapshot(sequence));
   await on.database.kysely.updateTable('ingest_turn').set({ batches: 1 }).where('id', '=', 1).execute();
   const directory = path.join(on.vendor.folder, 'backend');
   const again = new Storing({ url: on.url, directory, evidenceMs: undefined });
   context.after(() => again.close());
-  const answer = await again.answer({ kind: 'store', packed: [], nowMs: Date.now() });
-  // The note of the first batch is there; later ones follow every few seconds.
+  const answer = await again.answer({ kind: 'store', packed: [], nowMs });
+  // The note of the first batch is there, and of no later one.
   assert.deepEqual(answer.kind === 'stored' ? answer.restored : answer, undefined);
   await again.close();
   await on.database.kysely.updateTable('ingest_turn').set({ batches: 1 }).where('id', '=', 1).execute();
   const third = new Storing({ url: on.url, directory, evidenceMs: undefined });
   context.after(() => third.close());
-  const noticed = await third.answer({ kind: 'store', packed: [], nowMs: Date.now() });
+  const noticed = await third.answer({ kind: 'store', packed: [], nowMs });
   assert.deepEqual(noticed.kind === 'stored' ? noticed.restored?.batchesMissing : noticed, 1);
 });
 

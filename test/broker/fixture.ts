@@ -27,7 +27,7 @@ import { z } from 'zod';
 const pathTypes: ConfigTypes = { path: z.string(), existingPath: z.string() };
 
 /** How long a test waits for what never comes, before it says what came instead. */
-const patienceMs = 60_000;
+const patienceMs = 120_000;
 
 export interface LogLine {
   readonly event: string;

@@ -68,7 +68,7 @@ async function mosquittoSub(
   const place = ['-h', '127.0.0.1', '-p', String(port), '-V', '5'];
   const ca = ['--cafile', path.join(keys, 'tls-root.crt.pem')];
   const own = ['--cert', path.join(keys, 'tls.chain.pem'), '--key', path.join(keys, 'tls.key.pem')];
-  const wanted = ['-t', filter, '-C', String(count), '-W', '20', '-F', '%t\t%r\t%p'];
+  const wanted = ['-t', filter, '-C', String(count), '-W', '60', '-F', '%t\t%r\t%p'];
   const { stdout } = await promisify(execFile)('mosquitto_sub', [...place, ...ca, ...own, ...wanted]);
   return new Map(
     stdout

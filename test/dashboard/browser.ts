@@ -9,6 +9,9 @@ export interface WatchedPage {
   readonly complaints: string[];
 }
 
+/** How long a test waits for what never comes. */
+const patienceMs = 120_000;
+
 /** A page in a browser profile of its own. */
 export async function openPageAt(
   browser: Browser,
@@ -16,6 +19,8 @@ export async function openPageAt(
   { dark = false }: { readonly dark?: boolean } = {},
 ): Promise<WatchedPage> {
   const profile = await browser.newContext({ colorScheme: dark ? 'dark' : 'light' });
+  profile.setDefaultTimeout(patienceMs);
+  profile.setDefaultNavigationTimeout(patienceMs);
   const page = await profile.newPage();
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(error.message));
@@ -47,6 +52,7 @@ export async function launch(): Promise<Browser> {
   }
   return chromium.launch({
     executablePath,
+    timeout: patienceMs,
     args: [
       '--headless',
       '--no-sandbox',

@@ -86,7 +86,7 @@ test('mosquitto_pub, mosquitto_sub: a retained message of a device reaches its o
     '-C',
     '1',
     '-W',
-    '10',
+    '60',
     '-v',
   ]);
   assert.equal(got.stdout, `${topic} hello\n`, got.stderr);
@@ -104,7 +104,7 @@ for (const [name, filter] of [
   ['ms-acc-2', 'ms-acc-1/acc-1/dev-1/status'],
 ] as const) {
   test(`mosquitto_sub: ${name} is denied ${filter}`, async () => {
-    const answer = await mosquitto('mosquitto_sub', name, ['-t', filter, '-q', '1', '-C', '1', '-W', '10']);
+    const answer = await mosquitto('mosquitto_sub', name, ['-t', filter, '-q', '1', '-C', '1', '-W', '60']);
     // Mosquitto's client says so when every subscription was refused with 0x80.
     assert.match(answer.stderr, /All subscription requests were denied/);
     assert.equal(answer.stdout, '');
@@ -127,7 +127,7 @@ test('mosquitto_sub: the administrator reads $SYS', async () => {
     '-C',
     '1',
     '-W',
-    '15',
+    '60',
   ]);
   assert.match(answer.stdout, /\d+\.\d+/, answer.stderr);
 });

@@ -45,10 +45,10 @@ const readers = [
 
 const publishEveryMs = 20;
 const unacknowledgedMax = 200;
-const drainMs = 60_000;
+const drainMs = 150_000;
 
 /** What does not answer for so long is gone, for a client: it has its own keep-alive. */
-const answerMs = 2000;
+const answerMs = 5000;
 
 /** Connects to one node after the other, as through one address, until `isOver`. */
 async function stay(client: ExactClient, first: number, isOver: () => boolean): Promise<void> {

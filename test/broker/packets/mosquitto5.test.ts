@@ -49,13 +49,13 @@ test('mosquitto_pub, mosquitto_sub -V mqttv5: properties of a retained message',
   const sent = await mosquitto('pub', device, message);
   assert.equal(sent.status, 0, sent.stderr);
   const asked = '-D connect receive-maximum 1 -D subscribe subscription-identifier 9'.split(' ');
-  const format = ['-C', '1', '-W', '10', '-F', '%r %C %P %p'];
+  const format = ['-C', '1', '-W', '60', '-F', '%r %C %P %p'];
   const got = await mosquitto('sub', 'ms-acc-1', ['-t', `${device}/#`, '-q', '2', ...asked, ...format]);
   assert.equal(got.stdout.trim(), '1 text/plain first:1 second:2 hello', got.stderr);
 });
 
 test('mosquitto_sub -V mqttv5: a denied filter has its reason, and so has a denied message', async () => {
-  const denied = await mosquitto('sub', 'ms-acc-2', ['-t', 'ms-acc-1/#', '-q', '1', '-C', '1', '-W', '10']);
+  const denied = await mosquitto('sub', 'ms-acc-2', ['-t', 'ms-acc-1/#', '-q', '1', '-C', '1', '-W', '60']);
   assert.match(denied.stderr, /All subscription requests were denied/);
   const forged = await mosquitto('pub', 'ms-acc-2', [
     '-t',
@@ -76,6 +76,6 @@ test('mosquitto_sub -V mqttv5: a session that waits, and a shared subscription',
   assert.equal(registered.status, 0, registered.stderr);
   const sent = await mosquitto('pub', device, ['-t', `${device}/snapshots`, '-q', '1', '-m', 'waited']);
   assert.equal(sent.status, 0, sent.stderr);
-  const got = await mosquitto('sub', 'ms-acc-1', [...session, '-C', '1', '-W', '10']);
+  const got = await mosquitto('sub', 'ms-acc-1', [...session, '-C', '1', '-W', '60']);
   assert.equal(got.stdout.trim(), 'waited', got.stderr);
 });
