@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync, renameSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import path from 'node:path';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
 import { parse } from 'yaml';
+import { freePort } from '../../runtime/free-ports.ts';
 import { freshUrl } from '../database/engines.ts';
 import { RecordedLog } from '../runtime/recorded-log.ts';
 import { snapshotService, Vendor } from './vendor.ts';
@@ -86,8 +87,8 @@ test('/readyz: says no while the server of the database is away, and yes again',
       server.close(() => resolve());
       for (const socket of sockets) socket.destroy();
     });
-  await listen(0);
-  const { port } = server.address() as AddressInfo;
+  const port = await freePort(); // again, later
+  await listen(port);
   url.host = `127.0.0.1:${port}`;
   const site = await watched(context, url.href);
   context.after(close);

@@ -26,6 +26,8 @@ after(async () => {
 const device = 'ms-acc-1/acc-1/dev-1';
 const snapshots = `${device}/snapshots`;
 const pollMs = 20;
+/** Nobody is to lose the lease on a busy machine, and little time to be waited for. */
+const leaseSeconds = 3;
 
 function start(
   cluster: string,
@@ -38,7 +40,7 @@ function start(
   return started(
     nodeOf(site, folder, node, {
       durability: 'os',
-      cluster: { redis: redis.url, name: cluster, ...settings },
+      cluster: { redis: redis.url, name: cluster, leaseSeconds, ...settings },
     }),
   );
 }
@@ -111,7 +113,10 @@ test('a node with a state of its own, also that of another cluster, does not joi
 });
 
 test('a second node of the same name is refused, and takes nothing from the first', async () => {
-  const { all, redis: own } = await nodesOf(site, 'twins', ['a', 'b'], { durability: 'os' });
+  const { all, redis: own } = await nodesOf(site, 'twins', ['a', 'b'], {
+    durability: 'os',
+    cluster: { leaseSeconds },
+  });
   const [a, b] = all;
   assert(a && b);
   await a.start();

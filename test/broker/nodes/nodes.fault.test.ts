@@ -243,7 +243,7 @@ test('kill -9 of Redis and of the active node at once', async () => {
   });
 });
 
-const attemptsMax = 5;
+const attemptsMax = 10;
 
 /**
  * Again and again until whoever is active before a blow to Redis is so after it: on a busy machine its lease may have run

@@ -11,7 +11,8 @@ let site: Site;
 let nodes: Nodes;
 before(async () => {
   site = openSite();
-  nodes = await nodesOf(site, 'calm', ['a', 'b'], { durability: 'os' });
+  // Longer than a busy machine stands still: nobody is to take over.
+  nodes = await nodesOf(site, 'calm', ['a', 'b'], { durability: 'os', cluster: { leaseSeconds: 30 } });
   await nodes.start();
 });
 after(async () => {
