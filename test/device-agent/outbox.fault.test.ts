@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import path from 'node:path';
 import test from 'node:test';
 import { createInterface } from 'node:readline';
@@ -23,6 +24,7 @@ async function acknowledgedUntilKilled(
   const child = spawn(process.execPath, [writer, file, String(run), String(putsAtOnce), deliver], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const ended = once(child, 'exit');
   const acknowledged = new Map<number, string>();
   for await (const line of createInterface({ input: child.stdout })) {
     const [sequence = '', digest = ''] = line.split(' ');
@@ -30,6 +32,7 @@ async function acknowledgedUntilKilled(
     acknowledged.set(Number(sequence), digest);
     if (acknowledged.size === killAfter) child.kill('SIGKILL');
   }
+  await ended; // its output ends a moment before it gives up its files and their locks
   return acknowledged;
 }
 
