@@ -37,7 +37,7 @@ export class OpenerPool {
 
   open(message: QueuedMessage): void {
     const device = parseDeviceTopic(message.topic)?.device ?? '';
-    const job: OpenJob = { kind: 'open', message, generation: 0, strangers: 0, deaths: 0 };
+    const job: OpenJob = { kind: 'open', message, generation: undefined, strangers: 0, deaths: 0 };
     this.#openers[this.#indexOf(device)]?.add(job);
   }
 

@@ -14,8 +14,8 @@ import type { QueuedMessage } from './queued-message.ts';
 export interface OpenJob {
   readonly kind: 'open';
   readonly message: QueuedMessage;
-  /** What was known of certificates and lists when it was handed to the thread, or before. */
-  generation: number;
+  /** What was known of certificates and lists when it was handed to a thread for the first time, or before. */
+  generation: number | undefined;
   /** Threads that had no certificate of whoever made it. */
   strangers: number;
   /** Threads that died of it, or while it was the only one that they had. */
@@ -174,7 +174,7 @@ export class Opener {
     const generation = this.#options.trustGeneration();
     const parts = jobs.map((job) => {
       const { topic, payload, receivedMs } = job.message;
-      job.generation = generation;
+      job.generation ??= generation; // the first thread is the one that would have known better since
       payload.copy(octets, end);
       end += payload.length;
       return { topic, receivedMs, end };

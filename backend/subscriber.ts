@@ -52,6 +52,8 @@ export class Subscriber {
   readonly #options: SubscriberOptions;
   /** Devices whose put-aside envelopes are being offered again. */
   readonly #retrying = new Set<string>();
+  /** Of those, for which more was put aside meanwhile. */
+  readonly #retryAgain = new Set<string>();
 
   /** By topic, what follows when everything that came by it is stored; as many as are unacknowledged at most. */
   readonly #working = new Map<string, Promise<void>>();
@@ -103,26 +105,37 @@ export class Subscriber {
 
   /** The same, of one device. */
   async retry(path: string): Promise<void> {
-    const { database, ingest } = this.#options;
-    if (this.#retrying.has(path)) return;
+    if (this.#retrying.has(path)) {
+      this.#retryAgain.add(path);
+      return;
+    }
     this.#retrying.add(path);
     try {
-      for (const { id, topic, payload, receivedMs, reason } of await this.#waitingLetters(path)) {
-        ingest().offer({
-          topic,
-          payload: Buffer.from(payload),
-          receivedMs,
-          putAsideFor: reason,
-          acknowledge: () =>
-            this.#settle(
-              topic,
-              () => removeDeadLetters(database, [id]),
-              () => undefined,
-            ),
-        });
-      }
+      do {
+        this.#retryAgain.delete(path);
+        await this.#offerWaiting(path);
+      } while (this.#retryAgain.has(path));
     } finally {
       this.#retrying.delete(path);
+      this.#retryAgain.delete(path);
+    }
+  }
+
+  async #offerWaiting(path: string): Promise<void> {
+    const { database, ingest } = this.#options;
+    for (const { id, topic, payload, receivedMs, reason } of await this.#waitingLetters(path)) {
+      ingest().offer({
+        topic,
+        payload: Buffer.from(payload),
+        receivedMs,
+        putAsideFor: reason,
+        acknowledge: () =>
+          this.#settle(
+            topic,
+            () => removeDeadLetters(database, [id]),
+            () => undefined,
+          ),
+      });
     }
   }
 

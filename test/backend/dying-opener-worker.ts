@@ -1,4 +1,7 @@
-/** As the backend's own thread, but for three payloads: `DIE`, `HANG`, and `DIE ONCE file`, which dies unless the file is there. */
+/**
+ * As the backend's own thread, but for four payloads: `DIE`, `HANG`, `DIE ONCE file`, which dies unless the file is there, and
+ * `WAIT file`, which waits until it is.
+ */
 import { existsSync, writeFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { OpenerSettings, ToOpener } from '../../backend/opener-messages.ts';
@@ -21,6 +24,9 @@ function payloadsOf({ parts, octets }: Extract<ToOpener, { kind: 'open' }>): str
 function obey(payload: string): void {
   if (payload === 'DIE') throw new Error('this envelope is deadly');
   if (payload === 'HANG') for (;;);
+  const awaited = /^WAIT (.*)$/.exec(payload)?.[1];
+  while (awaited !== undefined && !existsSync(awaited))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
   const file = /^DIE ONCE (.*)$/.exec(payload)?.[1];
   if (file === undefined || existsSync(file)) return;
   writeFileSync(file, '');

@@ -90,6 +90,23 @@ test('OpenerPool: who made what came by the topic of another is named, whichever
   );
 });
 
+test('OpenerPool: what came before its certificates is stored, also if another thread was asked about it after them', async (context) => {
+  const on = await bench(context, { threads: 2, openerFile });
+  // Their paths differ in the last bit, and so do their threads.
+  const [device, other] = [await on.vendor.device('ms-acc-1/acc-1/dev-1'), 'ms-acc-1/acc-1/dev-2'];
+  const file = `${on.vendor.folder}/go-on`;
+  const toOther = (text: string): Promise<void> => receive(on, `${other}/snapshots`, Buffer.from(text));
+  await toOther('its thread is there');
+  // It has two at a time, so what comes after them is handed to it when it goes on.
+  const waiting = Promise.all([toOther(`WAIT ${file}`), toOther(`WAIT ${file}`)]);
+  const published = publish(on, device.snapshot(1));
+  await introduce(on, device); // in its thread behind the snapshot, of which that knew nothing
+  writeFileSync(file, '');
+  await Promise.all([waiting, published]);
+  await on.recorded.until(() => on.measures.tally.stored === 1);
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
+});
+
 const faults: readonly DatabaseFault[] = ['locked', 'full', 'read_only', 'gone', 'failing', 'damaged'];
 for (const fault of faults) {
   test(`Ingest: while the database is ${fault} nothing is acknowledged, it is counted, and nothing is missing afterwards`, async (context) => {
