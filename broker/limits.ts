@@ -26,7 +26,7 @@ const shareDescriptions = {
   retainedMax: 'retained messages below its path, whoever wrote them',
   retainedBytesMax: 'bytes of these',
   messagesPerSecondMax:
-    'messages that its clients publish; who sends more, after a burst of ten seconds, is read more slowly',
+    'messages that its clients publish, and filters that they ask for; who sends more, after a burst of ten seconds, is read more slowly',
   bytesPerSecondMax: 'bytes that its clients send, likewise',
 } as const;
 

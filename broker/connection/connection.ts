@@ -50,6 +50,9 @@ const answerTooLarge: WireFault = {
   detail: 'the answer would be larger than the client takes',
 };
 
+/** What is retained and stored for a subscription that is asked for again and again counts, and an honest one is not held. */
+const retainedPerMessage = 20;
+
 /** What there is once a CONNECT was accepted. */
 interface Conversation {
   readonly session: ClientSession;
@@ -69,6 +72,8 @@ export class Connection implements Client, Outlet, PublisherAnswers {
   #silenceMs: number;
   #heardMs: number;
   #isClosed = false;
+  /** What it has asked for since its rate was looked at, in messages. */
+  #asked = 0;
 
   constructor(transport: Transport, peer: Peer, context: ConnectionContext) {
     this.peer = peer;
@@ -208,7 +213,9 @@ export class Connection implements Client, Outlet, PublisherAnswers {
   #wasRead(bytes: number, fault: WireFault | undefined): void {
     if (fault !== undefined) return this.refuse(fault);
     const conversation = this.#conversation;
-    return conversation?.throttle.spend(conversation.publisher.takePublished(), bytes);
+    const asked = this.#asked;
+    this.#asked = 0;
+    return conversation?.throttle.spend(conversation.publisher.takePublished() + asked, bytes);
   }
 
   /** @param why - for the client, if it wants to know */
@@ -359,11 +366,15 @@ export class Connection implements Client, Outlet, PublisherAnswers {
     const outcome = subscribe(session, packet, this.#context);
     if ('reason' in outcome) return this.refuse(outcome);
     this.#outflow.say(dialect.suback(packet.packetId, outcome.codes)); // [MQTT-3.8.4-5], [MQTT-3.8.4-6]
-    return outcome.replay();
+    const queuedBefore = session.queue.messages;
+    outcome.replay();
+    const queued = session.storedId === undefined ? 0 : session.queue.messages - queuedBefore;
+    this.#asked += packet.subscriptions.length + Math.max(0, queued) / retainedPerMessage;
   }
 
   #unsubscribe({ session, dialect }: Conversation, { packetId, filters }: UnsubscribePacket): void {
     if (filters.length > dialect.filtersMax) return this.refuse(answerTooLarge);
+    this.#asked += filters.length;
     return this.#outflow.say(dialect.unsuback(packetId, unsubscribe(session, filters, this.#context)));
   }
 

@@ -19,7 +19,7 @@ export interface ReplayOptions {
 
 interface Current {
   readonly filter: string;
-  readonly grant: Grant;
+  grant: Grant;
   /** In order. What is retained of each is looked up when its turn comes, for it may have changed by then. */
   readonly topics: readonly string[];
   at: number;
@@ -43,10 +43,9 @@ export class Replay {
     this.#options = options;
   }
 
-  /** Begins anew for a filter that is under way. */
+  /** One that is under way comes to its end before it begins anew, however often it was asked for. */
   add(filter: string, subscription: Subscription): void {
-    if (this.#current?.filter === filter) this.#current = undefined;
-    this.#waiting.delete(filter);
+    if (this.#current?.filter === filter) this.#current.grant = grantOf([subscription]);
     this.#waiting.set(filter, subscription);
     this.step();
   }

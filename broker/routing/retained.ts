@@ -13,32 +13,39 @@ type RetainedLimits = Pick<
   'retainedMax' | 'retainedBytesMax' | 'perIdentity' | 'perAccount' | 'perMasterAccount'
 >;
 
+type RetainedStore = Pick<Store, 'retained' | 'putRetained' | 'deleteRetained'>;
+
 export type RetainedRefusal =
   'retained_max' | 'retained_bytes_max' | ShareRefusal<'retained'> | ShareRefusal<'retained_bytes'>;
 
+/** Levels of a place: those of a device's namespace path. */
+const placeLevels = 3;
+
 export class RetainedMessages {
-  readonly #store: Store;
+  readonly #store: RetainedStore;
   readonly #limits: RetainedLimits;
-  readonly #byTopic = new Map<string, StoredRetained>();
+  /** By place, then by topic: who asks for what is below one device does not make the broker look at all the others. */
+  readonly #places = new Map<string, Map<string, StoredRetained>>();
+  #size = 0;
   readonly #held = new Holdings();
   readonly #heldBytes = new Holdings();
   #bytes = 0;
 
-  constructor(store: Store, limits: RetainedLimits) {
+  constructor(store: RetainedStore, limits: RetainedLimits) {
     this.#store = store;
     this.#limits = limits;
     for (const message of store.retained()) {
-      this.#byTopic.set(message.topic, message);
+      this.#keep(message);
       this.#count(message.topic, 1, messageBytes(message));
     }
   }
 
   get size(): number {
-    return this.#byTopic.size;
+    return this.#size;
   }
 
   get(topic: string): StoredRetained | undefined {
-    return this.#byTopic.get(topic);
+    return this.#places.get(placeOf(topic))?.get(topic);
   }
 
   /** @returns why there is no room for it, or undefined */
@@ -48,7 +55,7 @@ export class RetainedMessages {
       this.#forget(topic);
       return undefined;
     }
-    const before = this.#byTopic.get(topic);
+    const before = this.get(topic);
     const more = before === undefined ? 1 : 0;
     const moreBytes =
       messageBytes({ topic, payload, properties, expiresMs }) - (before ? messageBytes(before) : 0);
@@ -57,7 +64,7 @@ export class RetainedMessages {
     // A copy, for the payload is a slice of a whole chunk that was read.
     const copies = { payload: Buffer.from(payload), properties: Buffer.from(properties) };
     const message = { topic, ...copies, expiresMs, qos, origin };
-    this.#byTopic.set(topic, message);
+    this.#keep(message);
     this.#count(topic, more, moreBytes);
     this.#store.putRetained(message);
     return undefined;
@@ -65,13 +72,13 @@ export class RetainedMessages {
 
   /** @returns the topics of what came from there */
   *topicsFrom(origin: Origin): Generator<string> {
-    for (const message of this.#byTopic.values()) if (message.origin === origin) yield message.topic;
+    for (const message of this.#all()) if (message.origin === origin) yield message.topic;
   }
 
   /** Forgets what is no longer worth sending [MQTT-3.3.2-5]. */
   dropExpired(nowMs: number): number {
     let dropped = 0;
-    for (const message of this.#byTopic.values()) {
+    for (const message of this.#all()) {
       if (!isExpired(message, nowMs)) continue;
       this.#forget(message.topic);
       dropped++;
@@ -82,22 +89,47 @@ export class RetainedMessages {
   /** @returns every retained message whose topic the filter matches, in the order of the topics: a parent before its children */
   matching(filter: string): StoredRetained[] {
     if (!/[+#]/.test(filter)) {
-      const message = this.#byTopic.get(filter);
+      const message = this.get(filter);
       return message === undefined ? [] : [message];
     }
-    // What stands before the first wildcard rules out most topics without splitting them.
-    const prefix = filter.slice(0, filter.search(/\/?[+#]/));
     const found: StoredRetained[] = [];
-    for (const [topic, message] of this.#byTopic) {
-      if (topic.startsWith(prefix) && filterCovers(filter, topic)) found.push(message);
+    for (const messages of this.#placesOf(filter)) {
+      for (const [topic, message] of messages) if (filterCovers(filter, topic)) found.push(message);
     }
     return found.toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
   }
 
+  /** What stands before the first wildcard rules out most places without splitting their topics. */
+  *#placesOf(filter: string): Generator<ReadonlyMap<string, StoredRetained>> {
+    const prefix = filter.slice(0, filter.search(/\/?[+#]/));
+    if (prefix.split('/').length >= placeLevels) {
+      const messages = this.#places.get(placeOf(prefix));
+      if (messages !== undefined) yield messages;
+      return;
+    }
+    for (const [place, messages] of this.#places) if (place.startsWith(prefix)) yield messages;
+  }
+
+  *#all(): Generator<StoredRetained> {
+    for (const messages of this.#places.values()) yield* messages.values();
+  }
+
+  #keep(message: StoredRetained): void {
+    const place = placeOf(message.topic);
+    let messages = this.#places.get(place);
+    if (messages === undefined) this.#places.set(place, (messages = new Map()));
+    if (!messages.has(message.topic)) this.#size++;
+    messages.set(message.topic, message);
+  }
+
   #forget(topic: string): void {
-    const message = this.#byTopic.get(topic);
-    if (message === undefined) return;
-    this.#byTopic.delete(topic);
+    const place = placeOf(topic);
+    const messages = this.#places.get(place);
+    const message = messages?.get(topic);
+    if (messages === undefined || message === undefined) return;
+    messages.delete(topic);
+    if (messages.size === 0) this.#places.delete(place);
+    this.#size--;
     this.#count(topic, -1, -messageBytes(message));
     this.#store.deleteRetained(topic);
   }
@@ -113,7 +145,7 @@ export class RetainedMessages {
   /** What does not grow is always taken, also if a bound was lowered meanwhile. */
   #refusal(topic: string, more: number, moreBytes: number): RetainedRefusal | undefined {
     const limits = this.#limits;
-    if (more > 0 && this.#byTopic.size >= limits.retainedMax) return 'retained_max';
+    if (more > 0 && this.#size >= limits.retainedMax) return 'retained_max';
     if (moreBytes > 0 && this.#bytes + moreBytes > limits.retainedBytesMax) return 'retained_bytes_max';
     const holder = holderOfTopic(topic);
     if (holder === undefined) return undefined;
@@ -123,4 +155,14 @@ export class RetainedMessages {
     const inBytes = this.#heldBytes.exceededBy(moreBytes, holder, boundsOf(limits, 'retainedBytesMax'));
     return inBytes && shareRefusal('retained_bytes', inBytes);
   }
+}
+
+/** @returns the first levels of a topic, or all of one that has no more */
+function placeOf(topic: string): string {
+  let end = -1;
+  for (let level = 0; level < placeLevels; level++) {
+    end = topic.indexOf('/', end + 1);
+    if (end < 0) return topic;
+  }
+  return topic.slice(0, end);
 }

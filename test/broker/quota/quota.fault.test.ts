@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import type { Packet } from 'mqtt-packet';
 import type { RunningBroker } from '../../../broker/main.ts';
 import type { RawClient, Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
@@ -135,6 +136,35 @@ test('publish rate: who is faster is read more slowly, and nothing of it is lost
   await client.next('pingresp');
   client.send(publish(`${device}/x`, 'and one more'));
   await client.next('puback');
+});
+
+test('publish rate: filters that are asked for count, and so does what is retained and stored for them', async () => {
+  let nowMs = 0;
+  const { broker, journal } = await site.start(
+    { data: freshData(), limits: { perAccount: { messagesPerSecondMax: 10 } } },
+    { monotonicMs: () => nowMs },
+  );
+  const service = await site.connect(broker, 'MRO-Admin');
+  const topics = Array.from({ length: 400 }, (_, index) => `${device}/kept/${index}`);
+  await Promise.all(topics.map((topic) => service.publishAsync(topic, 'x', { qos: 1, retain: true })));
+  const subscribe = (topic: string) =>
+    ({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 1 }] }) satisfies Packet;
+  const answered = async (client: RawClient, times: number): Promise<void> => {
+    for (let index = 0; index < times; index++) await client.next('suback');
+  };
+  const stored = await open(broker, device, 'stored');
+  for (let index = 0; index < 6; index++) stored.send(subscribe(`${device}/#`)); // 21 each, of 100
+  await journal.until('publisher.held', { identity: device, clientId: 'stored' });
+  await answered(stored, 5);
+  assert(stored.packets.every(({ cmd }) => cmd !== 'suback'));
+  nowMs += 20_000;
+  await answered(stored, 1);
+  nowMs += 20_000;
+  const clean = await open(broker, sibling, 'clean', {});
+  for (let index = 0; index < 110; index++) clean.send(subscribe(`${sibling}/none`));
+  await journal.until('publisher.held', { identity: sibling, clientId: 'clean' });
+  nowMs += 20_000;
+  await answered(clean, 110);
 });
 
 test('publish rate: who goes on for too long is closed with 0x96, and its sibling is not', async () => {
