@@ -87,7 +87,7 @@ function plotOptions(
     padding: [8, timeLabelPx / 2, 0, 0],
     axes: [
       { ...axis, space: timeLabelPx, values: timeLabels },
-      { ...axis, size: 68 },
+      { ...axis, size: 68, ...(unit !== '' && { label: unit, labelFont: axis.font, labelSize: 22 }) },
     ],
     series: [
       { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },

@@ -94,6 +94,19 @@ export function formatUnit(unit: string | null): string {
   return unitNames[unit] ?? unit.replace('m/s2', 'm/s²').replace('/m3', '/m³');
 }
 
+/** @returns for example `3.6 bar`, which is not broken between lines */
+export function formatQuantity(value: ChannelValue, unit: string | null): string {
+  const name = formatUnit(unit);
+  return name === '' ? formatValue(value) : `${formatValue(value)}\u{a0}${name}`;
+}
+
+const signs: Readonly<Record<string, string>> = { '!=': '≠', '<=': '≤', '>=': '≥' };
+
+/** @param reason - a text with the rule that holds, as it was written, such as `(fault.code 23 != 0)` */
+export function formatReason(reason: string): string {
+  return reason.replaceAll(/ (!=|<=|>=) /g, (sign) => ` ${signs[sign.trim()] ?? sign.trim()} `);
+}
+
 /** @returns `Ps30` of `compressor.Ps30` */
 export function channelTail(channel: string): string {
   const dot = channel.indexOf('.');

@@ -103,6 +103,7 @@ function run(site: Site, user: User): void {
     document.title = `${page.title} · Plombe`;
     scrollTo(0, 0);
     refresh();
+    setTimeout(showCurrentLink); // once it is drawn
     attempt(() => page.load());
   };
   const stopListening = listen({
@@ -195,6 +196,11 @@ function decoded(text: string): string {
   } catch {
     return text;
   }
+}
+
+/** Where the list of pages is wider than a phone. */
+function showCurrentLink(): void {
+  document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 }
 
 /** The address is the router's, so the jump is made by hand. */

@@ -6,6 +6,10 @@ declare module 'uplot/dist/uPlot.esm.js' {
     ticks?: { stroke: string; width: number };
     font?: string;
     size?: number;
+    /** Along the axis. */
+    label?: string;
+    labelFont?: string;
+    labelSize?: number;
     /** Least distance of two labels, in pixels. */
     space?: number;
     /**

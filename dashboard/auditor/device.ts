@@ -42,10 +42,16 @@ export function createDevicePage(app: App, device: string): Page {
     stop: () => reload.cancel(),
     view: () =>
       html`<nav class="crumbs" aria-label="Breadcrumb"><a href="#/devices">Devices</a></nav>
-        ${heading(device, shown === undefined ? 'Loading…' : shown.levels.map(levelText).join(', ') || 'No policy speaks of it.')}
+        ${heading(device, shown === undefined ? 'Loading…' : policiesText(shown))}
         ${completeness === undefined ? nothing : completenessOf(completeness)}
         ${shown === undefined ? nothing : contentOf(shown, files, newest)}`,
   };
+}
+
+function policiesText({ levels }: DeviceView): string {
+  return levels.length === 0
+    ? 'No policy speaks of it.'
+    : `Policies in force: ${levels.map(levelText).join(', ')}`;
 }
 
 function completenessOf(completeness: Completeness): TemplateResult {

@@ -3,7 +3,7 @@ import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import type { EnvelopeView } from '../../domain/audit-view.ts';
 import type { Reading } from '../../domain/snapshot.ts';
-import { formatCount, formatUnit, formatValue } from '../format.ts';
+import { formatCount, formatQuantity } from '../format.ts';
 
 const octetsPerLine = 16;
 
@@ -52,7 +52,7 @@ function readingTable(readings: readonly Reading[], asked: readonly string[]): T
               ${channel}
               ${index < first.length ? html`<span class="mark overdue">asked about</span>` : nothing}
             </th>
-            <td class="number">${formatValue(value)} ${formatUnit(unit ?? null)}</td>
+            <td class="number">${formatQuantity(value, unit ?? null)}</td>
           </tr>`,
       )}
     </tbody>

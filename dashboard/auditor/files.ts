@@ -40,7 +40,7 @@ export function createFilesPanel(app: App): FilesPanel {
       return html`<section class="card">
         <h2>Everything about it</h2>
         <div class="row range" role="group" aria-label="Only what was received">
-          ${field('from', 'Received from')} ${field('until', 'until before')}
+          ${field('from', 'Received from')} ${field('until', 'and before')}
         </div>
         <p class="quiet" role="status">${part === undefined ? '' : partText(part)}</p>
         ${part === undefined ? html`<p class="fault">The first time has to be before the second.</p>` : filesOf(view, part)}
@@ -70,14 +70,15 @@ function partText({ from, until }: Part): string {
 function filesOf({ device, tables }: DeviceView, part: Part): TemplateResult {
   return html`<ul class="files">
     <li>
-      <a href=${auditor.everythingUrl(device, part)} download>everything.json</a> all tables in one file
+      <a href=${auditor.everythingUrl(device, part)} download>everything.json</a>
+      <span class="quiet">all tables in one file</span>
     </li>
     ${tables.map(
       (table) =>
         html`<li>
-          <a href=${auditor.tableUrl(device, table, 'csv', part)} download>${table}.csv</a>,
+          <a href=${auditor.tableUrl(device, table, 'csv', part)} download>${table}.csv</a>
           <a href=${auditor.tableUrl(device, table, 'parquet', part)} download>${table}.parquet</a>
-          ${tableTexts[table] ?? nothing}
+          <span class="quiet">${tableTexts[table] ?? nothing}</span>
         </li>`,
     )}
   </ul>`;

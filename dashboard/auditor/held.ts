@@ -82,6 +82,7 @@ function listOf(
               ${mayDecide && item.decision === undefined ? decisionButtons(item, busy, decide) : nothing}
               <button
                 class="plain"
+                aria-label="${view === undefined ? 'Look inside' : 'Close'} ${nameOf(item)}"
                 aria-expanded=${view === undefined ? 'false' : 'true'}
                 @click=${() => show(item.id)}
               >
@@ -103,11 +104,12 @@ function listOf(
 }
 
 function decisionButtons(
-  { id, device, sequence }: HeldItem,
+  item: HeldItem,
   busy: ReadonlySet<number>,
   decide: (id: number, outcome: 'released' | 'denied') => void,
 ): TemplateResult {
-  const what = `${device} #${sequence ?? '?'}`;
+  const { id } = item;
+  const what = nameOf(item);
   // The second click of a double click would meet the next envelope, which has moved up.
   const once = (outcome: 'released' | 'denied') => (event: MouseEvent) => {
     if (event.detail <= 1) decide(id, outcome);
@@ -163,4 +165,8 @@ function channelText({ channelCount = 0 }: HeldItem): string {
 
 function fact(name: string, text: string): TemplateResult {
   return html`<div><span>${name}</span><span>${text}</span></div>`;
+}
+
+function nameOf({ device, sequence }: HeldItem): string {
+  return `${device} #${sequence ?? '?'}`;
 }

@@ -11,6 +11,11 @@ import { auditor } from './api.ts';
 
 const reloadMs = 500;
 
+const modeTexts = {
+  observe: 'observe: it looks on',
+  enforce: 'enforce: nothing leaves unreleased',
+} as const;
+
 export function createLedgerPage(app: App): Page {
   let ledger: LedgerState | undefined;
   let alarms: readonly AlarmItem[] = [];
@@ -42,7 +47,8 @@ function stateOf(ledger: LedgerState): TemplateResult {
   return html`<section class="card">
     <h2>${ledger.scope}</h2>
     <div class="facts">
-      ${fact('Mode', ledger.mode)} ${fact('Broker', ledger.isConnected ? 'connected' : 'not connected')}
+      ${fact('Mode', modeTexts[ledger.mode])}
+      ${fact('Broker', ledger.isConnected ? 'connected' : 'not connected')}
       ${fact('Entries about envelopes', `${formatCount(ledger.entries)}, ${formatBytes(ledger.bytes)}`)}
       ${fact('Alarms', formatCount(ledger.alarms))} ${fact('Entries in all', formatCount(leaves))}
       ${fact(

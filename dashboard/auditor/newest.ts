@@ -50,7 +50,7 @@ function table(
             <th scope="col">Opened</th>
             <th scope="col">Received</th>
             <th scope="col" class="number">Sequence</th>
-            <th scope="col">What became of it</th>
+            <th scope="col">Outcome</th>
             <th scope="col" class="number">Size</th>
             <th scope="col" class="number">Channels</th>
             <th scope="col">For</th>

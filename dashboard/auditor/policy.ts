@@ -35,12 +35,12 @@ export function createPolicyPage(app: App): Page {
   };
 }
 
-/** @returns for example `ms-acc-1: number 4` */
+/** @returns for example `number 4 for ms-acc-1` */
 export function levelText({ path, number, standing }: DeviceItem['levels'][number]): string {
   const state = { in_force: '', not_yet: ' (not yet in force)', expired: ' (expired: grants nothing)' }[
     standing
   ];
-  return `${path}: number ${number}${state}`;
+  return `number ${number} for ${path}${state}`;
 }
 
 function contentOf({ policies, refusals, publishing, scope }: PolicyList): TemplateResult {
@@ -115,7 +115,9 @@ function readerText({ name, trust }: ReaderItem): string {
 
 const channelsShown = 6;
 
-function namesOf(names: readonly string[]): TemplateResult {
+/** @param given - channels, or patterns of them */
+function namesOf(given: readonly string[]): TemplateResult {
+  const names = given.map((name) => (name === '*' ? 'any channel (*)' : name));
   if (names.length <= channelsShown) return html`${names.length === 0 ? '–' : names.join(', ')}`;
   return html`<details>
     <summary>${formatCount(names.length)} channels</summary>

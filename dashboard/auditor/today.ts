@@ -40,10 +40,10 @@ function contentOf(today: Departed, completeness: Completeness): TemplateResult 
   const { envelopes, bytes, denied, held, alarms, recipients, devices } = today;
   return html`${today.isComplete ? nothing : html`<p class="quiet" role="status">Still counting…</p>`}
     <section class="tiles" aria-label="Sums">
-      ${tile('Left', formatCount(envelopes), formatBytes(bytes))}
+      ${tile('Left', formatCount(envelopes), `${envelopes === 1 ? 'envelope' : 'envelopes'}, ${formatBytes(bytes)}`)}
       ${tile('Held', formatCount(held), 'since then, for a person to decide')}
       ${tile('Denied', formatCount(denied), 'stayed inside', denied > 0 ? 'overdue' : '')}
-      ${tile('Alarms', formatCount(alarms), 'see Ledger', alarms > 0 ? 'abnormal' : '')}
+      ${tile('Alarms', formatCount(alarms), alarms === 0 ? 'nothing was wrong' : html`<a href="#/ledger">see Ledger</a>`, alarms > 0 ? 'abnormal' : '')}
       ${completenessTile(incompleteOf(completeness))}
     </section>
     ${completenessCard(completeness)}
@@ -54,7 +54,7 @@ function contentOf(today: Departed, completeness: Completeness): TemplateResult 
     }`;
 }
 
-function tile(name: string, value: string, detail: string, tone = ''): TemplateResult {
+function tile(name: string, value: string, detail: string | TemplateResult, tone = ''): TemplateResult {
   return html`<div class="tile ${tone}">
     <span>${name}</span><strong>${value}</strong><small>${detail}</small>
   </div>`;

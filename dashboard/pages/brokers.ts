@@ -29,7 +29,7 @@ export function createBrokersPage(app: App): Page {
     },
     stop: () => reload.cancel(),
     view: () =>
-      html`${heading('Brokers', 'The brokers on the customers’ premises, and what waits there to be sent.')}
+      html`${heading('Brokers', 'The brokers on the customers’ premises, and how many messages wait there to be sent.')}
       ${
         brokers?.length === 0
           ? emptyList('No broker has reported', 'A broker appears here when it cascades into the vendor’s.')

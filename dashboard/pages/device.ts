@@ -5,7 +5,7 @@ import type { ConditionItem, LatestValue, Workflow } from '../../domain/view.ts'
 import type { Alarm, ChannelItem, CommandItem, Device, DeviceRecord, DeviceTypeRules } from '../api.ts';
 import { api } from '../api.ts';
 import { ApiError } from '../http.ts';
-import { formatAgo, formatCount, formatDateTime, formatUnit, formatValue } from '../format.ts';
+import { formatAgo, formatCount, formatDateTime, formatReason, formatUnit, formatValue } from '../format.ts';
 import { gauge, lowPercent, readGauges } from '../gauge.ts';
 import { conditionMark, connectionMark, emptyList, heading } from '../marks.ts';
 import type { App, Page } from '../page.ts';
@@ -217,7 +217,7 @@ function facts(device: Device, condition: ConditionItem | undefined): TemplateRe
     </div>
     <div><span>Measured</span>${formatDateTime(device.lastSnapshotMs)}</div>
     <div><span>Sequence</span><span id="sequence">${formatCount(device.lastSequence)}</span></div>
-    <div><span>Stored</span>${formatCount(device.stored)}</div>
+    <div><span>Snapshots stored</span>${formatCount(device.stored)}</div>
     <div><span>Owner</span>${device.owner === '' ? (device.path.split('/')[0] ?? '') : device.owner}</div>
     <div><span>Type</span>${device.deviceType}</div>
     <div><span>Agent</span>${device.agentVersion === '' ? '–' : device.agentVersion}</div>
@@ -225,7 +225,9 @@ function facts(device: Device, condition: ConditionItem | undefined): TemplateRe
     ${
       condition === undefined || condition.reason === ''
         ? nothing
-        : html`<div class="wide"><span>Why ${condition.condition}</span>${condition.reason}</div>`
+        : html`<div class="wide">
+            <span>Why ${condition.condition}</span>${formatReason(condition.reason)}
+          </div>`
     }
   </section>`;
 }

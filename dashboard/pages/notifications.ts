@@ -3,7 +3,7 @@ import type { TemplateResult } from 'lit-html';
 import { html, nothing } from 'lit-html';
 import type { Notification } from '../../domain/view.ts';
 import { api } from '../api.ts';
-import { formatAgo, formatDateTime } from '../format.ts';
+import { formatAgo, formatDateTime, formatReason } from '../format.ts';
 import { emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
@@ -58,7 +58,7 @@ function notificationTable(notifications: readonly Notification[]): TemplateResu
           <td>${channelNames[item.channel] ?? item.channel}</td>
           <td class="wrap">
             <a href="#/workflow/${item.instanceId}"><strong>${item.subject}</strong></a>
-            <small class="quiet pre">${item.body}</small>
+            <small class="quiet pre">${formatReason(item.body)}</small>
           </td>
           <td class="wrap">${item.recipients === '' ? '–' : item.recipients.split(',').join(', ')}</td>
           <td title=${formatDateTime(item.createdMs)}>${formatAgo(item.sentMs ?? item.createdMs)}</td>

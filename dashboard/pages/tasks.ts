@@ -4,7 +4,7 @@ import { html, nothing } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
 import type { Task } from '../../domain/view.ts';
 import { api } from '../api.ts';
-import { formatAgo, formatDateTime } from '../format.ts';
+import { formatAgo, formatDateTime, formatReason } from '../format.ts';
 import { conditionMark, deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery, fieldText } from '../page.ts';
@@ -81,7 +81,7 @@ function openTask(
       </div>
       ${conditionMark(task.classification)}
     </header>
-    <p>${task.instructions}</p>
+    <p>${formatReason(task.instructions)}</p>
     <p class="quiet">
       ${task.assignee === '' ? nothing : html`For: ${task.assignee} · `}
       <span title=${formatDateTime(task.createdMs)}>${formatAgo(task.createdMs)}</span> ·

@@ -210,7 +210,12 @@ function form(
 }
 
 function answer({ asked, found, channels }: State): TemplateResult | typeof nothing {
-  if (asked === undefined || found === undefined) return nothing;
+  if (asked === undefined)
+    return emptyList(
+      'Nothing is asked yet',
+      'Choose a channel and a value to see which devices are beyond it.',
+    );
+  if (found === undefined) return nothing;
   const unit = formatUnit(channels.find(({ name }) => name === asked.channel)?.unit ?? null);
   const question = `${asked.channel} ${asked.direction} ${formatValue(asked.value)} ${unit}`.trim();
   if (found.length === 0)

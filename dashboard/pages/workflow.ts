@@ -5,7 +5,7 @@ import type { Workflow } from '../../domain/view.ts';
 import { api } from '../api.ts';
 import type { Diagram } from '../diagram.ts';
 import { drawDiagram } from '../diagram.ts';
-import { formatDateTime } from '../format.ts';
+import { formatDateTime, formatReason } from '../format.ts';
 import { conditionMark, deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
@@ -61,7 +61,7 @@ export function createWorkflowPage(app: App, id: string): Page {
                   </div>
                   <div><span>Began</span>${formatDateTime(workflow.startedMs)}</div>
                   <div><span>Ended</span>${formatDateTime(workflow.endedMs)}</div>
-                  <div class="wide"><span>Why</span>${workflow.reason}</div>
+                  <div class="wide"><span>Why</span>${formatReason(workflow.reason)}</div>
                   ${workflow.detail === '' ? nothing : html`<div class="wide"><span>Failed</span>${workflow.detail}</div>`}
                 </section>
                 <section class="card flush"><div class="diagram" ${ref(host)}></div></section>`

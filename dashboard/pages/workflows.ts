@@ -5,7 +5,7 @@ import { repeat } from 'lit-html/directives/repeat.js';
 import type { Workflow } from '../../domain/view.ts';
 import type { WorkflowCounts } from '../api.ts';
 import { api } from '../api.ts';
-import { formatAgo, formatCount, formatDateTime } from '../format.ts';
+import { formatAgo, formatCount, formatDateTime, formatReason } from '../format.ts';
 import { conditionMark, conditionNames, deviceLink, emptyList, heading, stateMark } from '../marks.ts';
 import type { App, Page } from '../page.ts';
 import { atMostEvery } from '../page.ts';
@@ -57,7 +57,7 @@ export function workflowTable(workflows: readonly Workflow[]): TemplateResult {
         html`<tr>
           <td>${conditionMark(workflow.classification)}</td>
           <td>${deviceLink(workflow.path)}</td>
-          <td class="wrap">${workflow.reason}</td>
+          <td class="wrap">${formatReason(workflow.reason)}</td>
           <td>${stateMark(workflow.state, workflowTones[workflow.state] ?? 'quiet')}</td>
           <td title=${formatDateTime(workflow.startedMs)}>${formatAgo(workflow.startedMs)}</td>
           <td><a href="#/workflow/${workflow.id}">Show the way it took</a></td>

@@ -58,7 +58,7 @@ test('auditor: a person sees a held envelope appear, looks inside, releases it, 
   await page.getByRole('link', { name: 'Today' }).click();
   await page.getByRole('row', { name: /ms-acc-1\/acc-1\/dev-1 1 / }).waitFor();
   await page.getByRole('link', { name: 'ms-acc-1/acc-1/dev-1' }).click();
-  await page.getByText('ms-acc-1: number 1').waitFor();
+  await page.getByText('Policies in force: number 1 for ms-acc-1', { exact: true }).waitFor();
   await page.getByRole('row', { name: 'door.open number in every snapshot vendor, once' }).waitFor();
   await page
     .getByRole('row', { name: /^\d+ .* 2 denied / })
@@ -71,9 +71,9 @@ test('auditor: a person sees a held envelope appear, looks inside, releases it, 
   ]);
   assert.match(readFileSync(await download.path(), 'utf8'), /,released,rolf,1,[\s\S]*,denied,rolf,1,/);
   await page.getByLabel('Received from').fill('2020-01-01T00:00');
-  await page.getByLabel('until before').fill('2019-12-31T23:59');
+  await page.getByLabel('and before').fill('2019-12-31T23:59');
   await page.getByText('The first time has to be before the second.').waitFor();
-  await page.getByLabel('until before').fill('2020-01-02T00:00');
+  await page.getByLabel('and before').fill('2020-01-02T00:00');
   const [part] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'decisions.parquet' }).click(),
