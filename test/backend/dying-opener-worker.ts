@@ -25,10 +25,14 @@ function obey(payload: string): void {
   if (payload === 'DIE') throw new Error('this envelope is deadly');
   if (payload === 'HANG') for (;;);
   const awaited = /^WAIT (.*)$/.exec(payload)?.[1];
-  while (awaited !== undefined && !existsSync(awaited))
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  if (awaited !== undefined) waitFor(awaited);
   const file = /^DIE ONCE (.*)$/.exec(payload)?.[1];
   if (file === undefined || existsSync(file)) return;
   writeFileSync(file, '');
   throw new Error('an accident');
+}
+
+function waitFor(file: string): void {
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  while (!existsSync(file)) Atomics.wait(never, 0, 0, 10);
 }
