@@ -41,8 +41,8 @@ export interface DemoOptions {
 const refreshMs = 500;
 const noticesKept = 50;
 const sameKeypressMs = 1000;
-/** How long the rest may take to arrive while nothing more arrives. */
-const drainIdleMs = 30_000;
+/** How long the rest may take to arrive while nothing more arrives: an auditor waits for half of it for what it lacks. */
+const drainIdleMs = 60_000;
 const stoppedType = z.record(
   z.string(),
   z.object({ sealed: z.number(), delivered: z.number(), pending: z.number() }),

@@ -6,7 +6,7 @@ import { plombe } from './process.ts';
 
 test('demo: stores what was sealed and released, refuses the intruder, runs every workflow, and stops by itself', async () => {
   const { status, stdout, stderr } = await plombe('demo', '--for', '20', '--json');
-  assert.equal(status, 0, stderr);
+  assert.equal(status, 0, `${stderr}${stdout}`);
   const summary = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as DemoSummary;
   assert.ok(summary.sealed > 0);
   assert.equal(summary.stored + summary.held, summary.sealed);

@@ -54,7 +54,7 @@ test('demo: one program after another is killed; nothing is lost and nothing sto
   });
   demo.process.kill('SIGTERM');
   const { status, stdout, stderr } = await demo.finished;
-  assert.equal(status, 0, stderr);
+  assert.equal(status, 0, `${stderr}${stdout}`);
   const summary = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as DemoSummary;
   assert.ok(summary.restarts >= Object.keys(victims).length);
   assert.deepEqual([summary.lost, summary.denied, summary.duplicated], [0, 0, 0]);

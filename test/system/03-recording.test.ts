@@ -16,7 +16,7 @@ test('demo --replay: FD001 is stored whole, none twice, and every kind of workfl
     'cmapss',
     '--json',
   );
-  assert.equal(status, 0, stderr);
+  assert.equal(status, 0, `${stderr}${stdout}`);
   const summary = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as DemoSummary;
   assert.deepEqual(
     [summary.devices, summary.sealed, summary.stored, summary.lost, summary.duplicated],
