@@ -40,13 +40,14 @@ export async function readUtilisation(
   path: string,
   channel: string,
   range: WorkRange,
+  nowMs: number = Date.now(),
 ): Promise<DayOfWork[] | undefined> {
   return eachDay(database, path, channel, range, stateHoldMs, (samples, fromMs) => {
     let onMs = 0;
     let knownMs = 0;
     for (const [index, [timeMs, value]] of samples.entries()) {
       const next = samples[index + 1]?.[0] ?? Infinity;
-      const endMs = Math.min(next, timeMs + stateHoldMs, fromMs + dayMs);
+      const endMs = Math.min(next, timeMs + stateHoldMs, fromMs + dayMs, nowMs);
       const heldMs = Math.max(0, endMs - Math.max(timeMs, fromMs));
       knownMs += heldMs;
       if (value > 0) onMs += heldMs;
@@ -69,12 +70,14 @@ export async function readOperatingHours(
   // What was counted since the last snapshot before the day belongs to the day.
   return eachDay(database, path, channel, range, dayMs, (samples, fromMs) => {
     let hours = 0;
+    let knownMs = 0;
     for (const [index, [timeMs, value]] of samples.entries()) {
       const before = samples[index - 1];
-      if (timeMs >= fromMs && before !== undefined && value > before[1]) hours += value - before[1];
+      if (timeMs < fromMs || before === undefined || value < before[1]) continue;
+      hours += value - before[1];
+      knownMs += timeMs - before[0];
     }
-    const isKnown = samples.some(([timeMs]) => timeMs >= fromMs);
-    return { dayMs: fromMs, hours, knownHours: isKnown ? 24 : 0 };
+    return { dayMs: fromMs, hours, knownHours: Math.min(24, knownMs / hourMs) };
   });
 }
 

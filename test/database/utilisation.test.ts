@@ -52,8 +52,28 @@ testForms(
       days: 6,
     });
     assert.deepEqual(
-      operated?.map(({ hours: on }) => on),
-      [5, 6, 0, 5, 6, 5],
+      operated?.map(({ hours: on, knownHours }) => [on, knownHours]),
+      [
+        [5, 23], // counted from the first snapshot on
+        [6, 24],
+        [0, 0],
+        [5, 23],
+        [6, 24],
+        [5, 23], // what the former counter said at its end nobody knows
+      ],
+    );
+    const today = { fromMs: startMs + 15 * dayMs, days: 1 };
+    const evening = await readUtilisation(
+      database,
+      device,
+      'state.running',
+      today,
+      today.fromMs + 23.5 * hourMs,
+    );
+    assert.deepEqual(
+      evening?.map(({ knownHours }) => knownHours),
+      [23.5],
+      'of what is to come nothing is known',
     );
     assert.equal(await readUtilisation(database, device, 'no-such', range), undefined);
     await assert.rejects(
