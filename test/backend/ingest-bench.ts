@@ -48,7 +48,7 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
   const own = vendor.identity(snapshotService);
   const url = givenUrl ?? `sqlite:${path.join(vendor.folder, 'plombe.db')}`;
   const database = await connectDatabase(url);
-  context.after(() => database.close());
+  vendor.atEnd(() => database.close());
   await migrate(database);
   const metrics = createMetrics();
   const measures = createMeasures(metrics);
@@ -77,7 +77,7 @@ export async function bench(context: TestContext, options: BenchOptions = {}): P
     queueMax: 1000,
     ...given,
   });
-  context.after(async () => {
+  vendor.atEnd(async () => {
     await pipeline.drain();
     await pipeline.close();
   });

@@ -54,6 +54,11 @@ export class Vendor {
     this.authority = createAuthority({ directory: path.join(this.folder, 'authority') });
   }
 
+  /** Before the folder is removed; what was begun last ends first. */
+  atEnd(end: () => Promise<void>): void {
+    this.#endings.push(end);
+  }
+
   async issue(name: string, hosts: readonly string[] = []): Promise<string> {
     const outputDirectory = path.join(this.folder, 'identities', name);
     await this.authority.issue({ path: name, hosts, outputDirectory });
@@ -76,7 +81,7 @@ export class Vendor {
       }),
       { log: createLog('broker', 'silent') },
     );
-    this.#endings.push(() => broker.stop());
+    this.atEnd(() => broker.stop());
   }
 
   backendConfig(settings: object = {}): BackendConfig {
@@ -96,7 +101,7 @@ export class Vendor {
     const backend = await startBackend(this.backendConfig(settings), { log, reconnect, lookMs });
     let stopped: Promise<void> | undefined;
     const stop = (): Promise<void> => (stopped ??= backend.stop());
-    this.#endings.push(stop);
+    this.atEnd(stop);
     return { port: backend.port, observePort: backend.observePort, state: () => backend.state(), stop };
   }
 
@@ -112,7 +117,7 @@ export class Vendor {
       log: createLog('device', 'silent'),
       reconnect,
     });
-    this.#endings.push(() => link.close());
+    this.atEnd(() => link.close());
     return link;
   }
 

@@ -16,6 +16,6 @@ test('enforce: auditor, customer’s broker and agents are killed, and what was 
   for (const victim of ['customer/auditor', 'customer/broker', 'agent-free', 'agent-asked']) {
     assert.equal(count(victim), 1, victim);
   }
-  assert.ok(count('crossed') > 20 && count('decided') > 5, JSON.stringify(figures));
+  assert.ok(count('crossed') > 5 && count('decided') > 0, JSON.stringify(figures));
   assert.ok(count('crossed') < count('sealed'), 'some were denied');
 });
