@@ -9,7 +9,7 @@ const letterL = 0x6c;
 const letterN = 0x6e;
 const letterU = 0x75;
 
-/** Of the longest array yet; what is returned is a copy. */
+/** Of the longest array yet. */
 let scratch = new Float64Array(4096);
 
 /**
@@ -17,7 +17,7 @@ let scratch = new Float64Array(4096);
  * double nearest to the text (IEEE 754-2019 §5.4.1), as it is for `JSON.parse`.
  *
  * @param json - an array, written without blanks
- * @returns NaN for null; undefined if there is anything else than null and numbers without an exponent
+ * @returns memory that the next call writes into, NaN for null; undefined if there is anything else than null and numbers without an exponent
  */
 export function parseNumbers(json: Uint8Array): Float64Array | undefined {
   const itemsMax = Math.ceil(json.length / 2);
@@ -47,5 +47,5 @@ export function parseNumbers(json: Uint8Array): Float64Array | undefined {
     else if (code === letterN) isNull = true;
     else if (!isNull || (code !== letterU && code !== letterL)) return undefined;
   }
-  return scratch.slice(0, json.length > 2 ? count : 0);
+  return scratch.subarray(0, json.length > 2 ? count : 0);
 }

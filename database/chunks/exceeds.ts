@@ -2,7 +2,7 @@
 import type { Extremes, TypePlace, Window } from '../extremes.ts';
 import { isBeyond } from '../extremes.ts';
 import { findNumber } from '../head.ts';
-import { decodeNumbers } from '../payload.ts';
+import { passingNumbers } from '../payload.ts';
 import { devicesOfType, scopeCondition } from '../scope.ts';
 import type { Statements } from '../statements.ts';
 import { offsetsOf } from './times-cache.ts';
@@ -110,7 +110,7 @@ async function addChunks(
     ]);
     if (row === undefined) continue;
     const times = offsetsOf(`${device_id}/${t0}/${sealing}`, row.times);
-    for (const [index, item] of decodeNumbers(row.data).entries()) {
+    for (const [index, item] of passingNumbers(row.data).entries()) {
       const timeMs = t0 + (times[index] ?? NaN);
       if (timeMs >= fromMs && timeMs <= toMs) extremes.add(device_id, item);
     }

@@ -1,7 +1,7 @@
 /** A chart from chunks: by their statistics where one falls into one point, and by their values where not. */
 import type { Buckets, SeriesRange } from '../buckets.ts';
 import { findNumber } from '../head.ts';
-import { decodeNumbers } from '../payload.ts';
+import { passingNumbers } from '../payload.ts';
 import type { SqlValue, Statements } from '../statements.ts';
 import type { DevicePlace, Drawn } from '../storage.ts';
 import { offsetsOf } from './times-cache.ts';
@@ -98,7 +98,7 @@ async function addChunks(
   );
   for (const row of few) {
     if (drawByStatistics(row, buckets)) continue;
-    buckets.addNumbers(row.t0, offsetsOf(`${device.id}/${keyOf(row)}`, row.times), decodeNumbers(row.data));
+    buckets.addNumbers(row.t0, offsetsOf(`${device.id}/${keyOf(row)}`, row.times), passingNumbers(row.data));
   }
   const last = few.at(-1);
   if (last === undefined || few.length < fewChunks) return;
@@ -114,7 +114,7 @@ async function addChunks(
     for (const row of rows) {
       const offsets = run.keys.has(keyOf(row)) ? times.get(keyOf(row)) : undefined;
       if (offsets === undefined) continue;
-      buckets.addNumbers(row.t0, offsets, decodeNumbers(row.data));
+      buckets.addNumbers(row.t0, offsets, passingNumbers(row.data));
     }
   }
 }
