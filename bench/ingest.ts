@@ -8,7 +8,6 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { connectDatabase } from '../database/connect.ts';
@@ -244,11 +243,6 @@ interface Asked {
   readonly preload: boolean;
 }
 
-/** As `plombe backend` is started. */
-const launcher = createRequire(import.meta.url)('../bin/launcher.cjs') as {
-  environmentOf(program: string): Record<string, string>;
-};
-
 /** One process seals, the other opens and stores; with `preload` the second begins when the first is done. */
 async function ingestFrom({ site, url, snapshots, channels, ...asked }: Asked): Promise<IngestFigures> {
   const script = (name: string): string => path.join(import.meta.dirname, name);
@@ -268,7 +262,7 @@ async function ingestFrom({ site, url, snapshots, channels, ...asked }: Asked): 
       `--warm=${asked.warm}`,
       ...(asked.preload ? ['--preload'] : []),
     ],
-    { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...launcher.environmentOf('backend') } },
+    { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   sealing.stdout.pipe(storing.stdin);
   const progress = new Progress(snapshots, channels);

@@ -43,30 +43,13 @@ function memoryOptions(args) {
     : [youngGeneration + '=' + wanted];
 }
 
-// Each thread that opens envelopes would have an arena of glibc's of its own, which keeps what it once had
-// (docs/decisions/0015-ingest.md). glibc reads this when a process starts (mallopt(3)).
-var environments = { backend: { MALLOC_ARENA_MAX: '2' } };
-
-/** What a program's environment lacks: what somebody else chose stays. */
-function environmentOf(program) {
-  var wanted = environments[program] || {};
-  var lacking = {};
-  Object.keys(wanted).forEach(function (name) {
-    if (process.env[name] === undefined) lacking[name] = wanted[name];
-  });
-  return lacking;
-}
-exports.environmentOf = environmentOf;
-
-/** Begins this process anew with `options` of V8 and what its environment lacks; where the system cannot, it goes on as it is. */
-function restart(options, lacking, script, args) {
+/** Begins this process anew with `options` of V8; where the system cannot, it goes on as it is. */
+function restart(options, script, args) {
   // A channel to whoever started it would be closed on the way; and not every system has such a call.
-  if (process.channel || typeof process.execve !== 'function') return;
+  if (options.length === 0 || process.channel || typeof process.execve !== 'function') return;
   if (process.platform === 'win32' || process.platform === 'os400') return;
-  if (options.length === 0 && Object.keys(lacking).length === 0) return;
   var flags = process.execArgv.concat(nodeOptions, options);
-  var environment = Object.assign({}, process.env, lacking);
-  process.execve(process.execPath, [process.execPath].concat(flags, script, args), environment);
+  process.execve(process.execPath, [process.execPath].concat(flags, script, args), process.env);
 }
 
 // Each platform package carries nothing but a Node binary; npm installs the one whose os and cpu match.
@@ -99,9 +82,8 @@ function packagedNode() {
  */
 exports.launch = function (script, args) {
   var options = memoryOptions(args);
-  var lacking = environmentOf(args[0]);
   if (isSuitable(process.version)) {
-    restart(options, lacking, script, args);
+    restart(options, script, args);
     process.argv = [process.argv[0], script].concat(args);
     require('./import.cjs').importScript(script);
     return;
@@ -129,7 +111,6 @@ exports.launch = function (script, args) {
   var child = childProcess.spawn(binary, nodeOptions.concat(options, script, args), {
     // The channel says when we are gone, also after SIGKILL: a program of ours then stops.
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: Object.assign({}, process.env, lacking),
   });
   // A terminal sends Ctrl-C to the whole group, so the child has it already; `kill` reaches only us.
   ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach(function (signal) {

@@ -14,8 +14,8 @@ const launcher = path.resolve(import.meta.dirname, '../../bin/launcher.cjs');
 const script = path.join(directory, 'script.mjs');
 writeFileSync(
   script,
-  `const { pid, execArgv, argv, connected, env } = process;
-  console.log(JSON.stringify({ pid, execArgv, args: argv.slice(2), connected, arenas: env.MALLOC_ARENA_MAX }));
+  `const { pid, execArgv, argv, connected } = process;
+  console.log(JSON.stringify({ pid, execArgv, args: argv.slice(2), connected }));
   process.disconnect?.();
   process.exitCode = 7;`,
 );
@@ -30,7 +30,6 @@ interface Started {
   readonly execArgv: readonly string[];
   readonly args: readonly string[];
   readonly connected: boolean;
-  readonly arenas?: string;
 }
 
 async function launched(
@@ -77,15 +76,6 @@ test('launch: a size that somebody else chose stays, and other commands have non
   assert.deepEqual(sizesOf(byEnvironment.started), []);
   const other = await launched(['seal']);
   assert.deepEqual([sizesOf(other.started), other.started.pid], [[], other.own]);
-});
-
-test('launch: a backend begins anew with few arenas of memory, unless somebody chose another number', async () => {
-  const backend = await launched(['backend', '--config', 'a b']);
-  assert.deepEqual([backend.started.arenas, backend.started.pid], ['2', backend.own]);
-  assert.deepEqual(backend.started.args, ['backend', '--config', 'a b']);
-  const chosen = await launched(['backend'], { env: { MALLOC_ARENA_MAX: '5' } });
-  assert.equal(chosen.started.arenas, '5');
-  assert.equal((await launched(['agent'])).started.arenas, undefined);
 });
 
 test('launch: a channel to whoever started it is kept', async () => {
