@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { randomInt } from 'node:crypto';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { leashed } from '../../scripts/leash.ts';
 import { freePort, freePorts } from '../../runtime/free-ports.ts';
 
 /** As the system gives it to a server that does not mind. */
@@ -26,14 +29,32 @@ test('freePorts: all are different, and free, and none is one that the system wo
   assert(Math.max(...ports) < lowest);
 });
 
-test('freePorts: one that somebody has, and one that was given before, are passed over', async () => {
-  const taken = await freePort();
-  const other = createServer().listen(0, '127.0.0.1');
+test('freePorts: one that somebody has is passed over, and none is given twice', async () => {
+  const before = await freePort();
+  const other = createServer().listen(before + 1, '127.0.0.1');
   await once(other, 'listening');
-  const used = (other.address() as AddressInfo).port;
-  const choices = [used, taken, used].values();
-  const ports = await freePorts(2, () => choices.next().value ?? randomInt(20_000, 30_000));
-  assert.equal(choices.next().done, true);
-  assert(!ports.includes(used) && !ports.includes(taken));
+  const ports = await freePorts(200);
+  assert.equal(new Set(ports).size, 200);
+  assert(!ports.includes(before) && !ports.includes(before + 1));
   other.close();
+});
+
+test('freePorts: processes that choose at the same time, and do not listen yet, never choose the same', async () => {
+  const source = path.resolve(import.meta.dirname, '../../runtime/free-ports.ts');
+  const script = `import { freePorts } from ${JSON.stringify(source)};
+    console.log(JSON.stringify(await freePorts(100)));
+    process.stdin.resume(); // and lives on`;
+  const children = Array.from({ length: 4 }, () =>
+    spawn(...leashed([process.execPath, '--input-type=module-typescript', '-e', script]), {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    }),
+  );
+  const chosen = await Promise.all(
+    children.map(async ({ stdout }) => {
+      const [line] = (await once(createInterface(stdout), 'line')) as [string];
+      return JSON.parse(line) as number[];
+    }),
+  );
+  for (const child of children) child.kill('SIGKILL');
+  assert.equal(new Set(chosen.flat()).size, 400);
 });
