@@ -9,12 +9,15 @@ import { isRefused } from '../routing/hub.ts';
 import { expiryOf, messageBytes, noBytes } from '../routing/message.ts';
 import type { Turn } from '../store/turn.ts';
 import { hopsMax, hopsOf, withHops } from './hops.ts';
+import { withResponseTopic } from './response-topic.ts';
 import type { TopicMap } from './topic-map.ts';
 
 export interface ArrivalsOptions {
   readonly hub: Hub;
   readonly turn: Turn;
   readonly topics: TopicMap;
+  /** What answers go up under. */
+  readonly answers: TopicMap;
   /** Of an upstream of MQTT 3.1.1, what is kept as retained. */
   readonly retainDown: readonly string[];
   /** Whether what comes may be a repetition of what was retained before. */
@@ -93,7 +96,7 @@ export class Arrivals {
       return undefined;
     }
     const retain = this.#isRetained(message, topic);
-    const properties = this.#version === 5 ? withHops(message.properties, hops) : noBytes;
+    const properties = this.#version === 5 ? withHops(this.#request(message), hops) : noBytes;
     const expiresMs = expiryOf(message.expirySeconds, clock());
     if (!(retain && this.#isKnown(topic, payload))) {
       const content = { topic, payload, properties, expiresMs };
@@ -107,6 +110,10 @@ export class Arrivals {
       acknowledge();
     });
     return undefined;
+  }
+
+  #request({ properties }: ReceivedMessage): Buffer {
+    return withResponseTopic(properties, (name) => this.#options.answers.toLocal(name));
   }
 
   #isRetained({ retain }: ReceivedMessage, topic: string): boolean {

@@ -27,7 +27,7 @@ import { Pace } from './pace.ts';
 import { Reconciler } from './reconciler.ts';
 import { retainedFromAbove } from './retained-from-above.ts';
 import { StatusReport } from './status-report.ts';
-import { TopicMap } from './topic-map.ts';
+import { TopicMap, withoutGates } from './topic-map.ts';
 import type { GiveUpReason, UpOutlet } from './up-outlet.ts';
 import type { UpQueue } from './up-queue.ts';
 import type { UpDelivery } from './up-store.ts';
@@ -100,6 +100,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
     });
     this.#departures = new Departures({
       topics: this.#up,
+      answers: withoutGates(filters.down),
       pace: this.#pace,
       measures: options.measures,
       clock: options.clock,
@@ -131,6 +132,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
       hub: options.hub,
       turn,
       topics: this.#down,
+      answers: withoutGates(filters.up),
       retainDown: filters.retainDown,
       isReplaying: () => this.#reconciler?.isReplaying ?? true,
       measures: options.measures,

@@ -5,12 +5,15 @@ import type { Measures } from '../measures.ts';
 import type { Content, Qos } from '../routing/message.ts';
 import { hopsMax, hopsOf, withHops } from './hops.ts';
 import type { Pace } from './pace.ts';
+import { withResponseTopic } from './response-topic.ts';
 import type { TopicMap } from './topic-map.ts';
 import type { GiveUpReason } from './up-outlet.ts';
 import type { UpDelivery } from './up-store.ts';
 
 export interface DeparturesOptions {
   readonly topics: TopicMap;
+  /** What answers come down under. */
+  readonly answers: TopicMap;
   readonly pace: Pace;
   readonly measures: Measures;
   readonly clock: Clock;
@@ -72,9 +75,10 @@ export class Departures {
   ): number | 'hops_exceeded' {
     const hops = hopsOf(properties) + 1;
     if (hops > hopsMax) return 'hops_exceeded';
-    const { topics, pace } = this.#options;
+    const { topics, answers, pace } = this.#options;
     const remote = topics.toRemote(topic) ?? topic;
-    const section = withHops(properties, hops);
+    const request = withResponseTopic(properties, (name) => answers.toRemote(name));
+    const section = withHops(request, hops);
     const seconds = this.#secondsLeft(expiresMs);
     const sent =
       this.sender?.publish(remote, payload, qos, retain, duplicate, packetId, section, seconds) ?? 0;

@@ -52,12 +52,12 @@ export function cascadeFilters(
     below === undefined ? [] : names.map((name) => `${below}/${name}`);
   const sealed = own(sealedNames).map((remote) =>
     path !== undefined && configured.forward === 'released'
-      ? { local: releasedTopic(path, remote), remote }
+      ? { local: releasedTopic(path, remote), remote, isGate: true as const }
       : remote,
   );
   const gated = own(gatedNames).map((remote) =>
     path !== undefined && configured.deliver === 'released'
-      ? { local: arrivedTopic(path, remote), remote }
+      ? { local: arrivedTopic(path, remote), remote, isGate: true as const }
       : remote,
   );
   const ledgers = path === undefined ? [] : ownersBelow(path);

@@ -5,6 +5,8 @@ import { filterCovers } from '../../domain/topic.ts';
 export interface Mapping {
   readonly local: string;
   readonly remote: string;
+  /** Between the two stands an auditor, who alone may know both. */
+  readonly isGate?: true;
 }
 
 /** A change of the literal levels before the first wildcard. */
@@ -30,6 +32,11 @@ export class TopicMap {
   hasLocal(topic: string): boolean {
     return this.#entries.some(({ local }) => filterCovers(local, topic));
   }
+}
+
+/** @returns the names that clients on the two sides may tell each other */
+export function withoutGates(entries: readonly Mapping[]): TopicMap {
+  return new TopicMap(entries.filter(({ isGate }) => isGate === undefined));
 }
 
 /** @returns why two filters are no counterparts, or undefined */

@@ -287,6 +287,28 @@ test('cascade: topics are renamed on their way up and down', async () => {
   assert.deepEqual(await site.received(local).count(1), ['ms-acc-1/hall/dev-1/commands=down']);
 });
 
+test('cascade: a request says where its answer is awaited, under the name that the answer has there', async () => {
+  const vendor = await startVendor('request');
+  const mapping = { local: 'ms-acc-1/hall/#', remote: `ms-acc-1/acc-1/#` };
+  const { broker: customer } = await startCustomer('request', vendor, { up: [mapping], down: [mapping] });
+  const service = await site.connect(vendor, 'MRO-Admin', five);
+  const above = packets(service);
+  await service.subscribeAsync([`${device}/snapshots`, `${device}/answers`], { qos: 1 });
+  const local = await site.connect(customer, 'ms-acc-1', five);
+  const below = packets(local);
+  await local.subscribeAsync('ms-acc-1/hall/dev-1/commands', { qos: 1 });
+
+  const hall = { responseTopic: 'ms-acc-1/hall/dev-1/commands', correlationData: Buffer.from('1') };
+  await local.publishAsync('ms-acc-1/hall/dev-1/snapshots', 'from below', { qos: 1, properties: hall });
+  const { responseTopic = '' } = (await above(1))[0]?.properties ?? {};
+  assert.equal(responseTopic, `${device}/commands`);
+  const answer = { responseTopic: `${device}/answers`, correlationData: Buffer.from('2') };
+  await service.publishAsync(responseTopic, 'from above', { qos: 1, properties: answer });
+  const { properties } = (await below(1))[0] ?? {};
+  assert.equal(properties?.responseTopic, 'ms-acc-1/hall/dev-1/answers');
+  assert.deepEqual(properties.correlationData, Buffer.from('2'));
+});
+
 test('cascade: a ring of brokers ends a message after eight of them, with an event', async () => {
   const identity = await site.identity('ms-acc-1', ['127.0.0.1']);
   const ports = await freePorts(2);

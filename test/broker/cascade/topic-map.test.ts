@@ -4,7 +4,14 @@ import * as fc from 'fast-check';
 import { cascadeFilters } from '../../../broker/cascade/filters.ts';
 import { hopsMax, hopsOf, withHops } from '../../../broker/cascade/hops.ts';
 import { Pace } from '../../../broker/cascade/pace.ts';
-import { conflictOf, mismatchOf, overlap, TopicMap } from '../../../broker/cascade/topic-map.ts';
+import { withResponseTopic } from '../../../broker/cascade/response-topic.ts';
+import {
+  conflictOf,
+  mismatchOf,
+  overlap,
+  TopicMap,
+  withoutGates,
+} from '../../../broker/cascade/topic-map.ts';
 import { defaultRoles } from '../../../broker/access/roles.ts';
 import { filterCovers } from '../../../domain/topic.ts';
 
@@ -115,6 +122,25 @@ test('withHops: the number changes, and every other property stays as it was and
   assert.equal(hopsOf(user('plombe-hops', '-1')), hopsMax);
 });
 
+test('withResponseTopic: the name changes where there is another, and every other property stays as and where it was', () => {
+  const before = Buffer.concat([
+    Buffer.from([0x01, 1]),
+    user('a', 'request'),
+    Buffer.from('090002beef', 'hex'),
+  ]);
+  const after = user('plombe-hops', '8'); // with octets that look like the identifier
+  const around = (topic: string): Buffer =>
+    Buffer.concat([before, Buffer.from([0x08, 0, topic.length]), Buffer.from(topic), after]);
+  const rename = (topic: string): string | undefined => ({ here: 'there', same: 'same' })[topic];
+  assert.deepEqual(withResponseTopic(around('here'), rename), around('there'));
+  for (const topic of ['same', 'elsewhere'])
+    assert.deepEqual(withResponseTopic(around(topic), rename), around(topic));
+  const none = Buffer.concat([before, user('\b', 'here')]);
+  assert.deepEqual(withResponseTopic(none, rename), none);
+  const tooLong = (): string => 'x'.repeat(65_536);
+  assert.deepEqual(withResponseTopic(around('here'), tooLong), around('here'));
+});
+
 test('Pace: over any time no more than the rate and one burst', () => {
   let nowMs = 0;
   const pace = new Pace({ bytesPerSecondMax: 1000, burstBytes: 500, monotonicMs: () => nowMs });
@@ -150,6 +176,12 @@ test('cascadeFilters: with `forward: released`, what is sealed goes up from wher
         `${identity}/${device}/${name}`,
       );
     }
+    const sealed = `${identity}/${device}/commands/result`;
+    assert.equal(
+      withoutGates(up).toLocal(sealed),
+      sealed,
+      'no request names the place where the auditor puts answers',
+    );
     for (const name of ['status', 'certificates', 'enrolment']) {
       assert.equal(topics.toRemote(`${identity}/${device}/${name}`), `${identity}/${device}/${name}`);
     }

@@ -1,0 +1,25 @@
+/** The response topic of a request (MQTT 5 §3.3.2.3.5), which must name where the answer is awaited also behind a cascade that renames. */
+import { propertyId, propertyParts } from './property-parts.ts';
+
+/** MQTT 5 §1.5.4. */
+const textBytesMax = 65_535;
+
+/**
+ * @param forwarded - properties as they stand in a packet; they were checked when they came in
+ * @param rename - the name on the other side of a topic that answers are carried under, undefined for any other topic
+ * @returns the properties, in their order; as they were if there is no other name that fits
+ */
+export function withResponseTopic(forwarded: Buffer, rename: (topic: string) => string | undefined): Buffer {
+  if (!forwarded.includes(propertyId.responseTopic)) return forwarded;
+  const parts = propertyParts(forwarded);
+  const index = parts.findIndex(({ id }) => id === propertyId.responseTopic);
+  const topic = parts[index]?.fields[0]?.toString();
+  if (topic === undefined) return forwarded;
+  const renamed = rename(topic);
+  if (renamed === undefined || renamed === topic) return forwarded;
+  const text = Buffer.from(renamed);
+  if (text.length > textBytesMax) return forwarded;
+  const head = Buffer.from([propertyId.responseTopic, text.length >> 8, text.length & 0xff]);
+  const bytes = parts.map((part) => part.bytes);
+  return Buffer.concat(bytes.with(index, Buffer.concat([head, text])));
+}
