@@ -4,14 +4,16 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { backupDatabase, restoreDatabase } from '../database/backup.ts';
 import { checkDatabase } from '../database/check.ts';
 import { connectDatabase, withoutPassword } from '../database/connect.ts';
-import type { Database } from '../database/connect.ts';
+import type { ConnectOptions, Database } from '../database/connect.ts';
 import { copyDatabase } from '../database/copy.ts';
-import { migrate } from '../database/migrate.ts';
+import { migrate, requireShape } from '../database/migrate.ts';
 import type { StorageForm } from '../database/schema.ts';
 import { storageForms } from '../database/storage-of.ts';
 
 const databaseHelp = 'sqlite:FILE or mysql://user:password@host:port/database';
 const barWidth = 30;
+/** A name that is misspelt makes no new file. */
+const existing: ConnectOptions = { mustExist: true };
 
 export function dbCommand(): Command {
   const db = new Command('db').description(
@@ -81,7 +83,8 @@ function restore(source: string, { database }: { database: string }): void {
 }
 
 async function check({ database: url }: { database: string }): Promise<void> {
-  await withDatabase(url, async (database) => {
+  await withDatabase(url, existing, async (database) => {
+    await requireShape(database);
     const faults = await checkDatabase(database, { onProgress: progressBar('devices') });
     for (const fault of faults) process.stdout.write(`${fault}\n`);
     process.stdout.write(faults.length === 0 ? 'The database is sound.\n' : `${faults.length} faults.\n`);
@@ -90,7 +93,7 @@ async function check({ database: url }: { database: string }): Promise<void> {
 }
 
 async function applyMigrations({ database: url }: { database: string }): Promise<void> {
-  await withDatabase(url, async (database) => {
+  await withDatabase(url, {}, async (database) => {
     const applied = await migrate(database);
     process.stdout.write(
       applied.length === 0 ? 'There is nothing to do.\n' : `Applied: ${applied.join(', ')}\n`,
@@ -108,8 +111,8 @@ interface CopyArguments {
 async function copy(options: CopyArguments): Promise<void> {
   if (options.from === options.to) throw new Error('source and target are the same database');
   const show = progressBar('rows');
-  await withDatabase(options.from, (source) =>
-    withDatabase(options.to, async (target) => {
+  await withDatabase(options.from, existing, (source) =>
+    withDatabase(options.to, {}, async (target) => {
       const counts = await copyDatabase(source, target, {
         restart: options.restart,
         ...(options.storage === undefined ? {} : { form: options.storage }),
@@ -122,8 +125,12 @@ async function copy(options: CopyArguments): Promise<void> {
   );
 }
 
-async function withDatabase(url: string, work: (database: Database) => Promise<void>): Promise<void> {
-  const database = await connectDatabase(url);
+async function withDatabase(
+  url: string,
+  options: ConnectOptions,
+  work: (database: Database) => Promise<void>,
+): Promise<void> {
+  const database = await connectDatabase(url, options);
   try {
     await work(database);
   } finally {

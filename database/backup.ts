@@ -2,7 +2,8 @@
 import { closeSync, copyFileSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
-import { DatabaseError } from './errors.ts';
+import { DatabaseError, faultOf } from './errors.ts';
+import { requireOurFile } from './migrate.ts';
 
 export interface BackupProgress {
   readonly pages: number;
@@ -10,6 +11,9 @@ export interface BackupProgress {
 }
 
 const pagesAtOnce = 1000;
+const logSuffix = '-wal';
+/** What SQLite may keep beside a database, https://www.sqlite.org/tempfiles.html: it would be taken for the next one's. */
+const suffixes = ['', logSuffix, '-shm', '-journal'];
 const busyTimeoutMs = 10_000;
 
 /**
@@ -18,7 +22,8 @@ const busyTimeoutMs = 10_000;
  * @param source - the file of the database
  * @param target - a file that is not there yet; it appears when it is whole
  * @returns its pages
- * @throws DatabaseError `database.conflict` if the target is there, `database.damaged` if the copy is not sound
+ * @throws DatabaseError `database.conflict` if the target is there, `database.damaged` if the copy is not sound,
+ *   `database.foreign` if it is no backend's
  */
 export async function backupDatabase(
   source: string,
@@ -26,7 +31,8 @@ export async function backupDatabase(
   onProgress: (progress: BackupProgress) => void = () => undefined,
 ): Promise<number> {
   if (existsSync(target)) throw new DatabaseError('database.conflict', `${target} is there already`);
-  requireFile(source);
+  requireThere('file', source);
+  requireThere('folder', path.dirname(target));
   const partial = `${target}.partial`;
   rmSync(partial, { force: true });
   const raw = new DatabaseSync(source, { readOnly: true, timeout: busyTimeoutMs });
@@ -41,7 +47,7 @@ export async function backupDatabase(
         onProgress({ pages: totalPages - remainingPages, pagesTotal: totalPages }),
     });
     raw.exec('commit');
-    requireSound(partial);
+    requireSound(partial, source);
     moveDurably(partial, target);
     return pages;
   } finally {
@@ -51,55 +57,67 @@ export async function backupDatabase(
 }
 
 /**
- * Puts a backup in the place of a database that no program has open.
+ * Puts a backup in the place of a database that no program has open, also of one that is damaged.
  *
+ * @param source - with its write-ahead log, if it lies beside it
  * @param nowMs - names the file that what was there before is kept as
  * @returns that file, or undefined if there was none
- * @throws DatabaseError `database.conflict` if a program has it open, `database.damaged` if the backup is not sound
+ * @throws DatabaseError `database.conflict` if a program has it open, `database.damaged` if the backup is not sound,
+ *   `database.foreign` or `database.newer` if no program of this version could work with it
  */
 export function restoreDatabase(source: string, target: string, nowMs: number): string | undefined {
-  requireFile(source);
+  requireThere('file', source);
   const partial = `${target}.partial`;
-  copyFileSync(source, partial);
+  const removePartial = (): void => suffixes.forEach((suffix) => rmSync(partial + suffix, { force: true }));
+  removePartial();
   try {
-    requireSound(partial);
-    const before = existsSync(target) ? setAside(target, nowMs) : undefined;
+    copyFileSync(source, partial);
+    if (existsSync(source + logSuffix)) copyFileSync(source + logSuffix, partial + logSuffix);
+    requireSound(partial, source);
+    const before = setAside(target, nowMs);
     moveDurably(partial, target);
     return before;
   } finally {
-    rmSync(partial, { force: true });
+    removePartial();
   }
 }
 
-/** Without its write-ahead log the file is all there is of it, so it can be moved. */
-function setAside(file: string, nowMs: number): string {
+function setAside(file: string, nowMs: number): string | undefined {
+  if (existsSync(file)) leaveLog(file);
+  const aside = `${file}.before-${new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15)}Z`;
+  for (const suffix of suffixes) if (existsSync(file + suffix)) renameSync(file + suffix, aside + suffix);
+  return existsSync(aside) ? aside : undefined;
+}
+
+/** Without its write-ahead log the file is all there is of it; what is damaged keeps it. */
+function leaveLog(file: string): void {
   const raw = new DatabaseSync(file);
   try {
     // To leave the write-ahead log a connection must be alone with the file (https://www.sqlite.org/wal.html §3.3).
     raw.exec('pragma journal_mode = delete');
   } catch (cause) {
-    throw new DatabaseError('database.conflict', `a program has ${file} open: stop it first`, { cause });
+    if (faultOf(cause) !== 'damaged')
+      throw new DatabaseError('database.conflict', `a program has ${file} open: stop it first`, { cause });
   } finally {
     raw.close();
   }
-  const aside = `${file}.before-${new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15)}Z`;
-  renameSync(file, aside);
-  return aside;
 }
 
-function requireFile(file: string): void {
-  if (!existsSync(file)) throw new DatabaseError('database.unavailable', `there is no file ${file}`);
+function requireThere(what: 'file' | 'folder', name: string): void {
+  if (!existsSync(name)) throw new DatabaseError('database.unavailable', `there is no ${what} ${name}`);
 }
 
-function requireSound(file: string): void {
+/** @param name - what people call it */
+function requireSound(file: string, name: string): void {
   const raw = new DatabaseSync(file);
   try {
     const faults = raw.prepare('pragma quick_check').all();
-    if (faults.length === 1 && faults[0]?.['quick_check'] === 'ok') return;
-    throw new DatabaseError('database.damaged', `${file}: ${String(faults[0]?.['quick_check'])}`);
+    if (faults.length !== 1 || faults[0]?.['quick_check'] !== 'ok')
+      throw new DatabaseError('database.damaged', `${name}: ${String(faults[0]?.['quick_check'])}`);
+    requireOurFile(raw, name);
   } catch (cause) {
     if (cause instanceof DatabaseError) throw cause;
-    throw new DatabaseError('database.damaged', `${file} is no sound database`, { cause });
+    throw new DatabaseError('database.damaged', `${name} is no sound database`, { cause });
   } finally {
     raw.close();
   }

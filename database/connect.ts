@@ -75,7 +75,7 @@ export async function connectDatabase(url: string, options: ConnectOptions = {})
 
 /** @returns the URL as it may be logged */
 export function withoutPassword(url: string): string {
-  return url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:…@');
+  return url.replace(/(:\/\/[^:/@]*):.*@/, '$1:…@'); // a password may have an @ of its own
 }
 
 async function connectSqlite(file: string, { mustExist }: ConnectOptions): Promise<SqliteDatabase> {
@@ -207,7 +207,10 @@ function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
   const socketPath = parsed.searchParams.get('socketPath');
   return {
     ...(socketPath === null
-      ? { host: parsed.hostname, port: parsed.port === '' ? 3306 : Number(parsed.port) }
+      ? {
+          host: parsed.hostname.replaceAll(/[[\]]/g, ''),
+          port: parsed.port === '' ? 3306 : Number(parsed.port),
+        }
       : { socketPath }),
     user: decodeURIComponent(parsed.username),
     password: decodeURIComponent(parsed.password),

@@ -1,7 +1,8 @@
 /** All of one database into another, of the same engine or the other one, in a way that may be cut off and gone on with. */
 import type { Database } from './connect.ts';
+import { isUnfinishedCopy, markTable } from './copy-mark.ts';
 import { DatabaseError } from './errors.ts';
-import { migrate } from './migrate.ts';
+import { migrate, requireOurs, shape } from './migrate.ts';
 import { moveTable, moveValues } from './move.ts';
 import { countRows, quotedName, readTables, streamRows } from './rows.ts';
 import type { Row, Table } from './rows.ts';
@@ -27,8 +28,6 @@ export interface CopyOptions {
 
 const rowsPerTransaction = 500;
 const bytesPerTransaction = 4 * 1024 * 1024;
-/** In the target while the copy is not whole: what the source was like when it began. */
-const markTable = 'copy_mark';
 /** Not copied. */
 const untouched: ReadonlySet<string> = new Set(['migration', 'storage', markTable, moveTable]);
 
@@ -37,22 +36,24 @@ const untouched: ReadonlySet<string> = new Set(['migration', 'storage', markTabl
  * committed, if the source is as it was.
  *
  * @returns rows by table, the same on both sides
- * @throws DatabaseError `database.conflict` if the target holds something else, or the source has changed
+ * @throws DatabaseError `database.conflict` if the target holds something else, or is the source; if the source has changed,
+ *   or is a copy that is not whole
  */
 export async function copyDatabase(
   source: Database,
   target: Database,
   { restart = false, form, onProgress = () => undefined, nowMs }: CopyOptions,
 ): Promise<ReadonlyMap<string, number>> {
+  await requireOurs(source);
   await migrate(source, nowMs);
-  await migrate(target, nowMs);
+  await shape(target, nowMs);
   const from = await storageOf(source);
   const to = storageFor(form ?? from.form);
   // Values that rest in another form are moved behind everything else.
   const moved = new Set(from === to ? [] : [...from.tables, ...to.tables]);
   const tables = (await readTables(source)).filter(({ name }) => !untouched.has(name) && !moved.has(name));
   const fingerprint = `${await fingerprintOf(source)} ${to.form}`;
-  await prepare(target, fingerprint, to.form, restart);
+  await prepare(source, target, fingerprint, to.form, restart);
   let rowsTotal = 0;
   for (const table of tables) rowsTotal += await countRows(source, table);
   let rows = 0;
@@ -102,6 +103,7 @@ async function fingerprintOf(database: Database): Promise<string> {
 }
 
 async function prepare(
+  source: Database,
   target: Database,
   fingerprint: string,
   form: StorageForm,
@@ -135,6 +137,11 @@ async function prepare(
     await statements.run(`delete from ${markTable}`, []);
     await statements.run(`insert into ${markTable} (source) values ('unfinished')`, []);
   });
+  // It had none before: they are one database by two names, and emptying the target would be the end of both.
+  if (await isUnfinishedCopy(source)) {
+    await inTransaction(target, (statements) => statements.run(`drop table ${markTable}`, []));
+    throw new DatabaseError('database.conflict', 'source and target are the same database');
+  }
   await imposeStorage(target, form);
   for (const { name } of tables) {
     if (!untouched.has(name)) {

@@ -5,6 +5,8 @@ export type DatabaseErrorCode =
   | 'database.unavailable' // gone, locked, full or read-only: the same call may succeed later
   | 'database.replaced' // the file is another one than was opened: only a new start helps
   | 'database.newer' // a later version of this program has already changed the tables
+  | 'database.older' // tables of an earlier version, where they are not to be changed
+  | 'database.foreign' // a database without our tables
   | 'database.damaged' // a backup that is not sound
   | 'database.conflict'; // something that is already there, or in use
 

@@ -2,10 +2,13 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { PoolConnection, RowDataPacket } from 'mysql2/promise';
 import type { Database, MysqlDatabase, SqliteDatabase } from './connect.ts';
+import { requireWhole } from './copy-mark.ts';
 import type { Migration } from './ddl.ts';
 import { ddlWords, isBeyond } from './ddl.ts';
 import { DatabaseError, isThereAlready } from './errors.ts';
+import { hasTable } from './rows.ts';
 import { whenFree } from './sqlite-dialect.ts';
+import { inSnapshot } from './statements.ts';
 import { telemetry } from './migrations/001-telemetry.ts';
 import { processes } from './migrations/002-processes.ts';
 import { brokers } from './migrations/003-brokers.ts';
@@ -44,11 +47,65 @@ const createRecord = {
 };
 
 /**
+ * What every program does first.
+ *
  * @returns the names of the migrations that this call applied
- * @throws DatabaseError `database.newer` if a later version of the program has been here
+ * @throws DatabaseError `database.newer` if a later version of the program has been here, `database.conflict` for a copy
+ *   that is not whole
  */
 export async function migrate(database: Database, nowMs: number = Date.now()): Promise<string[]> {
+  const applied = await shape(database, nowMs);
+  await requireWhole(database);
+  return applied;
+}
+
+/** The same also for the target of a copy. */
+export async function shape(database: Database, nowMs: number): Promise<string[]> {
   return database.engine === 'sqlite' ? migrateSqlite(database, nowMs) : migrateMysql(database, nowMs);
+}
+
+/**
+ * For what only looks, and makes no tables.
+ *
+ * @throws DatabaseError `database.foreign`, `database.older`, `database.newer`, or `database.conflict` for a copy that is not whole
+ */
+export async function requireShape(database: Database): Promise<void> {
+  await requireOurs(database);
+  const recorded = await inSnapshot(database, (statements) =>
+    statements.all<{ name: string }>('select name from migration', []),
+  );
+  const missing = missingFrom(recorded.map(({ name }) => name));
+  if (missing.length > 0)
+    throw new DatabaseError(
+      'database.older',
+      'the tables are of an earlier version: plombe db migrate comes first',
+    );
+  await requireWhole(database);
+}
+
+/** @throws DatabaseError `database.foreign` for an empty database, or somebody else's */
+export async function requireOurs(database: Database): Promise<void> {
+  if (!(await hasTable(database, 'migration'))) throw foreign('the database');
+}
+
+/**
+ * The same of a file that is not open.
+ *
+ * @throws DatabaseError `database.foreign`, `database.newer`
+ */
+export function requireOurFile(raw: DatabaseSync, file: string): void {
+  const tables = raw.prepare(`select name from sqlite_schema where name = 'migration'`).all();
+  if (tables.length === 0) throw foreign(file);
+  missingFrom(
+    raw
+      .prepare('select name from migration')
+      .all()
+      .map((row) => String(row['name'])),
+  );
+}
+
+function foreign(what: string): DatabaseError {
+  return new DatabaseError('database.foreign', `${what} has no tables of a backend's`);
 }
 
 function missingFrom(recorded: readonly string[]): readonly Migration[] {

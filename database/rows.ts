@@ -17,6 +17,10 @@ export type Row = Readonly<Record<string, SqlValue>>;
 const sqliteTables = `select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' order by name`;
 const mysqlTables = `select table_name as name from information_schema.tables
   where table_schema = database() and table_type = 'BASE TABLE' order by table_name`;
+const oneTable = {
+  sqlite: `select name from sqlite_schema where type = 'table' and name = ?`,
+  mysql: `select table_name as name from information_schema.tables where table_schema = database() and table_name = ?`,
+} as const;
 const sqliteColumns = 'select name, pk from pragma_table_info(?) order by cid';
 const mysqlColumns = `select c.column_name as name, coalesce(s.seq_in_index, 0) as pk from information_schema.columns c
   left join information_schema.statistics s on s.table_schema = c.table_schema and s.table_name = c.table_name
@@ -43,6 +47,11 @@ export async function readTables(database: Database): Promise<Table[]> {
     }
     return tables;
   });
+}
+
+export async function hasTable(database: Database, name: string): Promise<boolean> {
+  const found = await inSnapshot(database, (statements) => statements.all(oneTable[database.engine], [name]));
+  return found.length > 0;
 }
 
 /** Names come from the database itself, and `user` is a word of SQL's. */

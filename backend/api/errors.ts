@@ -14,6 +14,8 @@ const statuses: Readonly<Record<CommandServiceErrorCode | DatabaseErrorCode, num
   'database.replaced': 503,
   'database.damaged': 500,
   'database.newer': 500,
+  'database.older': 500,
+  'database.foreign': 500,
   'database.url': 500,
 };
 

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
-import { connectDatabase } from '../../database/connect.ts';
+import { connectDatabase, withoutPassword } from '../../database/connect.ts';
 import { faultOf } from '../../database/errors.ts';
 import { migrate } from '../../database/migrate.ts';
 
@@ -24,4 +24,26 @@ test('connectDatabase: a file that must exist is not made, whatever its name', a
   context.after(() => opened.close());
   assert.deepEqual(await migrate(opened), []);
   assert.equal(existsSync(file), true);
+});
+
+test('connectDatabase: a server may be named by its IPv6 address', async () => {
+  const database = await connectDatabase('mysql://root@[::1]:1/plombe');
+  try {
+    await assert.rejects(
+      () => migrate(database),
+      (error) => !String(error).includes('ENOTFOUND') && faultOf(error) === 'gone',
+    );
+  } finally {
+    await database.close();
+  }
+});
+
+test('withoutPassword: shows nothing of a password, whatever is in it', () => {
+  for (const password of ['secret', 'se@cret', 'se/cr@et', 'se:c@re?t'])
+    assert.equal(
+      withoutPassword(`mysql://anna:${password}@host:3306/plombe`),
+      'mysql://anna:…@host:3306/plombe',
+    );
+  for (const url of ['mysql://anna@host/plombe', 'mysql://host:3306/plombe', 'sqlite:/var/lib/plombe.db'])
+    assert.equal(withoutPassword(url), url);
 });

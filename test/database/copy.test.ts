@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
 import { backupDatabase, restoreDatabase } from '../../database/backup.ts';
 import { checkDatabase } from '../../database/check.ts';
@@ -8,13 +17,13 @@ import { connectDatabase } from '../../database/connect.ts';
 import type { Database } from '../../database/connect.ts';
 import { copyDatabase } from '../../database/copy.ts';
 import { createIngest } from '../../database/ingest.ts';
-import { migrate } from '../../database/migrate.ts';
+import { migrate, requireShape } from '../../database/migrate.ts';
 import { chooseStorage, storageForms, storageOf } from '../../database/storage-of.ts';
 import { readLatest } from '../../database/latest.ts';
 import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 import { addUser } from '../../database/users.ts';
 import { arrival } from './arrivals.ts';
-import { engines, freshDatabase, freshUrl, testBoth } from './engines.ts';
+import { engines, freshDatabase, freshUrl, testBoth, urlOf } from './engines.ts';
 
 const device = 'ms-acc-1/acc-1/dev-1';
 const nowMs = Date.UTC(2026, 5, 1);
@@ -130,6 +139,52 @@ testBoth('copyDatabase: a source that has changed since is not gone on with', as
   assert.deepEqual(await shown(target), await shown(source));
 });
 
+testBoth('copyDatabase: a database by another name is not taken for another one', async (context, engine) => {
+  const source = await freshDatabase(context, engine);
+  await fill(source);
+  const before = await shown(source);
+  const url = urlOf(source);
+  const link = `${url.slice('sqlite:'.length)}.link`;
+  if (engine === 'sqlite') symlinkSync(url.slice('sqlite:'.length), link);
+  const same = await connectDatabase(
+    engine === 'sqlite' ? `sqlite:${link}` : url.replace('mysql:', 'mariadb:'),
+  );
+  context.after(() => same.close());
+  await assert.rejects(() => copyDatabase(source, same, { nowMs, restart: true }), {
+    message: 'source and target are the same database',
+  });
+  assert.deepEqual(await shown(source), before);
+  assert.deepEqual(await migrate(source), [], 'and it is no half of a copy');
+});
+
+testBoth('copyDatabase: nothing begins to work with what is not whole', async (context, engine) => {
+  const source = await freshDatabase(context, 'sqlite');
+  const target = await freshDatabase(context, engine);
+  const third = await freshDatabase(context, 'sqlite');
+  await fill(source);
+  const cutOff = (): void => {
+    throw new Error('cut off');
+  };
+  await assert.rejects(() => copyDatabase(source, target, { nowMs, onProgress: cutOff }), /cut off/);
+  await assert.rejects(() => migrate(target), { code: 'database.conflict' });
+  await assert.rejects(() => requireShape(target), { code: 'database.conflict' });
+  await assert.rejects(() => copyDatabase(target, third, { nowMs }), { code: 'database.conflict' });
+  await copyDatabase(source, target, { nowMs });
+  assert.deepEqual(await migrate(target), []);
+});
+
+testBoth('copyDatabase: an empty database is no source, and empties nothing', async (context, engine) => {
+  const source = await connectDatabase(await freshUrl(context, engine));
+  context.after(() => source.close());
+  const target = await freshDatabase(context, 'sqlite');
+  await fill(target);
+  const before = await shown(target);
+  await assert.rejects(() => copyDatabase(source, target, { nowMs, restart: true }), {
+    code: 'database.foreign',
+  });
+  assert.deepEqual(await shown(target), before);
+});
+
 void test('backupDatabase: is whole, whoever writes meanwhile, and can be restored', async (context) => {
   const url = await freshUrl(context, 'sqlite');
   const file = url.slice('sqlite:'.length);
@@ -177,6 +232,97 @@ void test('restoreDatabase: a file that is no sound database replaces nothing', 
   const still = await connectDatabase(url);
   context.after(() => still.close());
   assert.deepEqual(await migrate(still), []);
+});
+
+void test('restoreDatabase: takes the place of what is damaged, and of what left its log behind', async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  const backup = `${file}.backup`;
+  const database = await connectDatabase(url);
+  await migrate(database);
+  await fill(database);
+  const before = await shown(database);
+  await backupDatabase(file, backup);
+  await createIngest(database).storeBatch([arrival(device, 9000)]);
+  copyFileSync(`${file}-wal`, `${file}.log`);
+  await database.close();
+  const damages = [
+    () => truncateSync(file, 3000),
+    () => writeFileSync(file, 'no database at all'.repeat(1000)),
+    () => rmSync(file),
+  ];
+  for (const [index, damage] of damages.entries()) {
+    damage();
+    copyFileSync(`${file}.log`, `${file}-wal`); // of another database than the backup
+    restoreDatabase(backup, file, nowMs + index * 1000);
+    const restored = await connectDatabase(url, { mustExist: true });
+    assert.deepEqual(await shown(restored), before, `damage ${index}`);
+    assert.deepEqual(await checkDatabase(restored), []);
+    await restored.close();
+  }
+});
+
+void test('restoreDatabase: what a program left when it was killed is restored with its log', async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  const database = await connectDatabase(url);
+  await migrate(database);
+  await fill(database);
+  const before = await shown(database);
+  for (const suffix of ['', '-wal']) copyFileSync(`${file}${suffix}`, `${file}.left${suffix}`);
+  await database.close();
+  restoreDatabase(`${file}.left`, file, nowMs);
+  const restored = await connectDatabase(url);
+  context.after(() => restored.close());
+  assert.deepEqual(await shown(restored), before);
+  assert.ok(existsSync(`${file}.left-wal`), 'the source stays as it is');
+});
+
+void test("backupDatabase, restoreDatabase: what is no backend's is refused and replaces nothing", async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  const database = await connectDatabase(url);
+  await migrate(database);
+  await fill(database);
+  const before = await shown(database);
+  await database.close();
+  const newer = `${file}.newer`;
+  await backupDatabase(file, newer);
+  const foreign: Readonly<Record<string, string>> = { empty: '', other: 'create table x (a)' };
+  for (const [name, statement] of Object.entries(foreign)) {
+    const other = `${file}.${name}`;
+    writeFileSync(other, '');
+    const raw = new DatabaseSync(other);
+    raw.exec(statement);
+    raw.close();
+    assert.throws(() => restoreDatabase(other, file, nowMs), { code: 'database.foreign' });
+    await assert.rejects(() => backupDatabase(other, `${other}.backup`), { code: 'database.foreign' });
+    const opened = await connectDatabase(`sqlite:${other}`);
+    await assert.rejects(() => requireShape(opened), { code: 'database.foreign' });
+    await opened.close();
+  }
+  const raw = new DatabaseSync(newer);
+  raw.exec(`insert into migration (name, finished_ms) values ('999-later', 1)`);
+  raw.close();
+  assert.throws(() => restoreDatabase(newer, file, nowMs), { code: 'database.newer' });
+  await assert.rejects(
+    () => backupDatabase(file, path.join(file, 'nowhere', 'backup')),
+    /there is no folder/,
+  );
+  const still = await connectDatabase(url);
+  context.after(() => still.close());
+  assert.deepEqual(await shown(still), before);
+});
+
+void test('requireShape: tables of an earlier version are named, and stay as they are', async (context) => {
+  const database = await freshDatabase(context, 'sqlite');
+  assert.equal(await requireShape(database), undefined);
+  if (database.engine !== 'sqlite') return;
+  await database.exclusively((raw) => raw.exec(`delete from migration where name >= '013'`));
+  await assert.rejects(() => requireShape(database), {
+    code: 'database.older',
+    message: /plombe db migrate/,
+  });
 });
 
 /** One for each device. */
