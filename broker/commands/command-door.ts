@@ -9,6 +9,8 @@ import type { Asides } from '../cascade/asides.ts';
 import type { KeptMessage } from '../cascade/up-store.ts';
 import { readOrder } from './order.ts';
 import type { Answer, Order, ShownMessage } from './order.ts';
+import { socketName } from './socket-name.ts';
+import type { SocketName } from './socket-name.ts';
 
 export interface CommandDoor {
   close(): Promise<void>;
@@ -46,19 +48,25 @@ export async function openCommandDoor(
       (error: unknown) => response.writeHead(400).end(errorText(error)),
     );
   });
+  let address: SocketName | undefined;
   try {
     // Nobody else gets as far as the socket, whatever mode it has.
     mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
     rmSync(file, { force: true }); // of a process that was killed
-    await listen(server, file);
+    address = socketName(file);
+    await listen(server, address.name);
   } catch (error) {
+    address?.release();
     options.log.warn({ file, detail: errorText(error) }, 'commands.unavailable');
     return undefined;
   }
   return {
     close: () =>
       new Promise((resolve) => {
-        server.close(() => resolve());
+        server.close(() => {
+          address.release(); // not before: it deletes the socket by that name
+          resolve();
+        });
         server.closeAllConnections();
       }),
   };

@@ -141,6 +141,17 @@ test('plombe broker aside: killed at any moment of it, every message waits or is
   await customer.kill();
 });
 
+test('plombe broker aside: a data folder whose path is longer than the name of a socket may be has a door, too', async () => {
+  const data = path.join(site.directory, 'long'.repeat(40));
+  const { broker } = await site.start({ data });
+  assert.equal((await askBroker(data, { kind: 'list' })).kind, 'unavailable');
+  assert(statSync(commandDoorIn(data)).isSocket());
+  await site.stop(broker);
+  await assert.rejects(askBroker(data, { kind: 'list' }), { message: /no broker runs on/ });
+  await assert.rejects(askBroker(`${data}/nowhere`, { kind: 'list' }), { message: /no broker runs on/ });
+  assert.throws(() => statSync(commandDoorIn(data)), { code: 'ENOENT' });
+});
+
 test('plombe broker aside: only the user that the broker runs as can ask it, and what is no order is refused', async () => {
   const { broker } = await site.start({ data: path.join(site.directory, 'door') });
   const data = path.join(site.directory, 'door');
