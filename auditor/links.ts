@@ -13,6 +13,9 @@ import type { Link, LinkOptions } from '../mqtt/link.ts';
 import { openLink } from '../mqtt/link.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
+import type { BrokerLists } from '../pki/broker-lists.ts';
+import { tlsCrlTopic } from '../pki/broker-lists.ts';
+import type { VerifiedPath } from '../pki/path.ts';
 import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Log } from '../runtime/log.ts';
@@ -34,6 +37,7 @@ export interface Receivers {
   readonly recorder: Recorder;
   readonly countersigning: Countersigning;
   readonly policies: Policies;
+  readonly brokerLists: BrokerLists;
 }
 
 export interface Links {
@@ -52,12 +56,13 @@ export function openLinks(
   receivers: Receivers,
   { log, reconnect }: { readonly log: Log; readonly reconnect: BackoffLimits | undefined },
 ): Links {
-  const { scope, recorder } = receivers;
+  const { scope, recorder, brokerLists } = receivers;
   recorder.pause();
   const common = {
     broker: config.broker,
     brokerName: config.brokerName,
     identity: tls,
+    requireUnrevoked: (peer: VerifiedPath) => brokerLists.requireUnrevoked(peer),
     onMessage: (message: ReceivedMessage, acknowledge: () => void) =>
       receive(message, acknowledge, receivers, log),
     log,
@@ -109,6 +114,7 @@ function openCertificates(
     subscriptions: [
       { filter: probeTopic, qos: 1 },
       { filter: e2eCrlTopic, qos: 1 },
+      { filter: tlsCrlTopic, qos: 1 },
       { filter: ledgerCountersignedTopic(scope), qos: 1 },
       ...policySubscriptions(scope),
       ...subscriptionsOf(scope, ['certificates', 'status']),
@@ -144,7 +150,7 @@ const policyEnd = '/policy';
 function receive(
   message: ReceivedMessage,
   acknowledge: () => void,
-  { scope, recorder, countersigning, policies }: Receivers,
+  { scope, recorder, countersigning, policies, brokerLists }: Receivers,
   log: Log,
 ): void {
   const { payload } = message;
@@ -157,6 +163,8 @@ function receive(
     recorder.takeLists(payload);
     policies.retry();
     recorder.policiesChanged();
+  } else if (topic === tlsCrlTopic) {
+    brokerLists.take(payload);
   } else if (topic === ledgerCountersignedTopic(scope)) {
     countersigning.take(payload);
   } else if (topic.endsWith(policyEnd)) {

@@ -9,6 +9,7 @@ import { decodeDeviceCertificates } from '../domain/device-certificates.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
 import { levelOf, parseNamespacePath } from '../domain/namespace.ts';
 import type { Link } from '../mqtt/link.ts';
+import { BrokerLists } from '../pki/broker-lists.ts';
 import { PkiError } from '../pki/errors.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
@@ -116,6 +117,7 @@ export async function startAuditor(
   const stalePolicy = stalePolicyOf(staleCrl);
   const directory = new OriginatorDirectory(roots);
   const lists = new RevocationLists({ directory: data, roots, stalePolicy, metrics, log });
+  const brokerLists = new BrokerLists({ directory: data, roots: tls.roots, clock, log });
   const record = openRecord(data, scope, clock());
   recallCertificates(record, directory, clock(), log);
   const issuers = loadCommandIssuers(config.commandIssuers, roots, clock());
@@ -146,7 +148,7 @@ export async function startAuditor(
   const links: Links = openLinks(
     config,
     tls,
-    { scope, recorder, countersigning, policies },
+    { scope, recorder, countersigning, policies, brokerLists },
     { log, reconnect },
   );
   const connected = (): boolean => links.main.connected;

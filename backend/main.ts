@@ -13,6 +13,7 @@ import type { Certificate } from '../pki/certificate.ts';
 import { loadIdentity } from '../pki/identity.ts';
 import type { E2eIdentity, Identity, TlsIdentity } from '../pki/identity.ts';
 import type { VerifiedIdentity } from '../pki/path.ts';
+import { BrokerLists, tlsCrlTopic } from '../pki/broker-lists.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { loadTrustedIdentity } from '../pki/trusted-file.ts';
@@ -88,6 +89,7 @@ interface Parts {
   readonly database: Database;
   readonly roots: readonly Certificate[];
   readonly lists: RevocationLists;
+  readonly brokerLists: BrokerLists;
   readonly pipeline: Pipeline;
   /** Held while as much as may be is not yet committed. */
   readonly links: Link[];
@@ -203,6 +205,8 @@ function assemble(
   reconnect: BackoffLimits | undefined,
 ): Parts {
   const { roots } = own.e2e;
+  const { clock, log } = given;
+  const brokerLists = new BrokerLists({ directory: config.data, roots: own.tls.roots, clock, log });
   const feed = new Feed();
   const links: Link[] = [];
   const { threads, queue, evidence } = config.ingest;
@@ -228,22 +232,27 @@ function assemble(
     },
     onFull: (isFull) => links.forEach((link) => link.hold(isFull)),
   });
-  return { ...given, config, roots, pipeline, links, feed, reconnect };
+  return { ...given, config, roots, brokerLists, pipeline, links, feed, reconnect };
 }
 
 function connect(parts: Parts, identity: TlsIdentity, session: BackendSession): Link {
-  const { config, measures, log, reconnect } = parts;
+  const { config, brokerLists, measures, log, reconnect } = parts;
   const { subscriber } = parts.pipeline;
   const service = identity.commonName;
   const link = openLink({
     broker: config.broker,
     brokerName: config.brokerName,
     identity,
+    requireUnrevoked: (peer) => brokerLists.requireUnrevoked(peer),
     clientId: session.clientId,
     cleanSession: false,
     ...(session.expirySeconds === undefined ? {} : { sessionExpirySeconds: session.expirySeconds }),
     subscriptions: session.subscriptions,
-    onMessage: (message, acknowledge) => subscriber.receive(sealed(message, config), acknowledge),
+    onMessage: (message, acknowledge) => {
+      if (message.topic !== tlsCrlTopic) return subscriber.receive(sealed(message, config), acknowledge);
+      brokerLists.take(message.payload);
+      return acknowledge();
+    },
     onConnect: () => measures.connected.set({ service }, 1),
     onDisconnect: () => measures.connected.set({ service }, 0),
     log: log.child({ service }),
@@ -265,7 +274,7 @@ function watchRests(
   own: TlsIdentity,
   commanding: TlsIdentity | undefined,
 ): RestWatch[] {
-  const { config, log, reconnect } = parts;
+  const { config, brokerLists, log, reconnect } = parts;
   const watch = (kind: 'snapshots' | 'results', identity: TlsIdentity): RestWatch =>
     new RestWatch({
       session: restSession(kind, identity.commonName, share, config.reads),
@@ -273,6 +282,7 @@ function watchRests(
         broker: config.broker,
         brokerName: config.brokerName,
         identity,
+        requireUnrevoked: (peer) => brokerLists.requireUnrevoked(peer),
         log: log.child({ service: identity.commonName, session: 'rest' }),
         receiveMaximum: config.ingest.queue,
         ...(reconnect === undefined ? {} : { reconnect }),
@@ -312,7 +322,7 @@ function startCommands(
 
 /** A connection of its own, so that what waits for an envelope does not hold up envelopes. */
 function startLedgers(
-  { config, database, roots, lists, clock, log, reconnect }: Parts,
+  { config, database, roots, lists, brokerLists, clock, log, reconnect }: Parts,
   own: Identity,
 ): { stop: () => Promise<void> } {
   const ledgers = new Ledgers({
@@ -328,6 +338,7 @@ function startLedgers(
     broker: config.broker,
     brokerName: config.brokerName,
     identity: own.tls,
+    requireUnrevoked: (peer) => brokerLists.requireUnrevoked(peer),
     clientId: ['ledgers-of', own.commonName, ...(config.share ? [config.share.instance] : [])].join('-'),
     cleanSession: true, // what we miss is shown again
     subscriptions: ledgerSubscriptions,

@@ -9,7 +9,7 @@ export interface RestWatchOptions {
   /** Where and as whom. */
   readonly link: Pick<
     LinkOptions,
-    'broker' | 'brokerName' | 'identity' | 'log' | 'reconnect' | 'receiveMaximum'
+    'broker' | 'brokerName' | 'identity' | 'requireUnrevoked' | 'log' | 'reconnect' | 'receiveMaximum'
   >;
   readonly receive: (message: ReceivedMessage, acknowledge: () => void) => void;
   readonly everyMs: number;

@@ -3,6 +3,7 @@ import type { NamespacePath } from '../domain/namespace.ts';
 import { levelOf } from '../domain/namespace.ts';
 import { parseReleasedTopic, releasedTopic } from '../domain/release-topics.ts';
 import type { LinkSubscription } from '../mqtt/client-packets.ts';
+import { tlsCrlTopic } from '../pki/broker-lists.ts';
 import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { ReadsConfig, ShareConfig } from './config.ts';
 
@@ -21,7 +22,7 @@ export function retainedSubscriptions(reads?: ReadsConfig): readonly LinkSubscri
     reads === undefined
       ? ['+/+/+/status', '+/broker/status', '+/+/+/certificates'] // the first of an account's broker too
       : reads.of.map((owner) => `${devicesOf(owner)}/certificates`);
-  return [e2eCrlTopic, ...filters].map((filter) => ({ filter, qos: 1 }));
+  return [e2eCrlTopic, tlsCrlTopic, ...filters].map((filter) => ({ filter, qos: 1 }));
 }
 
 const snapshots = '+/+/+/snapshots';

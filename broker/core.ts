@@ -1,5 +1,6 @@
 /** One life of the broker's state: from opening the store until it is closed or fails. */
 import type { Clock } from '../domain/clock.ts';
+import { requireUnrevoked } from '../pki/path.ts';
 import type { RevocationIndex } from '../pki/revocation.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
@@ -280,7 +281,7 @@ export class Core {
   }
 
   #openCascade(): Cascade | undefined {
-    const { settings, measures, log, clock, monotonicMs, reconnect } = this.#options;
+    const { settings, revocation, measures, log, clock, monotonicMs, reconnect } = this.#options;
     const { config, cascade } = settings;
     if (config.cascade === undefined || cascade === undefined) return undefined;
     declareCascadeTopics(this.#hub, () => this.#cascade?.state);
@@ -293,6 +294,9 @@ export class Core {
       turn: this.#turn,
       measures,
       log: log.child({ part: 'cascade' }),
+      // A list that is too old does not count against the upstream: the newer one comes from there.
+      requireUnrevoked: (upstream) =>
+        void requireUnrevoked(upstream, revocation, clock(), { action: 'warn' }),
       clock,
       monotonicMs,
       ...(reconnect === undefined ? {} : { reconnect }),

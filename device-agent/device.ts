@@ -6,6 +6,7 @@ import type { PolicyStatus } from '../domain/device-status.ts';
 import { isWithin } from '../domain/namespace.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { E2eIdentity } from '../pki/identity.ts';
+import type { BrokerLists } from '../pki/broker-lists.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Log } from '../runtime/log.ts';
@@ -38,6 +39,7 @@ export interface DeviceContext {
   readonly renewNow: boolean;
   readonly outbox: Outbox;
   readonly lists: RevocationLists;
+  readonly brokerLists: BrokerLists;
   readonly policies: Policies;
   readonly measures: AgentMeasures;
   readonly agentVersion: string;

@@ -4,6 +4,7 @@ import type { Clock } from '../domain/clock.ts';
 import { systemClock } from '../domain/clock.ts';
 import { parseDevicePath } from '../domain/namespace.ts';
 import type { NamespacePath } from '../domain/namespace.ts';
+import { BrokerLists } from '../pki/broker-lists.ts';
 import { RevocationLists } from '../pki/revocation-lists.ts';
 import { stalePolicyOf } from '../pki/stale-crl-type.ts';
 import { Policies } from '../policy/policies.ts';
@@ -110,6 +111,12 @@ export async function startAgent(
     metrics,
     log,
   });
+  const brokerLists = new BrokerLists({
+    directory: config.data,
+    roots: identities.flatMap(({ current }) => current.tls.roots),
+    clock,
+    log,
+  });
   const policies = new Policies({
     directory: config.data,
     roots: identities.flatMap(({ current }) => current.e2e.roots),
@@ -129,7 +136,7 @@ export async function startAgent(
   const agent = new Agent(
     config,
     { ...dependencies, clock },
-    { outbox, lists, policies, measures: agentMeasures(metrics) },
+    { outbox, lists, brokerLists, policies, measures: agentMeasures(metrics) },
   );
   try {
     agent.open(identities);
@@ -151,6 +158,7 @@ class Agent implements RunningAgent {
   readonly #dependencies: AgentDependencies & { readonly clock: Clock };
   readonly #outbox: Outbox;
   readonly #lists: RevocationLists;
+  readonly #brokerLists: BrokerLists;
   readonly #policies: Policies;
   readonly #measures: AgentMeasures;
   readonly #devices = new Map<string, Device>();
@@ -165,12 +173,19 @@ class Agent implements RunningAgent {
   constructor(
     config: AgentConfig,
     dependencies: AgentDependencies & { readonly clock: Clock },
-    { outbox, lists, policies, measures }: Pick<DeviceContext, 'outbox' | 'lists' | 'policies' | 'measures'>,
+    {
+      outbox,
+      lists,
+      brokerLists,
+      policies,
+      measures,
+    }: Pick<DeviceContext, 'outbox' | 'lists' | 'brokerLists' | 'policies' | 'measures'>,
   ) {
     this.#config = config;
     this.#dependencies = dependencies;
     this.#outbox = outbox;
     this.#lists = lists;
+    this.#brokerLists = brokerLists;
     this.#policies = policies;
     this.#measures = measures;
   }
@@ -190,6 +205,7 @@ class Agent implements RunningAgent {
       renewNow,
       outbox: this.#outbox,
       lists: this.#lists,
+      brokerLists: this.#brokerLists,
       policies: this.#policies,
       measures: this.#measures,
       agentVersion: packageVersion(),

@@ -12,6 +12,8 @@ import type { Link } from '../mqtt/link.ts';
 import { openLink } from '../mqtt/link.ts';
 import type { GrantedSubscription } from '../mqtt/subscriptions.ts';
 import type { E2eIdentity, TlsIdentity } from '../pki/identity.ts';
+import type { BrokerLists } from '../pki/broker-lists.ts';
+import { tlsCrlTopic } from '../pki/broker-lists.ts';
 import { e2eCrlTopic } from '../pki/revocation-lists.ts';
 import type { Endpoint } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
@@ -33,6 +35,8 @@ export interface PublisherOptions {
   readonly agentVersion: string;
   /** Absent: the device takes no commands. */
   readonly onCommand?: MessageHandler;
+  /** Which brokers are revoked. */
+  readonly brokerLists: BrokerLists;
   /** Absent: revocation lists come by another device's connection. */
   readonly onLists?: (payload: Buffer) => void;
   /** Absent: the device is not told where it is to go. */
@@ -72,13 +76,14 @@ export class Publisher {
   #others: readonly E2eIdentity[];
 
   constructor(options: PublisherOptions) {
-    const { device, broker, brokerName, tls, outbox, log, reconnect } = options;
+    const { device, broker, brokerName, tls, brokerLists, outbox, log, reconnect } = options;
     this.#options = options;
     this.#others = options.others;
     this.#link = openLink({
       broker,
       brokerName,
       identity: tls,
+      requireUnrevoked: (peer) => brokerLists.requireUnrevoked(peer),
       clientId: `agent-of-${device}`,
       cleanSession: false, // commands that come while we are away wait for us
       will: { topic: deviceTopic(device, 'status'), payload: this.#status('offline'), qos: 1, retain: true },
@@ -223,6 +228,7 @@ function certificatesOf({ signature, keyAgreement }: E2eIdentity): Uint8Array {
 /** From the first `commands.subscribed` on, commands wait at the broker while the device is away. */
 function incomingOptions({
   device,
+  brokerLists,
   onCommand,
   onLists,
   onEnrolmentMessage,
@@ -231,17 +237,19 @@ function incomingOptions({
 }: PublisherOptions) {
   const commands = deviceTopic(device, 'commands');
   const enrolment = deviceTopic(device, 'enrolment/reply');
+  const lists = onLists === undefined ? [] : [e2eCrlTopic, tlsCrlTopic];
   const policies: readonly string[] =
     onPolicy === undefined ? [] : [...ownersOf(device), device].map(policyTopic);
   const subscriptions: LinkSubscription[] = [
     ...(onCommand === undefined ? [] : [{ filter: commands, qos: 1 as const }]),
-    ...(onLists === undefined ? [] : [{ filter: e2eCrlTopic, qos: 1 as const }]),
+    ...lists.map((filter) => ({ filter, qos: 1 as const })),
     ...(onEnrolmentMessage === undefined ? [] : [{ filter: enrolment, qos: 1 as const }]),
     ...policies.map((filter) => ({ filter, qos: 1 as const })),
   ];
   const onMessage: MessageHandler = (message, acknowledge) => {
     if (message.topic === commands && onCommand !== undefined) return onCommand(message, acknowledge);
     if (message.topic === e2eCrlTopic) onLists?.(message.payload);
+    if (message.topic === tlsCrlTopic) brokerLists.take(message.payload);
     if (message.topic === enrolment) onEnrolmentMessage?.(message.payload);
     if (policies.includes(message.topic)) onPolicy?.(message.payload); // on the disk before it is acknowledged
     acknowledge();

@@ -110,7 +110,7 @@ export class Service {
   open(): void {
     if (this.#publisher !== undefined) return;
     const { identity, others, role, context, onEnrolmentMessage, onDelivered } = this.#options;
-    const { config, outbox, lists, policies, agentVersion, reconnect } = context;
+    const { config, outbox, lists, brokerLists, policies, agentVersion, reconnect } = context;
     const { tls, e2e } = identity;
     this.#publisher = new Publisher({
       device: this.path,
@@ -121,6 +121,7 @@ export class Service {
       outbox,
       agentVersion,
       ...(this.#onCommand === undefined ? {} : { onCommand: this.#onCommand }),
+      brokerLists,
       ...(role === 'list-reader'
         ? { onLists: (payload: Buffer) => void (lists.take(payload) && policies.retry()) }
         : {}),

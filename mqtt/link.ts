@@ -1,7 +1,8 @@
 /** The one MQTT client of every program: MQTT 5 or 3.1.1 over mutual TLS, which acknowledges when it is told to. */
-import type { TLSSocket } from 'node:tls';
 import { envelopeBytesMax } from '../domain/limits.ts';
+import { PkiError } from '../pki/errors.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
+import type { VerifiedPath } from '../pki/path.ts';
 import type { Endpoint } from '../runtime/config.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
@@ -19,7 +20,7 @@ import { outboundIdMax } from './outbound.ts';
 import { PublishWindow } from './publish-window.ts';
 import type { Qos } from './packets/qos.ts';
 import { openSecureSocket } from './secure-socket.ts';
-import type { Resumption } from './secure-socket.ts';
+import type { Resumption, SecureSocket } from './secure-socket.ts';
 import type { Connack, LinkVersion } from './server-packets.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { GrantedSubscription } from './subscriptions.ts';
@@ -30,6 +31,13 @@ export interface LinkOptions {
   /** The common name that the broker's certificate must carry, for example `vendor-broker` or `ms-acc-1`. */
   readonly brokerName: string | readonly string[];
   readonly identity: TlsIdentity;
+  /**
+   * Asked on every connect, and every second while one stands. Whoever has a broker's stolen key could otherwise take its
+   * place, and acknowledge what is then gone, for as long as the certificate lives.
+   *
+   * @throws PkiError if that broker's certificate is revoked
+   */
+  readonly requireUnrevoked?: ((broker: VerifiedPath) => void) | undefined;
   readonly clientId: string;
   readonly cleanSession: boolean;
   readonly keepAliveSeconds?: number;
@@ -81,6 +89,7 @@ const defaults = {
   probe: { firstMs: 30_000, maxMs: 600_000 },
 };
 const connectTimeoutMs = 15_000;
+const recheckMs = 1000;
 const closeTimeoutMs = 2_000;
 /** What the broker refused is offered again. */
 const refusedRetryMs = { firstMs: 1_000, maxMs: 60_000 };
@@ -108,6 +117,9 @@ export class Link {
   readonly #subscriptions: Subscriptions;
   readonly #monotonicMs: () => number;
   #connection: LinkConnection | undefined;
+  /** The broker at the other end of the connection. */
+  #peer: VerifiedPath | undefined;
+  readonly #recheckTimer: NodeJS.Timeout | undefined;
   #connected = false;
   #closed = false;
   #isHeld = false;
@@ -140,6 +152,10 @@ export class Link {
     this.#subscriptions = new Subscriptions(options.subscriptions ?? [], (granted) =>
       options.onSubscribed?.(granted),
     );
+    if (options.requireUnrevoked !== undefined) {
+      this.#recheckTimer = setInterval(() => this.#recheck(), recheckMs);
+      this.#recheckTimer.unref();
+    }
     void this.#connect();
   }
 
@@ -204,6 +220,7 @@ export class Link {
     if (this.#closed) return;
     this.#closed = true;
     for (const timer of [this.#connectTimer, this.#probeTimer, this.#refusedTimer]) clearTimeout(timer);
+    clearInterval(this.#recheckTimer);
     this.#window.close();
     await this.#connection?.end(closeTimeoutMs, this.#options.isWillLeft === true ? 'with_will' : 'normal');
   }
@@ -212,9 +229,9 @@ export class Link {
     const index = this.#failover.next;
     const broker = this.#brokerAt(index);
     try {
-      const socket = await this.#open(index);
-      if (this.#closed) return void socket.destroy();
-      this.#attach(socket, broker);
+      const opened = await this.#open(index);
+      if (this.#closed) return void opened.socket.destroy();
+      this.#attach(opened, broker);
     } catch (error) {
       this.#options.log.warn(
         { broker: nameOf(broker), reason: startErrorText(error) },
@@ -224,8 +241,8 @@ export class Link {
     }
   }
 
-  #open(index: number): Promise<TLSSocket> {
-    const { brokerName, identity } = this.#options;
+  #open(index: number): Promise<SecureSocket> {
+    const { brokerName, identity, requireUnrevoked } = this.#options;
     const resumption = this.#resumptions[index];
     return openSecureSocket({
       broker: this.#brokerAt(index),
@@ -233,6 +250,7 @@ export class Link {
       identity,
       connectTimeoutMs,
       nowMs: Date.now(),
+      requireUnrevoked,
       ...(resumption === undefined ? {} : { resumption }),
     });
   }
@@ -242,7 +260,18 @@ export class Link {
     this.#connectTimer = setTimeout(() => void this.#connect(), delayMs);
   }
 
-  #attach(socket: TLSSocket, broker: Endpoint): void {
+  #recheck(): void {
+    if (this.#connection === undefined || this.#peer === undefined) return;
+    try {
+      this.#options.requireUnrevoked?.(this.#peer);
+    } catch (error) {
+      if (!(error instanceof PkiError)) throw error;
+      this.#connection.fail(error.message);
+    }
+  }
+
+  #attach({ socket, peer }: SecureSocket, broker: Endpoint): void {
+    this.#peer = peer;
     const { clientId, cleanSession, will, receiveMaximum, sessionExpirySeconds } = this.#options;
     const connection: LinkConnection = new LinkConnection(socket, {
       version: this.#version,
@@ -360,7 +389,7 @@ export class Link {
     let found: number | undefined;
     for (const index of this.#failover.better) {
       try {
-        (await this.#open(index)).destroy();
+        (await this.#open(index)).socket.destroy();
         found = index;
         break;
       } catch (error) {

@@ -2,6 +2,7 @@
 import { connect as connectTls, createSecureContext } from 'node:tls';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { isIP } from 'node:net';
+import type { VerifiedPath } from '../pki/path.ts';
 import { verifyPath } from '../pki/path.ts';
 import { peerChain } from '../pki/peer-chain.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -17,6 +18,8 @@ export interface SecureSocketOptions {
   readonly identity: TlsIdentity;
   readonly connectTimeoutMs: number;
   readonly nowMs: number;
+  /** @throws PkiError if that broker's certificate is revoked */
+  readonly requireUnrevoked?: ((broker: VerifiedPath) => void) | undefined;
   /** Kept by the caller for each broker; filled in here. */
   readonly resumption?: Resumption;
 }
@@ -30,13 +33,19 @@ export interface Resumption {
   chain: readonly Certificate[];
 }
 
+export interface SecureSocket {
+  readonly socket: TLSSocket;
+  /** Whose certificate may be revoked while the connection stands. */
+  readonly peer: VerifiedPath;
+}
+
 /**
  * The reference identity is the broker's place in the namespace, not its host name: a customer's CA can make a
  * certificate for any host name, but none for a name outside its subtree (DESIGN §3, path discipline).
  *
  * @throws LinkError `mqtt.untrusted_broker`; PkiError; or the system's error
  */
-export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocket> {
+export function openSecureSocket(options: SecureSocketOptions): Promise<SecureSocket> {
   const { broker, identity, resumption } = options;
   return new Promise((resolve, reject) => {
     const socket = connectTls({
@@ -65,15 +74,16 @@ export function openSecureSocket(options: SecureSocketOptions): Promise<TLSSocke
     socket.once('secureConnect', () => {
       clearTimeout(timer);
       socket.removeListener('error', fail);
+      let peer: VerifiedPath;
       try {
-        requireBroker(socket, options);
+        peer = requireBroker(socket, options);
       } catch (error) {
         socket.destroy();
         if (resumption !== undefined) resumption.session = undefined;
         return reject(error instanceof Error ? error : new Error(String(error)));
       }
       socket.setNoDelay(true);
-      return resolve(socket);
+      return resolve({ socket, peer });
     });
   });
 }
@@ -94,17 +104,18 @@ function contextOf(identity: TlsIdentity): SecureContext {
   return context;
 }
 
-function requireBroker(socket: TLSSocket, options: SecureSocketOptions): void {
+function requireBroker(socket: TLSSocket, options: SecureSocketOptions): VerifiedPath {
   const { resumption } = options;
   const isResumed = socket.isSessionReused();
   const chain = isResumed && resumption !== undefined ? resumption.chain : peerChain(socket);
   if (resumption !== undefined) resumption.chain = chain;
-  const { commonName } = verifyPath({
+  const broker = verifyPath({
     chain,
     roots: options.identity.roots,
     atMs: options.nowMs,
     purpose: 'tls-server',
   });
+  const { commonName } = broker;
   const wanted = [options.brokerName].flat();
   if (!wanted.includes(commonName)) {
     throw new LinkError(
@@ -112,4 +123,6 @@ function requireBroker(socket: TLSSocket, options: SecureSocketOptions): void {
       `the broker at ${options.broker.host}:${options.broker.port} is "${commonName}", not "${wanted.join('" or "')}"`,
     );
   }
+  options.requireUnrevoked?.(broker);
+  return broker;
 }

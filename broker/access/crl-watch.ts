@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Certificate } from '../../pki/certificate.ts';
+import { tlsCrlTopic } from '../../pki/broker-lists.ts';
 import { crlBundleToPem, restoreFromBundle, updateFromBundle } from '../../pki/crl-bundle.ts';
 import { PkiError } from '../../pki/errors.ts';
 import { RevocationIndex } from '../../pki/revocation.ts';
@@ -12,8 +13,6 @@ import { inFile, readTextFile } from '../../pki/pem-file.ts';
 import type { Hub } from '../routing/hub.ts';
 import type { PeerVerifier } from './identity.ts';
 
-/** Where the vendor publishes the lists of the TLS PKI, retained. */
-export const tlsCrlTopic = 'vendor/crl/tls';
 const keptFile = 'tls-crl.pem';
 
 /** @throws PkiError naming the file, for a configured list must be good */

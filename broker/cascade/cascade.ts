@@ -47,6 +47,7 @@ export interface CascadeOptions extends Pick<
   readonly log: Log;
   readonly clock: Clock;
   readonly monotonicMs: () => number;
+  readonly requireUnrevoked: LinkOptions['requireUnrevoked'];
   readonly reconnect?: LinkOptions['reconnect'];
   readonly probe?: LinkOptions['probe'];
 }
@@ -276,6 +277,7 @@ export class Cascade implements Client, Outbound, UpOutlet {
       broker: options.upstream,
       brokerName: options.brokerName,
       identity,
+      requireUnrevoked: options.requireUnrevoked,
       // Stable, so that what comes down waits upstream while this broker is away.
       clientId: `cascade-of-${identity.commonName}`,
       cleanSession: false,

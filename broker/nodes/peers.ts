@@ -124,7 +124,7 @@ export class ActiveLink {
 
   async #dial(holder: Holder): Promise<void> {
     const { settings, log, clock } = this.#options;
-    const socket = await openSecureSocket({
+    const { socket } = await openSecureSocket({
       broker: endpointOf(holder.address),
       brokerName: settings.identity.commonName,
       identity: settings.identity,

@@ -7,7 +7,8 @@ import type { RunningAuditor } from '../../auditor/main.ts';
 import { createSealer } from '../../cms/seal.ts';
 import { encodeSenmlCbor } from '../../domain/senml.ts';
 import { devicePath, masterAccount, Site } from '../device-agent/site.ts';
-import { bundleOf } from '../pki/lists.ts';
+import { bundleOf, tlsBundleOf } from '../pki/lists.ts';
+import type { LogRecord } from '../runtime/recorded-log.ts';
 import { RecordedLog } from '../runtime/recorded-log.ts';
 import { auditorAt, introduce, until } from './premises.ts';
 
@@ -19,6 +20,7 @@ interface Bench {
   readonly site: Site;
   readonly recorded: RecordedLog;
   readonly publishLists: (bundle: Buffer) => Promise<void>;
+  readonly publishTlsLists: () => Promise<void>;
   readonly send: (sequence: number) => Promise<void>;
   readonly start: (settings?: object) => Promise<RunningAuditor>;
   readonly reasons: () => (string | undefined)[];
@@ -38,6 +40,8 @@ async function openBench(context: TestContext): Promise<Bench> {
     site,
     recorded,
     publishLists: (bundle) => lists.publish('vendor/crl/e2e', bundle, { qos: 1, retain: true }),
+    publishTlsLists: () =>
+      lists.publish('vendor/crl/tls', tlsBundleOf(site.authority), { qos: 1, retain: true }),
     send: (sequence) => link.publish(`${device}/snapshots`, sealed(site, sequence), { qos: 1 }),
     start: async (settings = {}) => {
       const auditor = await auditorAt(site, recorded, { data, ...settings });
@@ -120,4 +124,14 @@ test('auditor: where the policy is to refuse and no list comes, that is what the
   await bench.start({ staleCrl: { action: 'refuse' }, certificatesWaitSeconds: 0 });
   await bench.send(1);
   assert.match(String((await bench.recorded.event('audit.alarm'))['reason']), /pki.stale_crl|cms.untrusted/);
+});
+
+test('auditor: connects to no broker whose certificate is revoked', async (context) => {
+  const bench = await openBench(context);
+  await bench.start();
+  await bench.site.revokeBroker();
+  await bench.publishTlsLists();
+  const isRevoked = (record: LogRecord): boolean => /revoked/.test(String(record['reason']));
+  await bench.recorded.event('link.lost', isRevoked);
+  await bench.recorded.event('link.connect_failed', isRevoked);
 });

@@ -89,6 +89,7 @@ test('snapshotSession: whoever is shared with subscribes to its group of its own
   const filtersOf = (session: BackendSession) => session.subscriptions.map(({ filter }) => filter);
   assert.deepEqual(filtersOf(snapshotSession('ms-acc-1/insurer', undefined, reads)), [
     'vendor/crl/e2e',
+    'vendor/crl/tls',
     'ms-acc-1/+/+/certificates',
     'ms-acc-2/acc-1/+/certificates',
     'ms-acc-1/+/+/shared/insurer/snapshots',

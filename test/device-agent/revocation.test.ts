@@ -12,7 +12,8 @@ import { createSealer } from '../../cms/seal.ts';
 import { encodeCommand } from '../../domain/command.ts';
 import type { RunningAgent } from '../../device-agent/main.ts';
 import { createMetrics } from '../../runtime/observe.ts';
-import { bundleOf } from '../pki/lists.ts';
+import { bundleOf, tlsBundleOf } from '../pki/lists.ts';
+import type { LogRecord } from '../runtime/recorded-log.ts';
 import { RecordedLog } from '../runtime/recorded-log.ts';
 import { devicePath, masterAccount, Site } from './site.ts';
 import type { Received } from './site.ts';
@@ -28,6 +29,7 @@ interface Desk {
   readonly recorded: RecordedLog;
   readonly received: Received;
   readonly publishLists: () => Promise<void>;
+  readonly publishTlsLists: () => Promise<void>;
   readonly start: (settings?: object) => Promise<RunningAgent>;
   readonly stdin: PassThrough;
 }
@@ -48,6 +50,8 @@ async function openDesk(context: TestContext): Promise<Desk> {
     received,
     stdin,
     publishLists: () => link.publish('vendor/crl/e2e', bundleOf(site.authority), { qos: 1, retain: true }),
+    publishTlsLists: () =>
+      link.publish('vendor/crl/tls', tlsBundleOf(site.authority), { qos: 1, retain: true }),
     start: (settings = {}) =>
       site.startAgent(
         {
@@ -219,3 +223,38 @@ async function sendPing({ site }: Desk): Promise<void> {
   const { link } = await site.reader(commandService, 'commands', []);
   await link.publish(topic, envelope, { qos: 1 });
 }
+
+test('agent: a broker whose certificate is revoked gets nothing more, also after a restart; one with a new certificate does', async (context) => {
+  const desk = await openDesk(context);
+  await desk.start();
+  desk.stdin.write(line(1));
+  await readersOfNext(desk);
+  await desk.site.revokeBroker();
+  await desk.publishTlsLists();
+  const isRevoked = (record: LogRecord): boolean => /revoked/.test(String(record['reason']));
+  await desk.recorded.event('link.lost', isRevoked);
+  await desk.recorded.event('link.connect_failed', isRevoked);
+  await desk.site.stopAgents();
+
+  const stdin = new PassThrough();
+  const later = new RecordedLog();
+  await desk.site.startAgent(
+    {
+      devices: [{ identity: path.join(desk.site.folder, device), collector: { kind: 'stdin' } }],
+      drainSeconds: 0,
+    },
+    later.log,
+    { stdin },
+  );
+  stdin.write(line(2));
+  await later.event('link.connect_failed', isRevoked);
+  assert.equal(
+    later.records.some(({ event }) => event === 'link.connected'),
+    false,
+  );
+  await desk.site.stopBroker();
+  await desk.site.issue(masterAccount, ['127.0.0.1']);
+  await desk.site.startBroker();
+  await later.event('link.connected');
+  await desk.received.next('/snapshots');
+});

@@ -97,6 +97,12 @@ export class Site {
     this.#endings.push(this.#stopBroker);
   }
 
+  /** Its TLS certificate alone; its account has others. */
+  async revokeBroker(): Promise<void> {
+    const { certificate } = loadTlsIdentity(path.join(this.folder, 'broker'));
+    await this.authority.revoke({ target: { serials: [certificate.serialNumber.toString('hex')] } });
+  }
+
   async stopBroker(): Promise<void> {
     await this.#stopBroker?.();
   }

@@ -51,3 +51,8 @@ export function freshLists(
 export function bundleOf(authority: Authority): Buffer {
   return readFileSync(path.join(authority.directory, 'e2e', 'crl.pem'));
 }
+
+/** The same of the TLS PKI. */
+export function tlsBundleOf(authority: Authority): Buffer {
+  return readFileSync(path.join(authority.directory, 'tls', 'crl.pem'));
+}

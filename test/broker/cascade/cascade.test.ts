@@ -7,6 +7,7 @@ import type { RunningBroker } from '../../../broker/main.ts';
 import { freePort } from '../../../runtime/free-ports.ts';
 import type { Journal, Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
+import { tlsBundleOf } from '../../pki/lists.ts';
 
 let site: Site;
 before(() => void (site = openSite()));
@@ -189,4 +190,41 @@ test('cascadeFilters: what the certificate may not do upstream is a fault of the
   ]) {
     assert.throws(() => cascadeFilters('ms-acc-1', filters, defaultRoles), { code: 'broker.cascade_denied' });
   }
+});
+
+test('cascade: an upstream whose certificate is revoked gets nothing more; what waits goes to one with a new certificate', async (context) => {
+  const own = openSite();
+  context.after(() => own.remove());
+  const listen = `127.0.0.1:${await freePort()}`;
+  const data = path.join(own.directory, 'vendor');
+  const { broker: thief } = await own.start({ listen, data });
+  const { broker: customer, journal } = await own.start(
+    {
+      identity: await own.identity('ms-acc-1', ['127.0.0.1']),
+      data: path.join(own.directory, 'customer'),
+      cascade: { upstream: listen, brokerName: 'vendor-broker' },
+    },
+    { reconnect },
+  );
+  await journal.until('link.connected');
+  await own.authority.revoke({ target: { path: 'vendor-broker' }, kinds: ['tls'] });
+  const lists = await own.connect(customer, 'vendor-crl-service');
+  await lists.publishAsync('vendor/crl/tls', tlsBundleOf(own.authority), { qos: 1, retain: true });
+  assert.match(String((await journal.until('link.lost'))['reason']), /revoked/);
+  assert.match(String((await journal.until('link.connect_failed'))['reason']), /revoked/);
+  const dev = await own.connect(customer, device);
+  await dev.publishAsync(`${device}/snapshots`, 'sealed', { qos: 1 });
+  await own.stop(thief);
+
+  const identity = path.join(own.directory, 'renewed');
+  await own.authority.issue({
+    path: 'vendor-broker',
+    kinds: ['tls'],
+    hosts: ['127.0.0.1'],
+    outputDirectory: identity,
+  });
+  const { broker: vendor } = await own.start({ listen, data, identity });
+  const service = await own.connect(vendor, 'vendor-snapshot-service');
+  await service.subscribeAsync('+/+/+/snapshots', { qos: 1 });
+  assert.deepEqual(await own.received(service).count(1), [`${device}/snapshots=sealed`]);
 });
