@@ -59,11 +59,24 @@ export function rightsOf(identity: string, action: Action, roles: RoleTable): re
   const path = parseNamespacePath(identity);
   if (path === undefined && !isServiceName(identity)) return enrolmentRights(identity, action);
   return [
-    // The `/` before `#` keeps `ms-acc-1` out of `ms-acc-10`; `#` includes the parent level (§4.7.1.2).
-    ...(path === undefined ? [] : [`${path}/#`]),
+    ...ownTopics(path),
     ...(action === 'subscribe' ? [...everyoneReads, ...policiesAbove(path)] : []),
     ...(roles.get(identity)?.[action] ?? []),
   ];
+}
+
+/**
+ * Whether a topic is an identity's own to read, by its path or its role, and not only one that many may read: whoever
+ * publishes it waits for that reader.
+ */
+export function isOwnTopic(identity: string, topic: string, roles: RoleTable): boolean {
+  const own = [...ownTopics(parseNamespacePath(identity)), ...(roles.get(identity)?.subscribe ?? [])];
+  return own.some((filter) => filterCovers(filter, topic));
+}
+
+/** The `/` before `#` keeps `ms-acc-1` out of `ms-acc-10`; `#` includes the parent level (§4.7.1.2). */
+function ownTopics(path: NamespacePath | undefined): string[] {
+  return path === undefined ? [] : [`${path}/#`];
 }
 
 /** A device obeys the policies of its account and its master account too, so it may read these, each alone. */

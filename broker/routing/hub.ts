@@ -37,7 +37,11 @@ export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
 interface TopicRoutes {
   readonly alone: readonly Route[];
   /** Of each, one member gets it. */
-  readonly groups: readonly ShareGroup[];
+  readonly groups: readonly GroupRoute[];
+}
+
+interface GroupRoute extends Pick<Route, 'isWaitedFor'> {
+  readonly group: ShareGroup;
 }
 
 /** Far more topics than are in use between two changes of subscriptions. */
@@ -95,15 +99,18 @@ export class Hub {
     const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication, bytes);
     if (routes === undefined) return 'queue_full';
     let storedTargets = 0;
+    const missing = new Set<Route>();
     for (const route of routes) {
       const grant = grantFor(route, publisher, origin);
       if (grant === undefined) continue;
-      const { session } = route;
+      const { session, isWaitedFor } = route;
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       const { queue } = session;
       if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse') {
         queue.raiseFull();
-        return 'queue_full';
+        if (isWaitedFor) return 'queue_full';
+        missing.add(route);
+        continue;
       }
       storedTargets++;
     }
@@ -114,7 +121,7 @@ export class Hub {
     const message = publication.qos === 0 ? undefined : this.#messageFor(publication, storedTargets);
     for (const route of routes) {
       const grant = grantFor(route, publisher, origin);
-      if (grant === undefined) continue;
+      if (grant === undefined || this.#misses(route, missing)) continue;
       if (message === undefined) this.#sendNow(route.session, grant, publication.retain, publication);
       else this.#deliver(route.session, grant, publication, message);
     }
@@ -230,19 +237,26 @@ export class Hub {
     return payload.length > 0 || (storedTargets > 0 && this.#retained.get(topic) === undefined);
   }
 
+  #misses(route: Route, missing: ReadonlySet<Route>): boolean {
+    if (!missing.has(route)) return false;
+    this.#options.measures.dropped.inc({ reason: 'queue_full' });
+    return true;
+  }
+
   /** @returns undefined if some group has only members whose queues are full, and those are to refuse */
   #withMembers(
     alone: readonly Route[],
-    groups: readonly ShareGroup[],
+    groups: readonly GroupRoute[],
     { topic, qos }: Pick<Publication, 'topic' | 'qos'>,
     bytes: number,
   ): readonly Route[] | undefined {
     const routes = [...alone];
-    for (const group of groups) {
+    for (const { group, isWaitedFor } of groups) {
       const target = group.pick(qos, bytes, topic);
       if (target === undefined) group.raiseFull(bytes);
-      if (target !== undefined) routes.push({ ...target, ownGrant: target.grant });
-      else if (group.isWaitedFor(qos) && this.#options.queueFull === 'refuse') return undefined;
+      if (target !== undefined) routes.push({ ...target, ownGrant: target.grant, isWaitedFor });
+      else if (isWaitedFor && group.isWaitedFor(qos) && this.#options.queueFull === 'refuse')
+        return undefined;
       else this.#options.measures.dropped.inc({ reason: 'share_not_ready' });
     }
     return routes;
@@ -293,10 +307,12 @@ export class Hub {
     if (routes === undefined) {
       const alone = [...this.#sessions.matching(topic)]
         .filter((session) => this.#sessions.mayReceive(session, topic))
-        .map((session) => routeTo(session, topic));
-      const groups = this.#sessions.groups
-        .matching(topic)
-        .filter(({ identity }) => this.#sessions.mayReceive({ identity, isCascade: false }, topic));
+        .map((session) => routeTo(session, topic, this.#sessions.isWaitedFor(session, topic)));
+      const groups = this.#sessions.groups.matching(topic).flatMap((group) => {
+        const members = { identity: group.identity, isCascade: false };
+        if (!this.#sessions.mayReceive(members, topic)) return [];
+        return [{ group, isWaitedFor: this.#sessions.isWaitedFor(members, topic) }];
+      });
       routes = { alone, groups };
       this.#routes.set(topic, routes);
     }

@@ -22,17 +22,19 @@ export interface Route {
   readonly grant: Grant;
   /** Of what the session published itself; undefined if it wants none of that [MQTT-3.8.3-3]. */
   readonly ownGrant: Grant | undefined;
+  /** Where a full queue refuses publishers, this one does; otherwise the session misses the message. */
+  readonly isWaitedFor: boolean;
 }
 
 /** @returns the route to a session that has at least one subscription which matches */
-export function routeTo(session: Session, topic: string): Route {
+export function routeTo(session: Session, topic: string, isWaitedFor: boolean): Route {
   const matching = [...session.subscriptions]
     .filter(([filter]) => filterCovers(filter, topic))
     .map(([, subscription]) => subscription);
   const own = matching.filter(({ noLocal }) => !noLocal);
   const grant = grantOf(matching);
   const ownGrant = own.length === matching.length ? grant : own.length === 0 ? undefined : grantOf(own);
-  return { session, grant, ownGrant };
+  return { session, grant, ownGrant, isWaitedFor };
 }
 
 /**

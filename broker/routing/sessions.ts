@@ -19,6 +19,7 @@ import { decideFilter, isShared } from '../access/shared-filter.ts';
 import { boundsOf, holderOf, Holdings, shareRefusal } from '../quota/shares.ts';
 import type { ShareRefusal } from '../quota/shares.ts';
 import { SubscriptionTree } from './subscription-tree.ts';
+import { isOwnTopic } from '../access/tacs.ts';
 import { KnownReaders } from '../access/known-readers.ts';
 
 export interface SessionsOptions {
@@ -270,6 +271,11 @@ export class Sessions {
   /** Whether a session may read a topic now, whatever it could when it subscribed. */
   mayReceive(session: Pick<Session, 'identity' | 'isCascade'>, topic: string): boolean {
     return session.isCascade || this.#readers.mayRead(session.identity, topic, this.#options.roles);
+  }
+
+  /** Whether a full queue of a session keeps others from publishing a topic: nobody's does what is published for many. */
+  isWaitedFor({ identity, isCascade }: Pick<Session, 'identity' | 'isCascade'>, topic: string): boolean {
+    return isCascade || isOwnTopic(identity, topic, this.#options.roles);
   }
 
   #restore(): void {

@@ -140,6 +140,50 @@ test('queue full, `drop-oldest`: the newest remain, and each loss is logged', as
   assert(journal.find('message.dropped', { identity: 'ms-acc-1', reason: 'queue_full', dropped: 1 }));
 });
 
+test('queue full, `refuse`: whoever fills his own keeps nobody from publishing what everyone, or all below him, may read', async () => {
+  const limits = { queuedMessagesMax: 3, memoryQueuedMessagesMax: 3, inFlightMax: 1 };
+  const { broker, journal } = await start({ limits });
+  const policy = 'ms-acc-1/policy';
+  for (const [clientId, clean, prefix] of [
+    ['dev-1', false, ''],
+    ['dev-2', true, '$share/g/'],
+  ] as const) {
+    const own = `ms-acc-1/acc-1/${clientId}`;
+    const hoarder = await site.rawConnect(broker, own);
+    await hoarder.open({ clientId, clean });
+    const subscriptions = [`${prefix}vendor/recipients`, `${prefix}${policy}`, `${own}/#`].map((topic) => ({
+      topic,
+      qos: 1 as const,
+    }));
+    hoarder.send({ cmd: 'subscribe', messageId: 1, subscriptions });
+    await hoarder.next('suback');
+    const packet = {
+      cmd: 'publish',
+      topic: `${own}/snapshots`,
+      payload: 'x',
+      dup: false,
+      retain: false,
+    } as const;
+    for (const messageId of [2, 3, 4]) {
+      hoarder.send({ ...packet, qos: 1, messageId });
+      await hoarder.next('puback');
+    }
+    for (const [identity, topic] of [
+      ['MRO-Admin', 'vendor/recipients'],
+      ['ms-acc-1', policy],
+    ] as const) {
+      const publisher = await site.connect(broker, identity);
+      await publisher.publishAsync(topic, clientId, { qos: 1, retain: true });
+      const reader = await site.connect(broker, 'ms-acc-1/acc-1/dev-3');
+      await reader.subscribeAsync(topic, { qos: 1 });
+      assert.deepEqual(await site.received(reader).count(1), [`${topic}=${clientId}`]);
+    }
+    await journal.until('queue.full', { clientId });
+    hoarder.socket.destroy();
+    await journal.until('connection.closed', { clientId });
+  }
+});
+
 test('a stalled subscriber: the others go on, and its queue is bounded', async () => {
   const { broker, journal } = await start({
     limits: { memoryQueuedMessagesMax: 200, outputBytesMax: 65_536 },
