@@ -21,8 +21,8 @@ const lineEnd = '\r\n'; // RFC 4180 §2
  * meanwhile is there once all the same, and what comes late for a time that has passed is left out.
  *
  * @param path - of a device; one that is not there has only a header
- * @returns lines in the order of time: time (ISO 8601, UTC), sequence, and the channels by name. What a snapshot lacks is
- *   empty, an empty text is `""`
+ * @returns lines in the order of time: time (ISO 8601, UTC), sequence, and the channels by name, one of several types once.
+ *   What a snapshot lacks is empty, an empty text is `""`
  */
 export async function* exportDevice(
   database: Database,
@@ -37,7 +37,7 @@ export async function* exportDevice(
     device === undefined ? [] : await inSnapshot(database, (one) => readNames(storage, one, device.id));
   yield line(['time', 'sequence', ...channels.map(({ name }) => quoted(name))]);
   if (device === undefined) return;
-  const ids = channels.map(({ id }) => id);
+  const ids = channels.flatMap((channel) => channel.ids);
   for (let afterMs = range.fromMs - 1; afterMs < range.toMs;) {
     const piece = await inSnapshot(database, (statements) =>
       storage.readPiece(statements, device, { fromMs: afterMs + 1, toMs: range.toMs }, ids),
@@ -48,24 +48,25 @@ export async function* exportDevice(
 }
 
 interface Channel {
-  readonly id: number;
   readonly name: string;
+  /** One for each type that the device has had: a snapshot is of one type. */
+  readonly ids: readonly number[];
 }
 
 async function readNames(storage: Storage, statements: Statements, deviceId: number): Promise<Channel[]> {
-  const channels: Channel[] = [];
+  const idsOf = new Map<string, number[]>();
   for (const id of await storage.readChannelIds(statements, deviceId)) {
     const [row] = await statements.all<{ name: string }>(exportSql.name, [id]);
-    if (row !== undefined) channels.push({ id, name: row.name });
+    if (row !== undefined) idsOf.set(row.name, [...(idsOf.get(row.name) ?? []), id]);
   }
-  return channels.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return Array.from(idsOf, ([name, ids]) => ({ name, ids })).toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function lineOf({ timeMs, sequence, values }: WholeSnapshot, channels: readonly Channel[]): string {
   return line([
     new Date(timeMs).toISOString(),
     String(sequence),
-    ...channels.map(({ id }) => textOf(values.get(id))),
+    ...channels.map(({ ids }) => textOf(values.get(ids.find((id) => values.has(id)) ?? 0))),
   ]);
 }
 

@@ -8,7 +8,7 @@ import type { Database } from './connect.ts';
 import { loadDevices, saveDevices } from './device-state.ts';
 import type { DeviceState } from './device-state.ts';
 import { encodeValues } from './head.ts';
-import { keepGaps, raiseAlarm } from './sequence.ts';
+import { findGap, keepGaps, raiseAlarm } from './sequence.ts';
 import { inTransaction } from './statements.ts';
 import type { SqlValue, Statements } from './statements.ts';
 import type { NewSnapshot, Storage } from './storage.ts';
@@ -205,7 +205,6 @@ async function place(
   const digest =
     sequence > device.last_sequence ? undefined : await digestOf(statements, batch, device, sequence);
   if (digest !== undefined) return repeat(statements, batch, device, arrival, digest);
-  // What retention dropped would otherwise be taken for late.
   if (sequence <= device.last_sequence && (await wasDropped(statements, device, sequence)))
     return { outcome: 'refused', reason: 'dropped_already' };
   if (encoded !== undefined && catalogue.epochOf(encoded.typeId) !== encoded.epoch) throw new StaleEncoding();
@@ -273,12 +272,13 @@ async function digestOf(
   return row?.digest;
 }
 
+/** What retention dropped would otherwise be taken for late; what never came is in a gap, whatever was dropped behind it. */
 async function wasDropped(statements: Statements, { id }: DeviceState, sequence: number): Promise<boolean> {
   const rows = await statements.all('select device_id from dropped where device_id = ? and sequence >= ?', [
     id,
     sequence,
   ]);
-  return rows.length > 0;
+  return rows.length > 0 && (await findGap(statements, id, sequence)) === undefined;
 }
 
 async function repeat(

@@ -37,8 +37,8 @@ export async function keepGaps(
     await statements.run(insertGap, [device.id, expected, sequence - 1, nowMs]);
     return true;
   }
-  const [gap] = await statements.all<GapRow>(selectGap, [device.id, sequence]);
-  if (gap === undefined || gap.from_sequence > sequence) return false;
+  const gap = await findGap(statements, device.id, sequence);
+  if (gap === undefined) return false;
   if (gap.from_sequence === gap.to_sequence) {
     await statements.run('update gap set closed_ms = ? where id = ?', [nowMs, gap.id]);
   } else if (sequence === gap.from_sequence) {
@@ -50,6 +50,16 @@ export async function keepGaps(
     }
   }
   return true;
+}
+
+/** @returns the open gap of the device that a number lies in */
+export async function findGap(
+  statements: Statements,
+  deviceId: number,
+  sequence: number,
+): Promise<GapRow | undefined> {
+  const [gap] = await statements.all<GapRow>(selectGap, [deviceId, sequence]);
+  return gap === undefined || gap.from_sequence > sequence ? undefined : gap;
 }
 
 /** @returns whether it is new and there was room */

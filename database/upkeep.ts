@@ -53,7 +53,13 @@ export function createUpkeep(database: Database, policies: UpkeepPolicies = keep
       }
       const policy = policies.byType[candidate.type ?? ''] ?? policies.otherwise;
       const storage = await storageOf(database);
-      if (!(await storage.keepUp(database, candidate.id, policy, nowMs))) after = candidate.id;
+      let isMore = false;
+      try {
+        isMore = await storage.keepUp(database, candidate.id, policy, nowMs);
+      } finally {
+        // Also where something of a device cannot be read: the others have their turn.
+        if (!isMore) after = candidate.id;
+      }
       return true;
     },
   };

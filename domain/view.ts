@@ -96,7 +96,10 @@ export interface Gap {
 export interface Series {
   readonly channel: string;
   readonly unit: string | null;
-  /** When the first value of each point was measured; rising. The other lists have the same length. */
+  /**
+   * When the first value of each point was measured, or a little before it: the start of the values that rest together with
+   * it. Rising. The other lists have the same length.
+   */
   readonly timesMs: readonly number[];
   readonly min: readonly number[];
   readonly max: readonly number[];

@@ -61,11 +61,28 @@ export async function check(statements: Statements, deviceId: number, say: Say):
   const [device] = await statements.all<Device>(chunkCheckSql.device, [deviceId]);
   if (device !== undefined) {
     checkHeads(device, heads, say);
-    await checkZone(statements, device, heads, say);
+    const [zone] = await statements.all<{ data: Uint8Array }>(chunkCheckSql.zone, [deviceId]);
+    attempt('its newest snapshots', () => checkZone(zone?.data, device, heads, say), say);
   }
-  for (const run of runs) checkRun(run, say);
+  for (const run of runs) attempt(`the times of sealing ${run.sealing}`, () => checkRun(run, say), say);
   await checkChunks(statements, deviceId, runs, say);
-  return [...heads.map(({ sequence }) => sequence), ...runs.flatMap((run) => decodeIntegers(run.sequences))];
+  return [
+    ...heads.map(({ sequence }) => sequence),
+    ...runs.flatMap(
+      (run) =>
+        attempt(`the sequences of sealing ${run.sealing}`, () => decodeIntegers(run.sequences), say) ?? [],
+    ),
+  ];
+}
+
+/** @returns undefined for what cannot even be decoded, which is a fault like any other */
+function attempt<T>(what: string, decode: () => T, say: Say): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    say(`${what} cannot be decoded: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
 }
 
 function checkHeads(device: Device, heads: readonly HeadRow[], say: Say): void {
@@ -77,14 +94,8 @@ function checkHeads(device: Device, heads: readonly HeadRow[], say: Say): void {
     say(`its latest snapshot, ${device.latest_sequence}, is not whole`);
 }
 
-async function checkZone(
-  statements: Statements,
-  device: Device,
-  heads: readonly HeadRow[],
-  say: Say,
-): Promise<void> {
-  const [row] = await statements.all<{ data: Uint8Array }>(chunkCheckSql.zone, [device.id]);
-  const found = row === undefined ? new Map<number, Statistics>() : measured(decodeZone(row.data));
+function checkZone(data: Uint8Array | undefined, device: Device, heads: readonly HeadRow[], say: Say): void {
+  const found = data === undefined ? new Map<number, Statistics>() : measured(decodeZone(data));
   const all: Zone = new Map();
   for (const { ordinal, payload } of heads) if (ordinal <= device.zone_ordinal) addToZone(all, payload);
   const wanted = measured(all);
@@ -126,7 +137,8 @@ async function checkChunks(
         say(`${name} has no times`);
         continue;
       }
-      const values = decodeColumn(row.data);
+      const values = attempt(name, () => decodeColumn(row.data), say);
+      if (values === undefined) continue;
       if (values.length !== length) say(`${name} has ${values.length} values, wanted ${length}`);
       const stated = [row.n, row.vmin, row.vmax, row.vsum, row.vlast];
       // Compared by ===, because a database may take the sign from a zero.

@@ -336,6 +336,11 @@ const damages: Readonly<Record<string, (id: number) => string>> = {
   'counts 287 snapshots': (id) => `update device set stored = 287 where id = ${id}`,
   'its gaps are not': (id) =>
     `insert into gap (device_id, from_sequence, to_sequence, opened_ms) values (${id}, 9, 9, 1)`,
+  'the chunk of channel 1 in sealing 1 cannot be decoded': (id) =>
+    `update chunk set data = x'00000000789c' where device_id = ${id}`,
+  'the sequences of sealing 1 cannot be decoded': (id) =>
+    `update chunk_time set sequences = x'' where device_id = ${id}`,
+  'its newest snapshots cannot be decoded': (id) => `update head set payload = x'5b' where device_id = ${id}`,
   'is not whole': (id) => `update device set latest_ordinal = 999 where id = ${id}`,
 };
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
+import { checkDatabase } from '../../database/check.ts';
 import type { Database } from '../../database/connect.ts';
 import { readExceeding } from '../../database/exceeds.ts';
+import { readOpenGaps } from '../../database/gaps.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
 import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
@@ -116,6 +118,61 @@ testForms(
     assert.deepEqual(await readExceeding(database, '', above), []);
   },
 );
+
+testForms('createUpkeep: what never came is no snapshot that was dropped', async (context, engine, form) => {
+  const database = await freshDatabase(context, engine, form);
+  const ingest = createIngest(database);
+  const nowMs = startMs + 10 * dayMs;
+  const sent = (sequence: number, timeMs: number): Arrival => ({
+    ...arrival(device, sequence, undefined, { timeMs }),
+    receivedMs: nowMs,
+  });
+  const unset = Date.UTC(2001, 0, 1); // a clock that nobody had set yet
+  await ingest.storeBatch([sent(1, nowMs), sent(2, nowMs), sent(10, unset), sent(11, nowMs)]);
+  await keepUp(database, nowMs, { otherwise: { droppedAfterDays: 30 }, byType: {} });
+  assert.deepEqual(await countSnapshots(database, ''), { stored: 3, duplicated: 0 });
+  const { outcomes } = await ingest.storeBatch([sent(5, nowMs), sent(10, unset), sent(5, nowMs)]);
+  assert.deepEqual(outcomes, [
+    { outcome: 'stored' },
+    { outcome: 'refused', reason: 'dropped_already' },
+    { outcome: 'duplicate' },
+  ]);
+  const gaps = (await readOpenGaps(database, '', device)).map((gap) => [gap.fromSequence, gap.toSequence]);
+  assert.deepEqual(gaps, [
+    [3, 4],
+    [6, 9],
+  ]);
+  assert.deepEqual(await checkDatabase(database), []);
+});
+
+testBoth('createUpkeep: a device whose values cannot be read holds up no other', async (context, engine) => {
+  const database = await freshDatabase(context, engine);
+  await fill(database);
+  const other = 'ms-acc-1/acc-1/dev-2';
+  const ingest = createIngest(database);
+  for (let from = 1; from < count; from += 400)
+    await ingest.storeBatch(
+      Array.from({ length: Math.min(400, count - from) }, (_, index) => ({
+        ...arrival(other, from + index, undefined, { timeMs: hourly(from + index) }),
+        receivedMs: lastMs,
+      })),
+    );
+  await database.kysely
+    .updateTable('chunk')
+    .set({ data: Buffer.alloc(9) })
+    .where('device_id', '=', 1)
+    .execute();
+  const runsOf = async (id: number): Promise<number> =>
+    (await database.kysely.selectFrom('chunk_time').select('sealing').where('device_id', '=', id).execute())
+      .length;
+  const [broken, whole] = [await runsOf(1), await runsOf(2)];
+  const upkeep = createUpkeep(database);
+  await assert.rejects(() => upkeep.step(lastMs));
+  while (await upkeep.step(lastMs));
+  assert.equal(await runsOf(1), broken);
+  assert.ok((await runsOf(2)) < whole);
+  await assert.rejects(() => upkeep.step(lastMs), 'and it is said again in the next round');
+});
 
 testForms(
   'createUpkeep: beside ingest and beside itself nothing is lost or doubled',

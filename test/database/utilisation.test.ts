@@ -135,6 +135,25 @@ testForms(
   },
 );
 
+testForms(
+  'readOperatingHours: what came late for the time of another is counted in the order of sequences',
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
+    const last = snapshotsPerSealing + 20;
+    const at = (sequence: number): number => startMs + (sequence === 2 ? 3 : sequence) * 1000;
+    const sequences = Array.from({ length: last }, (_, index) => index + 1).filter(
+      (sequence) => sequence !== 2,
+    );
+    await createIngest(database).storeBatch(
+      [...sequences, 2].map((sequence) =>
+        arrival(device, sequence, [{ channel: 'hours', value: sequence }], { timeMs: at(sequence) }),
+      ),
+    );
+    const [day] = (await readOperatingHours(database, device, 'hours', { fromMs: startMs, days: 1 })) ?? [];
+    assert.equal(day?.hours, last - 1);
+  },
+);
+
 testForms('readManySeries: is what each channel gives alone', async (context, engine, form) => {
   const database = await freshDatabase(context, engine, form);
   const count = 2 * snapshotsPerSealing + 40;

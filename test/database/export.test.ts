@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { exportDevice } from '../../database/export.ts';
+import { createIngest } from '../../database/ingest.ts';
+import { arrival, startMs } from './arrivals.ts';
+import { freshDatabase, testForms } from './engines.ts';
+
+const device = 'ms-acc-1/acc-1/dev-1';
+
+testForms(
+  'exportDevice: a channel that several types of the device have is one column',
+  async (context, engine, form) => {
+    const database = await freshDatabase(context, engine, form);
+    const ingest = createIngest(database);
+    const store = (sequence: number, deviceType: string, channels: readonly string[]): Promise<unknown> =>
+      ingest.storeBatch([
+        arrival(
+          device,
+          sequence,
+          channels.map((channel) => ({ channel, value: sequence })),
+          { deviceType },
+        ),
+      ]);
+    await store(1, 'FM', ['b', 'a']);
+    await store(2, 'FM-2', ['a', 'b', 'c']);
+    await store(3, 'FM', ['a']);
+    const at = (sequence: number): string => new Date(startMs + sequence * 1000).toISOString();
+    let csv = '';
+    for await (const piece of exportDevice(database, device)) csv += piece;
+    assert.deepEqual(csv.split('\r\n'), [
+      'time,sequence,a,b,c',
+      `${at(1)},1,1,1,`,
+      `${at(2)},2,2,2,2`,
+      `${at(3)},3,3,,`,
+      '',
+    ]);
+  },
+);
