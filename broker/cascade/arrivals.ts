@@ -1,4 +1,4 @@
-/** What comes down from the upstream: published here in its order, and acknowledged once it is durable here. */
+/** What comes down from the upstream: published here, each topic in its order, and acknowledged once it is durable here. */
 import type { Clock } from '../../domain/clock.ts';
 import { filterCovers } from '../../domain/topic.ts';
 import type { ReceivedMessage } from '../../mqtt/inbox.ts';
@@ -38,7 +38,8 @@ export class Arrivals {
   readonly #options: ArrivalsOptions;
   /** Of MQTT, on the connection that they come over. */
   #version: number | undefined;
-  #waiting: Arrival[] = [];
+  /** By topic: what finds no room, and what came after it; never empty. */
+  readonly #waiting = new Map<string, Arrival[]>();
   #taken = 0;
 
   constructor(options: ArrivalsOptions) {
@@ -56,31 +57,35 @@ export class Arrivals {
 
   /** What waits is not acknowledged, so the upstream sends it again. */
   disconnected(): void {
-    this.#waiting = [];
+    this.#waiting.clear();
     this.#version = undefined;
   }
 
-  /** Unacknowledged, the upstream sends no more than its window, which bounds what waits here. */
+  /**
+   * Unacknowledged, the upstream sends no more than its window, which bounds what waits here. One receiver without room
+   * delays nobody else: order is kept within a topic [MQTT-4.6.0-6].
+   */
   receive(message: ReceivedMessage, acknowledge: () => void): void {
     const topic = this.#options.topics.toLocal(message.topic);
     if (topic === undefined) return acknowledge();
     const arrival = { message, topic, acknowledge };
-    const refusal = this.#waiting.length > 0 ? undefined : this.#take(arrival);
-    if (refusal === undefined && this.#waiting.length === 0) return undefined;
-    this.#waiting.push(arrival);
+    const before = this.#waiting.get(topic);
+    const refusal = before === undefined ? this.#take(arrival) : 'queue_full';
     if (refusal === undefined) return undefined;
     const { measures, log } = this.#options;
+    if (message.qos === 0) return measures.dropped.inc({ reason: refusal }); // no window bounds how many would wait
+    if (before !== undefined) return void before.push(arrival);
+    this.#waiting.set(topic, [arrival]);
     measures.refusals.inc({ reason: refusal });
-    log.error({ topic, reason: refusal }, 'cascade.message_refused');
-    return undefined;
+    return log.error({ topic, reason: refusal }, 'cascade.message_refused');
   }
 
-  /** Takes what had to wait for room here, in order. Called every second. */
+  /** Takes what had to wait for room here, each topic in order. Called every second. */
   sweep(): void {
-    while (this.#waiting.length > 0) {
-      const [first] = this.#waiting;
-      if (first === undefined || this.#take(first) !== undefined) break;
-      this.#waiting.shift();
+    for (const [topic, arrivals] of this.#waiting) {
+      const refused = arrivals.findIndex((arrival) => this.#take(arrival) !== undefined);
+      arrivals.splice(0, refused < 0 ? arrivals.length : refused);
+      if (arrivals.length === 0) this.#waiting.delete(topic);
     }
   }
 

@@ -157,6 +157,37 @@ test('cascade: what finds no room below waits upstream, and comes down in order 
   );
 });
 
+test('cascade: what waits for room of one device keeps nothing of the others waiting', async () => {
+  const vendor = await startVendor('aside');
+  const { broker: customer, journal } = await startCustomer('aside', vendor, {}, { queuedMessagesMax: 1 });
+  const session = { clientId: 'd', clean: false };
+  const full = await site.connect(customer, device, session);
+  await full.subscribeAsync(`${device}/commands`, { qos: 1 });
+  await full.endAsync();
+  const other = 'ms-acc-1/acc-1/dev-2';
+  const lively = await site.connect(customer, other);
+  await lively.subscribeAsync([`${other}/commands`, 'vendor/recipients'], { qos: 1 });
+  await journal.until('link.connected');
+  const service = await site.connect(vendor, 'MRO-Admin');
+  await service.publishAsync('vendor/recipients', 'stands', { qos: 1, retain: true });
+  await site.received(lively).count(1);
+
+  for (const text of ['1', '2', '3']) await service.publishAsync(`${device}/commands`, text, { qos: 1 });
+  await journal.until('cascade.message_refused', { reason: 'queue_full' });
+  for (const qos of [0, 1] as const) await service.publishAsync(`${other}/commands`, `${qos}`, { qos });
+  await service.publishAsync('vendor/recipients', 'changed', { qos: 1, retain: true });
+  assert.deepEqual((await site.received(lively).count(4)).slice(1), [
+    `${other}/commands=0`,
+    `${other}/commands=1`,
+    'vendor/recipients=changed',
+  ]);
+  const again = await site.connect(customer, device, session);
+  assert.deepEqual(
+    await site.received(again).count(3),
+    ['1', '2', '3'].map((text) => `${device}/commands=${text}`),
+  );
+});
+
 test('cascade: an upstream that is another broker than the one named gets nothing', async () => {
   const vendor = await startVendor('impostor');
   const { broker: customer, journal } = await startCustomer('impostor', vendor, {
