@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { askBroker } from '../../../broker/commands/ask-broker.ts';
 import { killBrokerProcesses } from '../broker-process.ts';
 import type { Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
@@ -91,4 +93,18 @@ test('nodes: a certificate of a client is no ticket to the link between nodes', 
   });
   await raw.closed;
   await active.broker.journal.until('node.refused', { identity: 'ms-acc-1' });
+});
+
+test('plombe broker aside: a node that is passive says so, and the active one answers', async () => {
+  const active = await nodes.settled();
+  for (const { name } of nodes.all) {
+    const data = path.join(site.directory, name, 'data');
+    assert.deepEqual(await askBroker(data, { kind: 'list' }), {
+      kind: 'unavailable',
+      reason:
+        name === active.name
+          ? 'this broker has no upstream at the moment'
+          : 'another node is active: ask that one',
+    });
+  }
 });
