@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Outcome } from '../ledger/leaf.ts';
 import { channelsDigest, outcomes } from '../ledger/leaf.ts';
-import type { Checkpoint, WrittenLeaf } from '../ledger/ledger-file.ts';
+import type { Checkpoint, LedgerMark, WrittenLeaf } from '../ledger/ledger-file.ts';
 import { hashBytes } from '../ledger/merkle.ts';
 import { streamOf } from '../ledger/stream.ts';
 import { bytesOf, inTransaction, openSqliteFile, readSqliteFile } from '../runtime/sqlite-file.ts';
@@ -64,6 +64,12 @@ const laterSchema = `
     received_hour INTEGER NOT NULL,
     received_bytes INTEGER NOT NULL
   ) STRICT;
+  CREATE TABLE IF NOT EXISTS mark (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    origin TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    leaf_hash BLOB NOT NULL
+  ) STRICT;
 `;
 
 /** @throws SqliteFileError */
@@ -105,6 +111,8 @@ export class RecordIndex {
         `INSERT OR REPLACE INTO checkpoint (id, size, subtrees, position) VALUES (1, ?, ?, ?)`,
       ),
       checkpoint: prepare(`SELECT size, subtrees, position FROM checkpoint`),
+      keepMark: prepare(`INSERT OR REPLACE INTO mark VALUES (1, ?, ?, ?)`),
+      mark: prepare(`SELECT origin, position, leaf_hash FROM mark`),
       digestsOf: prepare(
         `SELECT digest FROM leaf WHERE stream = ? AND sequence = ? AND coalesce(reason, '') NOT LIKE 'cms.%' ORDER BY number`,
       ),
@@ -133,15 +141,16 @@ export class RecordIndex {
     const subtrees = Array.from({ length: octets.length / hashBytes }, (_, index) =>
       Buffer.from(octets.subarray(index * hashBytes, (index + 1) * hashBytes)),
     );
-    return { size: Number(row['size']), subtrees, position: Number(row['position']) };
+    return { size: Number(row['size']), subtrees, position: Number(row['position']), mark: this.#mark() };
   }
 
   /** Takes all or nothing of what the ledger has already. */
-  add(leaves: readonly WrittenLeaf[], { size, subtrees, position }: Checkpoint): void {
+  add(leaves: readonly WrittenLeaf[], { size, subtrees, position, mark }: Checkpoint): void {
     this.numbers.takeNews(); // of an attempt that failed
     inTransaction(this.#database, () => {
       for (const leaf of leaves) this.#add(leaf);
       this.#statements.keepCheckpoint.run(size, Buffer.concat(subtrees), position);
+      if (mark !== undefined) this.#statements.keepMark.run(mark.origin, mark.position, mark.leafHash);
     });
   }
 
@@ -232,6 +241,17 @@ export class RecordIndex {
 
   close(): void {
     this.#database.close();
+  }
+
+  #mark(): LedgerMark | undefined {
+    const row = this.#statements.mark.get();
+    return (
+      row && {
+        origin: String(row['origin']),
+        position: Number(row['position']),
+        leafHash: bytesOf(row['leaf_hash']),
+      }
+    );
   }
 
   #add({ leaf, position }: WrittenLeaf): void {

@@ -26,12 +26,21 @@ import type { FoundRecord } from './records.ts';
 import { originOf, signHead } from './tree-head.ts';
 import type { TreeHead } from './tree-head.ts';
 
+/** A leaf of one ledger: no other ledger has the same there, and neither has this one once it was rewritten. */
+export interface LedgerMark {
+  readonly origin: string;
+  readonly position: number;
+  readonly leafHash: Buffer;
+}
+
 /** What somebody who follows a ledger has to keep, so that only what is new is read. */
 export interface Checkpoint {
   readonly size: number;
   readonly subtrees: readonly Buffer[];
   /** In the file, behind the last leaf. */
   readonly position: number;
+  /** The last leaf. */
+  readonly mark?: LedgerMark | undefined;
 }
 
 export interface WrittenLeaf {
@@ -67,15 +76,26 @@ export function openLedger(file: string, options: LedgerOptions): { ledger: Ledg
       requireHeader(descriptor, file);
       const origin = originOf(beginningOf(descriptor, file));
       const { checkpoint } = options;
+      if (checkpoint?.mark !== undefined) requireMarked(descriptor, file, origin, checkpoint.mark);
       const frontier = new Frontier(checkpoint?.size ?? 0, checkpoint?.subtrees ?? []);
       const start = checkpoint?.position ?? fileHeader.length;
-      const { unseen, end } = recover(descriptor, file, frontier, start);
-      return { ledger: new Ledger(file, descriptor, origin, frontier, end), unseen };
+      const { unseen, end, lastLeaf = checkpoint?.mark } = recover(descriptor, file, frontier, start);
+      return { ledger: new Ledger(file, descriptor, { origin, frontier, end, lastLeaf }), unseen };
     } catch (error) {
       closeSync(descriptor);
       throw error;
     }
   });
+}
+
+type Leafmark = Omit<LedgerMark, 'origin'>;
+
+interface LedgerState {
+  readonly origin: string;
+  readonly frontier: Frontier;
+  readonly end: number;
+  /** Undefined: whoever follows did not keep it, and nothing has come since. */
+  readonly lastLeaf: Leafmark | undefined;
 }
 
 export class Ledger {
@@ -84,16 +104,18 @@ export class Ledger {
   readonly #descriptor: number;
   readonly #frontier: Frontier;
   #end: number;
+  #lastLeaf: Leafmark | undefined;
   /** The first head of each run brings its certificates along. */
   #hasChain = false;
   #isBroken = false;
 
-  constructor(file: string, descriptor: number, origin: string, frontier: Frontier, end: number) {
+  constructor(file: string, descriptor: number, { origin, frontier, end, lastLeaf }: LedgerState) {
     this.#file = file;
     this.#descriptor = descriptor;
     this.origin = origin;
     this.#frontier = frontier;
     this.#end = end;
+    this.#lastLeaf = lastLeaf;
   }
 
   get head(): TreeHead {
@@ -101,7 +123,13 @@ export class Ledger {
   }
 
   get checkpoint(): Checkpoint {
-    return { size: this.#frontier.size, subtrees: [...this.#frontier.subtrees], position: this.#end };
+    const { origin } = this;
+    return {
+      size: this.#frontier.size,
+      subtrees: [...this.#frontier.subtrees],
+      position: this.#end,
+      mark: this.#lastLeaf && { ...this.#lastLeaf, origin },
+    };
   }
 
   /**
@@ -124,7 +152,10 @@ export class Ledger {
       position += record.length;
     }
     this.#write(Buffer.concat(records));
-    for (const leafHash of hashes) this.#frontier.append(leafHash);
+    for (const [index, leafHash] of hashes.entries()) {
+      this.#frontier.append(leafHash);
+      this.#lastLeaf = { position: written[index]?.position ?? 0, leafHash };
+    }
     return written;
   }
 
@@ -235,13 +266,34 @@ function beginningOf(descriptor: number, file: string) {
   return leaf;
 }
 
+/**
+ * Another ledger in the place of the one that was followed is not gone on with: nothing of it would fit, and its end would be
+ * taken for what a crash has left.
+ *
+ * @throws LedgerError `ledger.damaged`
+ */
+function requireMarked(descriptor: number, file: string, origin: string, mark: LedgerMark): void {
+  if (origin !== mark.origin) {
+    throw new LedgerError(
+      'ledger.damaged',
+      `${file}: this is ${origin}, and what is kept beside it is of ${mark.origin}`,
+    );
+  }
+  const [found] = readRecords(descriptor, mark.position, oneLeafBytes);
+  if (found?.kind === 'leaf' && hashLeaf(found.payload).equals(mark.leafHash)) return;
+  throw new LedgerError(
+    'ledger.damaged',
+    `${file}: the leaf at octet ${mark.position} is not the one that was acknowledged`,
+  );
+}
+
 /** Reads what is not known yet, and cuts off what was never acknowledged. */
 function recover(
   descriptor: number,
   file: string,
   frontier: Frontier,
   start: number,
-): { unseen: WrittenLeaf[]; end: number } {
+): { unseen: WrittenLeaf[]; end: number; lastLeaf: Leafmark | undefined } {
   const { size } = fstatSync(descriptor);
   if (size < start) {
     throw new LedgerError(
@@ -251,6 +303,7 @@ function recover(
   }
   const unseen: WrittenLeaf[] = [];
   let end = start;
+  let lastLeaf: Leafmark | undefined;
   for (const record of readRecords(descriptor, start)) {
     if (record.kind === 'torn' || record.kind === 'damaged') {
       setAside(descriptor, file, record, size);
@@ -265,10 +318,12 @@ function recover(
         `${file}: leaf ${leaf.number} in the place of ${frontier.size}`,
       );
     }
-    frontier.append(hashLeaf(record.payload));
+    const leafHash = hashLeaf(record.payload);
+    frontier.append(leafHash);
+    lastLeaf = { position: record.position, leafHash };
     unseen.push({ leaf, position: record.position });
   }
-  return { unseen, end };
+  return { unseen, end, lastLeaf };
 }
 
 function setAside(

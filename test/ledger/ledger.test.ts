@@ -340,6 +340,27 @@ test('openLedger: goes on from a checkpoint, and misses what was acknowledged', 
   assert.throws(() => openLedger(file, { owner, timeMs, checkpoint }), { code: 'ledger.damaged' });
 });
 
+test('openLedger: another ledger in the place of the one that was followed, or a leaf that was rewritten, is left alone', async (context) => {
+  const { file, parties, pieces } = await write(context);
+  const { ledger } = openLedger(file, { owner, timeMs });
+  const { checkpoint } = ledger;
+  ledger.close();
+  const other = path.join(parties.folder, 'other.ledger');
+  const longer = openAt(other);
+  longer.append(Array.from({ length: 40 }, (_, index) => passage(index + 1, { bytes: 70_000 })));
+  longer.close();
+  const rewritten = path.join(parties.folder, 'rewritten.ledger');
+  writePieces(rewritten, [...pieces.slice(0, -1), forged(9, { bytes: 1001 })]);
+  for (const [wrong, reason] of [
+    [other, /this is plombe.* is of plombe/],
+    [rewritten, /is not the one that was acknowledged/],
+  ] as const) {
+    const before = readFileSync(wrong);
+    assert.throws(() => openLedger(wrong, { owner, timeMs, checkpoint }), reason);
+    assert.deepEqual(readFileSync(wrong), before);
+  }
+});
+
 test('Ledger: two that write to one file do not', async (context) => {
   const { file } = await write(context);
   const [one, other] = [openAt(file), openAt(file)];
