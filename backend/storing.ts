@@ -7,7 +7,7 @@ import { finishCommand } from '../database/commands.ts';
 import { connectDatabase } from '../database/connect.ts';
 import type { Database } from '../database/connect.ts';
 import { storeDeadLetters } from '../database/dead-letters.ts';
-import { DatabaseError, faultOf } from '../database/errors.ts';
+import { DatabaseError, faultOf, isRefusal } from '../database/errors.ts';
 import { purgeEvidence, purgedMax } from '../database/evidence.ts';
 import { createIngest, StaleEncoding } from '../database/ingest.ts';
 import type { Arrival, BatchResult, Ingest, StoreOutcome } from '../database/ingest.ts';
@@ -64,7 +64,8 @@ export class Storing {
       this.#requireSameFile();
       return answer;
     } catch (error) {
-      const fault = faultOf(error);
+      // What it says to everything alike, such as that a right is missing, is waited for too.
+      const fault = faultOf(error) ?? (isRefusal(error) ? undefined : 'failing');
       if (fault === undefined) throw error;
       if (fault === 'gone') await this.close();
       return { kind: 'unavailable', fault, detail: String(error) };
@@ -175,7 +176,7 @@ async function storeOrSplit(ingest: Ingest, unpacked: readonly Unpacked[]): Prom
   try {
     return await storeAll(ingest, unpacked);
   } catch (error) {
-    if (faultOf(error) !== undefined) throw error;
+    if (!isRefusal(error)) throw error;
   }
   const arrivals: Arrival[] = [];
   const outcomes: StoreOutcome[] = [];
@@ -195,7 +196,7 @@ async function storeOrSplit(ingest: Ingest, unpacked: readonly Unpacked[]): Prom
       kindChanges += result.kindChanges;
       batches = result.batches;
     } catch (error) {
-      if (faultOf(error) !== undefined) throw error;
+      if (!isRefusal(error)) throw error;
       faults.push(`${arrival.device}: ${String(error)}`);
       outcomes.push({ outcome: 'refused', reason: 'store_failed' });
     }

@@ -115,6 +115,30 @@ export function isUnavailable(error: unknown): boolean {
   return faultOf(error) !== undefined;
 }
 
+// The classes of SQLSTATE that speak of values: cardinality, data, integrity (ISO/IEC 9075-2 §24.1).
+const valueStates: ReadonlySet<string> = new Set(['21', '22', '23']);
+/** Those that speak of values in a class of another name. */
+const valueErrors: ReadonlySet<string> = new Set([
+  'ER_TRUNCATED_WRONG_VALUE_FOR_FIELD',
+  'WARN_DATA_TRUNCATED',
+  'ER_NET_PACKET_TOO_LARGE', // of several rows at once, or of one
+]);
+const sqliteValueErrors: ReadonlySet<number> = new Set([
+  18, // SQLITE_TOOBIG
+  19, // SQLITE_CONSTRAINT
+  20, // SQLITE_MISMATCH
+]);
+
+/** @returns whether these values are refused, so that others may be taken; false where a database says no to everything */
+export function isRefusal(error: unknown): boolean {
+  if (faultOf(error) !== undefined) return false;
+  const code = sqliteCode(error);
+  if (code !== undefined) return sqliteValueErrors.has(code);
+  const state = fieldOf(error, 'sqlState');
+  if (typeof state !== 'string') return true; // no word of a database's
+  return valueStates.has(state.slice(0, 2)) || valueErrors.has(mysqlCode(error));
+}
+
 /** @returns whether a unique key refused a row */
 export function isConflict(error: unknown): boolean {
   return sqliteConflict.has(fieldOf(error, 'errcode')) || mysqlCode(error) === 'ER_DUP_ENTRY';

@@ -38,6 +38,8 @@ const migrations: readonly Migration[] = [
 
 const lockName = 'plombe.migrate';
 const lockTimeoutSeconds = 60;
+/** Twice what we put into one statement (statements.ts). MariaDB's default is 16 MiB, MySQL's and TiDB's 64. */
+const packetBytesMin = 8 * 1024 * 1024;
 
 const createRecord = {
   sqlite:
@@ -169,8 +171,16 @@ async function applyMysql(connection: PoolConnection, nowMs: number): Promise<st
   await connection.query(createRecord.mysql);
   const [recorded] = await connection.query<RowDataPacket[]>('select name from migration');
   const missing = missingFrom(recorded.map((row) => String(row['name'])));
-  const [versions] = await connection.query<RowDataPacket[]>('select version() as version');
-  const version = String(versions[0]?.['version']);
+  const [servers] = await connection.query<RowDataPacket[]>(
+    'select version() as version, @@max_allowed_packet as packetBytes',
+  );
+  const version = String(servers[0]?.['version']);
+  const packetBytes = Number(servers[0]?.['packetBytes']);
+  if (packetBytes < packetBytesMin)
+    throw new DatabaseError(
+      'database.unavailable',
+      `max_allowed_packet of the server is ${packetBytes}, wanted at least ${packetBytesMin}`,
+    );
   for (const { name, statements } of missing) {
     for (const statement of statements(ddlWords.mysql))
       if (!isBeyond(version, statement)) await applyOne(connection, statement);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
 import type { TestContext } from 'node:test';
 import { Storing } from '../../backend/storing.ts';
@@ -236,6 +237,28 @@ test('Storing: another file in the place of the database is not written into', a
   void publish(on, device.snapshot(2));
   await on.recorded.until((records) => records.some(({ event }) => event === 'database.replaced'));
   assert.match(on.ingest.databaseFault ?? '', /replaced/);
+});
+
+test('Storing: what a database says to every envelope is no word about one of them', async (context) => {
+  const { on, device } = await benchWithDevice(context);
+  await publish(on, device.snapshot(1));
+  const alter = (from: string, to: string): void => {
+    const raw = new DatabaseSync(fileOf(on), { timeout: 5000 });
+    raw.exec(`alter table snapshot rename column ${from} to ${to}`);
+    raw.close();
+  };
+  alter('signer', 'signed_by');
+  let isAcknowledged = false;
+  const published = publish(on, device.snapshot(2)).then(() => (isAcknowledged = true));
+  await on.recorded.until(
+    (records) => records.filter(({ event }) => event === 'database.unavailable').length >= 2,
+  );
+  assert.equal(isAcknowledged, false);
+  assert.match(on.ingest.databaseFault ?? '', /failing: .*no column named signer/);
+  alter('signed_by', 'signer');
+  await published;
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
+  assert.deepEqual(on.measures.tally.rejected, {});
 });
 
 test('Storing: a damaged file is that, and nothing of the batch is taken for stored', async (context) => {
