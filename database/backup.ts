@@ -1,5 +1,16 @@
 /** Backup of the embedded database while it is written, and the way back. */
-import { closeSync, copyFileSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
 import { DatabaseError, faultOf } from './errors.ts';
@@ -74,12 +85,22 @@ export function restoreDatabase(source: string, target: string, nowMs: number): 
     copyFileSync(source, partial);
     if (existsSync(source + logSuffix)) copyFileSync(source + logSuffix, partial + logSuffix);
     requireSound(partial, source);
+    giveTo(partial, target);
     const before = setAside(target, nowMs);
     moveDurably(partial, target);
     return before;
   } finally {
     removePartial();
   }
+}
+
+/** Root restores what a service of another user works with. */
+function giveTo(file: string, target: string): void {
+  const former = statSync(target, { throwIfNoEntry: false });
+  const { uid, gid } = former ?? statSync(path.dirname(target));
+  const own = statSync(file);
+  if (own.uid !== uid || own.gid !== gid) chownSync(file, uid, gid);
+  if (former !== undefined) chmodSync(file, former.mode);
 }
 
 function setAside(file: string, nowMs: number): string | undefined {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import type { Stats } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
@@ -261,6 +265,29 @@ void test('restoreDatabase: takes the place of what is damaged, and of what left
     await restored.close();
   }
 });
+
+void test('restoreDatabase: the file belongs to whom the former one, or the folder, belongs', async (context) => {
+  const url = await freshUrl(context, 'sqlite');
+  const file = url.slice('sqlite:'.length);
+  const database = await connectDatabase(url);
+  await migrate(database);
+  await database.close();
+  await backupDatabase(file, `${file}.backup`);
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) for (const name of [file, path.dirname(file)]) chownSync(name, 1234, 1234);
+  chmodSync(file, 0o600);
+  const { uid, gid, mode } = statSync(file);
+  restoreDatabase(`${file}.backup`, file, nowMs);
+  assert.deepEqual(pickOwner(statSync(file)), { uid, gid });
+  assert.equal(statSync(file).mode, mode);
+  rmSync(file);
+  restoreDatabase(`${file}.backup`, file, nowMs);
+  assert.deepEqual(pickOwner(statSync(file)), { uid, gid });
+});
+
+function pickOwner({ uid, gid }: Stats): { uid: number; gid: number } {
+  return { uid, gid };
+}
 
 void test('restoreDatabase: what a program left when it was killed is restored with its log', async (context) => {
   const url = await freshUrl(context, 'sqlite');
