@@ -256,6 +256,8 @@ export class UpQueue implements SessionQueue {
     const { clock, bounds } = this.#options;
     const nowMs = clock();
     for (const lane of this.#held) {
+      // The clock may be set back, which must not hold it for as long.
+      lane.heldUntilMs = Math.min(lane.heldUntilMs, nowMs + quotaRetry.maxMs);
       if (lane.heldUntilMs > nowMs) continue;
       this.#held.delete(lane);
       this.#fair.add(lane);

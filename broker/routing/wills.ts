@@ -93,7 +93,10 @@ export class Wills {
     const nowMs = this.#options.clock();
     for (const session of this.#waiting) {
       const { will } = session;
-      if (will?.dueMs !== undefined && will.dueMs <= nowMs) this.#publish(session, will);
+      if (will?.dueMs === undefined) continue;
+      // The clock may be set back, which must not delay it for as long.
+      will.dueMs = Math.min(will.dueMs, nowMs + will.delaySeconds * 1000);
+      if (will.dueMs <= nowMs) this.#publish(session, will);
     }
   }
 

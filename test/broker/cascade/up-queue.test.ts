@@ -228,6 +228,19 @@ test('UpQueue: an upstream without room is asked later, one message of the topic
   assert.deepEqual(upstream.texts.slice(5), ['full=1', 'full=2', 'full=3']);
 });
 
+test('UpQueue: a clock that is set back by a year delays what waits for room by no more than a minute', (context) => {
+  const bench = new Bench(context);
+  const upstream = new Upstream();
+  bench.queue.attach(upstream, false);
+  bench.publish('full', '1');
+  bench.queue.refusedForNow(upstream.idOf('full=1'));
+  bench.nowMs -= 365 * 86_400_000;
+  bench.queue.sweep();
+  bench.nowMs += 60_000;
+  bench.queue.sweep();
+  assert.deepEqual(upstream.texts, ['full=1', 'full=1']);
+});
+
 test('UpQueue: a full queue drops the oldest that is not on its way', (context) => {
   const bench = new Bench(context);
   bench.bounds = { ...bounds, messagesMax: 3, whenFull: 'drop-oldest' };

@@ -5,8 +5,9 @@ import { after, before, test } from 'node:test';
 import type { IConnectPacket } from 'mqtt-packet';
 import { bundlePath } from '../../../pki/authority/store.ts';
 import type { RunningBroker } from '../../../broker/main.ts';
-import type { Journal, RawClient, Site } from '../fixture.ts';
-import { openSite } from '../fixture.ts';
+import type { RawClient, Site } from '../fixture.ts';
+import { Journal, openSite } from '../fixture.ts';
+import { MemoryBroker } from '../memory-broker.ts';
 
 let site: Site;
 before(() => void (site = openSite()));
@@ -29,7 +30,7 @@ const device = 'ms-acc-1/acc-1/dev-1';
 const status = `${device}/status`;
 
 /** Ends the connection without a goodbye; the broker has seen it when this resolves. */
-async function lose(client: RawClient): Promise<void> {
+async function lose(client: Pick<RawClient, 'sendHex' | 'closed'>): Promise<void> {
   client.sendHex('f0 00');
   await client.closed;
 }
@@ -101,6 +102,33 @@ test('will delay: waits, unless the session ends before; a client that comes bac
   const fresh = await site.rawConnect(broker, device, 5);
   await fresh.open({ clientId: 'w' });
   assert.equal((await watcher.next('publish')).payload.toString(), 'third');
+});
+
+test('will delay: a clock that is set back by a day makes it no longer than it is from then on', async (context) => {
+  let nowMs = Date.now();
+  const config = await site.config({ data: path.join(site.directory, 'set-back') });
+  const broker = new MemoryBroker(site, config, { log: new Journal().log, clock: () => nowMs });
+  context.after(() => broker.stop());
+  const watcher = await broker.connect('ms-acc-1', 4);
+  await watcher.open({ clientId: 'watcher' });
+  watcher.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: status, qos: 0 }] });
+  await watcher.next('suback');
+  const client = await broker.connect(device, 5);
+  const will = { topic: status, payload: Buffer.from('gone'), qos: 1 as const, retain: false };
+  await client.open({
+    clientId: 'w',
+    properties: { sessionExpiryInterval: 100 },
+    will: { ...will, properties: { willDelayInterval: 10 } },
+  });
+  await lose(client);
+  nowMs -= 86_400_000;
+  broker.sweep();
+  nowMs += 9_999;
+  broker.sweep();
+  assert.deepEqual(await watcher.settled(), []);
+  nowMs += 1;
+  broker.sweep();
+  assert.equal((await watcher.next('publish')).payload.toString(), 'gone');
 });
 
 test('will: of a client that is taken over is published, unless the session goes on and it has a delay', async () => {
