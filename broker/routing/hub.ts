@@ -93,6 +93,13 @@ export class Hub {
    * @param publisher - undefined for what no connected session published, as a will
    */
   publish(publication: Publication, publisher: Session | undefined): PublishOutcome {
+    const outcome = this.#carry(publication, publisher);
+    // Also what is refused, as for want of room a list that revokes whoever has taken the room.
+    this.#observers.get(publication.topic)?.(publication.payload);
+    return outcome;
+  }
+
+  #carry(publication: Publication, publisher: Session | undefined): PublishOutcome {
     const { topic, payload, retain, origin } = publication;
     const bytes = messageBytes(publication);
     const { alone, groups } = this.#routesOf(topic);
@@ -128,7 +135,6 @@ export class Hub {
     const { traffic } = this.#options.measures;
     traffic.received++;
     traffic.receivedPayloadBytes += payload.length;
-    this.#observers.get(topic)?.(payload);
     // One that wants nothing of its own (no local) matches all the same.
     return routes.length === 0 ? 'no_subscribers' : 'routed';
   }
@@ -201,7 +207,7 @@ export class Hub {
     return this.#retained.topicsFrom(origin);
   }
 
-  /** Calls back for every message on one topic, whoever published it. */
+  /** Calls back for every message on one topic, whoever published it, and whatever becomes of it. */
   observe(topic: string, observer: (payload: Buffer) => void): void {
     this.#observers.set(topic, observer);
   }

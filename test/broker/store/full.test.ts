@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { IPublishPacket, ISubscribePacket } from 'mqtt-packet';
 import type { RunningBroker } from '../../../broker/main.ts';
 import type { Site } from '../fixture.ts';
 import { openSite } from '../fixture.ts';
+import { tlsBundleOf } from '../../pki/lists.ts';
 
 let site: Site;
 before(() => void (site = openSite()));
@@ -119,4 +121,22 @@ test('a store near its bound: publishers are refused by name, nobody else is, an
   assert.equal(journal.find('store.failed'), undefined);
   assert.equal(await refusals(), 6); // the older client and the new session, too; a subscription is a denial
   assert.match(await ask('/metrics'), /^plombe_broker_store_bytes [1-9]/m);
+});
+
+test('a store near its bound: whoever filled it does not keep out the list that revokes him', async () => {
+  const { broker, journal } = await site.start({
+    data: path.join(site.directory, 'revoked'),
+    limits: { storeBytesMax: 1e6 },
+  });
+  await fill(broker);
+  const thief = await site.rawConnect(broker, 'ms-acc-1/acc-1/dev-2');
+  await thief.open({ clientId: 'thief' });
+  await site.authority.revoke({ target: { path: 'ms-acc-1/acc-1/dev-2' }, reason: 'keyCompromise' });
+  const lists = await site.rawConnect(broker, 'vendor-crl-service', 5);
+  await lists.open({ clientId: 'lists' });
+  const payload = Buffer.from(tlsBundleOf(site.authority));
+  lists.send(publish(1, { topic: 'vendor/crl/tls', payload, retain: true }));
+  assert.equal((await lists.next('puback')).reasonCode, 0x97, 'it is to be published again');
+  await thief.closed;
+  await journal.until('crl.applied');
 });
