@@ -75,7 +75,8 @@ export class Countersigning {
   ask(): void {
     const { record, clock } = this.#options;
     const nowMs = clock();
-    if (this.#asked !== undefined && nowMs - this.#asked.sinceMs < answerWaitMs) return;
+    // A clock may have been set back meanwhile.
+    if (this.#asked !== undefined && Math.abs(nowMs - this.#asked.sinceMs) < answerWaitMs) return;
     if (record.head.size === this.#tree.size) return;
     const leaves = this.#shown();
     const after = this.#tree.copy();

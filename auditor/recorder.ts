@@ -299,12 +299,19 @@ export class Recorder {
 
   /** Also what could not be stored is tried again here. */
   #giveUpWaiting(): void {
-    const { clock, waitMs } = this.#options;
-    const patientSinceMs = clock() - waitMs;
+    const nowMs = this.#options.clock();
+    this.#waiting = this.#waiting.map((taken) => sinceNowAtMost(taken, nowMs));
+    const patientSinceMs = nowMs - this.#options.waitMs;
     const late = this.#waiting.filter(({ passing }) => passing.receivedMs <= patientSinceMs);
     if (late.length === 0) return;
     this.#waiting = this.#waiting.filter(({ passing }) => passing.receivedMs > patientSinceMs);
     this.#queue.push(...late);
     this.#planFlush();
   }
+}
+
+/** By a clock that was set back it would come later still, and wait for as long. */
+function sinceNowAtMost(taken: Taken, nowMs: number): Taken {
+  if (taken.passing.receivedMs <= nowMs) return taken;
+  return { ...taken, passing: { ...taken.passing, receivedMs: nowMs } };
 }

@@ -62,12 +62,12 @@ export class Policies {
   readonly #faults = new Map<NamespacePath, Refusal>();
   readonly #effects = new Map<
     NamespacePath,
-    { readonly configured: string; readonly effect: EffectivePolicy }
+    { readonly configured: string; readonly sinceMs: number; readonly effect: EffectivePolicy }
   >();
   readonly #taken: Counter;
   readonly #refused: Counter<'reason'>;
   readonly #listeners = new Set<(path: NamespacePath) => void>();
-  #retryAtMs = 0;
+  #retriedAtMs = -Infinity;
   #generation = 0;
 
   /** @throws PolicyRefusal `policy.damaged`: without what was kept an older policy could pass for a newer one */
@@ -132,19 +132,21 @@ export class Policies {
   /** @param configured - as in `PolicyQuestion` */
   effectiveFor(device: NamespacePath, configured: readonly string[]): EffectivePolicy {
     const atMs = this.#options.clock();
-    if (this.#waiting.size > 0 && atMs >= this.#retryAtMs) this.retry();
+    if (this.#waiting.size > 0 && Math.abs(atMs - this.#retriedAtMs) >= retryMs) this.retry();
     const names = configured.join();
     const known = this.#effects.get(device);
-    if (known?.configured === names && atMs < (known.effect.changesAtMs ?? Infinity)) return known.effect;
+    const isCurrent =
+      known !== undefined && atMs >= known.sinceMs && atMs < (known.effect.changesAtMs ?? Infinity);
+    if (isCurrent && known.configured === names) return known.effect;
     const effect = effectivePolicy({ policies: this.of(device), configured, atMs });
     if (this.#effects.size >= rememberedMax) this.#effects.clear();
-    this.#effects.set(device, { configured: names, effect });
+    this.#effects.set(device, { configured: names, sinceMs: atMs, effect });
     return effect;
   }
 
   /** What could not be taken before is tried once more: lists have come, or time has passed. */
   retry(): void {
-    this.#retryAtMs = this.#options.clock() + retryMs;
+    this.#retriedAtMs = this.#options.clock(); // by a clock that may be set back
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const [owner, { message }] of waiting) this.take(owner, message);

@@ -164,6 +164,19 @@ test('auditor: an envelope waits for the certificates of its device', async (con
   assert.equal(auditorListing(bench.data).entries[0]?.alarm, undefined);
 });
 
+test('auditor: what waits while the clock is set back waits no longer for it', async (context) => {
+  const bench = await openBench(context);
+  let aheadMs = 3_600_000;
+  const clock = (): number => Date.now() + aheadMs;
+  const settings = { data: bench.data, certificatesWaitSeconds: 1 };
+  const auditor = await auditorAt(bench.site, bench.recorded, settings, { clock });
+  await bench.recorded.event('auditor.subscribed');
+  await bench.link.publish(topic, sealed(bench), { qos: 1 });
+  await until(() => auditor.state().waiting === 1);
+  aheadMs = 0;
+  assert.equal((await bench.recorded.event('audit.alarm'))['reason'], 'cms.untrusted_originator');
+});
+
 for (const [what, reason, how, settings] of [
   [
     'that somebody unknown can read',

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { z } from 'zod';
 import { auditorConfigType } from '../../auditor/config.ts';
 import { startAuditor } from '../../auditor/main.ts';
-import type { RunningAuditor } from '../../auditor/main.ts';
+import type { AuditorDependencies, RunningAuditor } from '../../auditor/main.ts';
 import { envelopeDigest } from '../../cms/envelope.ts';
 import { createOpener } from '../../cms/open.ts';
 import type { OpenedEnvelope } from '../../cms/open.ts';
@@ -73,6 +73,7 @@ export async function auditorAt(
   site: Site,
   { log }: RecordedLog,
   settings: { readonly data: string; readonly [name: string]: unknown },
+  surroundings: Pick<AuditorDependencies, 'clock'> = {},
 ): Promise<RunningAuditor> {
   const types = { path: z.string(), existingPath: z.string() };
   const config = auditorConfigType(types).parse({
@@ -82,7 +83,9 @@ export async function auditorAt(
     recipients: [masterAccount, service].map((name) => path.join(site.folder, name, 'enc.chain.pem')),
     ...settings,
   });
-  return site.ending(await startAuditor(config, { log, reconnect: { firstMs: 5, maxMs: 50 } }));
+  return site.ending(
+    await startAuditor(config, { log, reconnect: { firstMs: 5, maxMs: 50 }, ...surroundings }),
+  );
 }
 
 /** Publishes the certificates of a device, as it does itself. @param keys - whose they are */

@@ -215,6 +215,24 @@ test('Policies: what begins later waits for its time, and an older one does not 
   assert.deepEqual(numbersOf(desk), [9]);
 });
 
+test('Policies: a clock that was ahead and is set right ends no policy for good, and stops no attempt', (context: TestContext) => {
+  const desk = openDesk(temporaryFolder(context));
+  const { nowMs } = desk;
+  const standing = (): (string | undefined)[] =>
+    desk.policies.effectiveFor(device, []).levels.map((level) => level.standing);
+  desk.policies.take(device, signed(policyFor('ms-acc-1', 3, { validUntilMs: nowMs + 3_600_000 })));
+  assert.deepEqual(standing(), ['in_force']);
+  desk.nowMs = nowMs + 86_400_000;
+  assert.deepEqual(standing(), ['expired']);
+  desk.policies.take(device, signed(policyFor('ms-acc-1/acc-1', 1, { validFromMs: nowMs + 2 * 86_400_000 })));
+  desk.policies.retry();
+  desk.nowMs = nowMs;
+  assert.deepEqual(standing(), ['in_force']);
+  desk.policies.take(device, signed(policyFor('ms-acc-1/acc-1', 2, { validFromMs: nowMs + 3_000_000 })));
+  desk.nowMs = nowMs + 3_000_000;
+  assert.deepEqual(standing(), ['in_force', 'in_force']);
+});
+
 test('Policies: an owner that is revoked decides nothing any more; without lists it waits for them', async (context: TestContext) => {
   const desk = openDesk(temporaryFolder(context), { action: 'refuse' });
   assert.equal(desk.policies.take(device, signed(policyFor('ms-acc-1/acc-1', 3))), false);
