@@ -26,7 +26,7 @@ type Range = readonly [from: number, to: number];
 const faultsMaxDefault = 100;
 
 const sql = {
-  devices: 'select id, path, stored, last_sequence from device where id > ? order by id limit 1',
+  devices: 'select id, path, device.stored, last_sequence from device where id > ? order by id limit 1',
   count: 'select count(*) as n from device',
   snapshots: 'select sequence from snapshot where device_id = ? order by sequence',
   others: 'select sequence from other_envelope where device_id = ? order by sequence',

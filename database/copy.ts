@@ -28,6 +28,8 @@ export interface CopyOptions {
 
 const rowsPerTransaction = 500;
 const bytesPerTransaction = 4 * 1024 * 1024;
+/** In the mark, while the target is being emptied. */
+const unfinished = 'unfinished';
 /** Not copied. */
 const untouched: ReadonlySet<string> = new Set(['migration', 'storage', markTable, moveTable]);
 
@@ -88,15 +90,15 @@ async function fingerprintOf(database: Database): Promise<string> {
       'select batches from ingest_turn where id = 1',
       [],
     );
-    const [devices] = await statements.all<{ stored: number | null; sealings: number | null }>(
-      'select sum(stored) as stored, sum(sealings) as sealings from device',
+    const [devices] = await statements.all<{ snapshots: number | null; sealings: number | null }>(
+      'select sum(device.stored) as snapshots, sum(sealings) as sealings from device',
       [],
     );
     const [thinned] = await statements.all<{ untilMs: number | null }>(
       'select sum(t0) as untilMs from thinned_run',
       [],
     );
-    return [turn?.batches, devices?.stored, devices?.sealings, thinned?.untilMs]
+    return [turn?.batches, devices?.snapshots, devices?.sealings, thinned?.untilMs]
       .map((value) => value ?? 0)
       .join('/');
   });
@@ -116,10 +118,12 @@ async function prepare(
       one.all<{ source: string }>(`select source from ${markTable}`, []),
     );
     if (mark?.source === fingerprint) return;
-    throw new DatabaseError(
-      'database.conflict',
-      'the source has changed since this copy began: stop its programs and begin again with --restart',
-    );
+    // Cut off while it was being emptied, which somebody had agreed to.
+    if (mark !== undefined && mark.source !== unfinished)
+      throw new DatabaseError(
+        'database.conflict',
+        'the source has changed since this copy began: stop its programs and begin again with --restart',
+      );
   }
   if (!isBegun && !restart) {
     for (const table of tables) {
@@ -135,7 +139,7 @@ async function prepare(
   await inTransaction(target, async (statements) => {
     await statements.run(`create table if not exists ${markTable} (source varchar(100) not null)`, []);
     await statements.run(`delete from ${markTable}`, []);
-    await statements.run(`insert into ${markTable} (source) values ('unfinished')`, []);
+    await statements.run(`insert into ${markTable} (source) values (?)`, [unfinished]);
   });
   // It had none before: they are one database by two names, and emptying the target would be the end of both.
   if (await isUnfinishedCopy(source)) {
@@ -184,8 +188,8 @@ async function* inBatches(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
 async function insert(target: Database, { name, columns }: Table, rows: readonly Row[]): Promise<void> {
   await inTransaction(target, (statements) =>
     statements.insertMany(
-      quotedName(target, name),
-      columns.map((column) => quotedName(target, column)),
+      name,
+      columns,
       rows.map((row) => columns.map((column) => row[column] ?? null)),
     ),
   );

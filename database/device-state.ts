@@ -40,7 +40,7 @@ const columns = [
   'chunk_span_ms',
 ] as const satisfies readonly (keyof DeviceState)[];
 
-const select = `select ${columns.join(', ')} from device where path in (?)`;
+const select = `select ${columns.map((column) => `device.${column}`).join(', ')} from device where path in (?)`;
 
 /** @returns path → state; a device that was never heard of is registered */
 export async function loadDevices(

@@ -113,21 +113,26 @@ function sqliteStatements(raw: DatabaseSync): Statements {
       return keys.flatMap((key) => statement.all(bindable(key)) as R[]);
     },
     run: async (text, values) => Number(prepare(raw, text).run(...values.map(bindable)).lastInsertRowid),
-    insertMany: (table, columns, rows) => each(`insert into ${table} ${valuesClause(columns)}`, rows),
+    insertMany: (table, columns, rows) => each(`insert into ${quoted(table)} ${valuesClause(columns)}`, rows),
     upsertMany: (table, key, columns, rows) => {
       const sets = columns
         .filter((column) => column !== key)
-        .map((column) => `${column} = excluded.${column}`);
+        .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
       return each(
-        `insert into ${table} ${valuesClause(columns)} on conflict (${key}) do update set ${sets.join(', ')}`,
+        `insert into ${quoted(table)} ${valuesClause(columns)} on conflict (${quoted(key)}) do update set ${sets.join(', ')}`,
         rows,
       );
     },
   };
 }
 
+/** In MySQL's way, which SQLite reads too (https://www.sqlite.org/lang_keywords.html): a name may be a reserved word. */
+function quoted(name: string): string {
+  return `\`${name}\``;
+}
+
 function valuesClause(columns: readonly string[]): string {
-  return `(${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`;
+  return `(${columns.map(quoted).join(', ')}) values (${columns.map(() => '?').join(', ')})`;
 }
 
 async function onMysql<T>(
@@ -187,13 +192,14 @@ function mysqlStatements(connection: PoolConnection): Statements {
       const [result] = await connection.query<ResultSetHeader>(text, mysqlRow(values));
       return result.insertId;
     },
-    insertMany: (table, columns, rows) => inSlices(`insert into ${table} (${columns.join(', ')})`, '', rows),
+    insertMany: (table, columns, rows) =>
+      inSlices(`insert into ${quoted(table)} (${columns.map(quoted).join(', ')})`, '', rows),
     upsertMany: (table, key, columns, rows) => {
       const sets = columns
         .filter((column) => column !== key)
-        .map((column) => `${column} = values(${column})`);
+        .map((column) => `${quoted(column)} = values(${quoted(column)})`);
       return inSlices(
-        `insert into ${table} (${columns.join(', ')})`,
+        `insert into ${quoted(table)} (${columns.map(quoted).join(', ')})`,
         ` on duplicate key update ${sets.join(', ')}`,
         rows,
       );

@@ -18,7 +18,7 @@ export async function readTotals(
     .selectFrom('device')
     .select([
       sql<number>`count(*)`.as('devices'),
-      sql<number>`coalesce(sum(stored), 0)`.as('stored'),
+      sql<number>`coalesce(sum(device.stored), 0)`.as('stored'),
       sql<number>`coalesce(sum(redelivered), 0)`.as('redelivered'),
       sql<number>`coalesce(sum(${isBehindAnnounced(nowMs)}), 0)`.as('behind'),
     ])

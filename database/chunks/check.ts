@@ -46,7 +46,7 @@ type Say = (fault: string) => void;
 const sumTolerance = 1e-9;
 
 const chunkCheckSql = {
-  device: `select id, stored, latest_sequence, latest_ordinal, head_count, zone_ordinal from device where id = ?`,
+  device: `select id, device.stored, latest_sequence, latest_ordinal, head_count, zone_ordinal from device where id = ?`,
   heads: 'select ordinal, sequence, payload from head where device_id = ? order by ordinal',
   zone: 'select data from open_zone where device_id = ?',
   runs: 'select t0, t1, sealing, n, times, sequences from chunk_time where device_id = ? order by t0, sealing',

@@ -37,7 +37,7 @@ export async function finishLoad(
   newest: WholeSnapshot | undefined,
 ): Promise<void> {
   if (newest === undefined) return;
-  const [device] = await statements.all<{ stored: number }>('select stored from device where id = ?', [
+  const [device] = await statements.all<{ stored: number }>('select device.stored from device where id = ?', [
     deviceId,
   ]);
   const ordinal = device?.stored ?? 0;

@@ -53,10 +53,10 @@ export const chunkUpkeepSql = {
   // Of a device that sends no more, or what came late: the one with the highest sequence stays.
   oldHeads: `select h.sequence from device d join head h on h.device_id = d.id and h.ordinal <> d.latest_ordinal
     where d.id = ? and h.time_ms < ?`,
-  device: 'select id, stored, zone_ordinal, latest_ordinal from device where id = ?',
+  device: 'select id, device.stored, zone_ordinal, latest_ordinal from device where id = ?',
   deleteHeads: 'delete from head where device_id = ? and ordinal <> ? and time_ms < ?',
   countHeads: `update device set head_count = (select count(*) from head h where h.device_id = device.id),
-    zone_ordinal = stored where id = ?`,
+    zone_ordinal = device.stored where id = ?`,
 } as const;
 
 export async function keepUp(

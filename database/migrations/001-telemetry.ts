@@ -39,7 +39,7 @@ function catalogue(words: DdlWords): string[] {
       `last_sequence ${integer} not null default 0`,
       `last_snapshot_ms ${integer}`,
       `last_digest ${bytes(64)}`,
-      `stored ${integer} not null default 0`,
+      `\`stored\` ${integer} not null default 0`, // a reserved word of MySQL's
       `redelivered ${integer} not null default 0`,
       `latest_sequence ${integer} not null default 0`,
       `latest_ordinal ${integer} not null default 0`,

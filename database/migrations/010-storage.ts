@@ -77,10 +77,11 @@ const sqliteView = `create view v_value (device, channel, unit, sequence, time_m
   ${plainRows}`;
 
 // The three lists of a chunk are read as one and put together by place: joined by place, each would be read again for every
-// value of the others. What is asked of device and channel narrows the groups before they are made.
-const chunkValue = 'max(case when z.a = 3 then z.v end)';
+// value of the others. What is asked of device and channel narrows the groups before they are made. As a text, because MySQL's
+// JSON, unlike MariaDB's, is a type of its own, whose true is not equal to 'true'.
+const chunkValue = 'max(case when z.a = 3 then cast(z.v as char) end)';
 const mysqlView = `create or replace view v_value (device, channel, unit, sequence, time_ms, number_value, text_value) as
-  select ${named}, h.sequence, h.time_ms, ${mysqlValue('j.v')}
+  select ${named}, h.sequence, h.time_ms, ${mysqlValue('cast(j.v as char)')}
   from head h
   join json_table(convert(h.payload using utf8mb4), '$[*]'
     columns (first_id bigint path '$[0]', nested path '$[*]' columns (i for ordinality, v json path '$'))) j

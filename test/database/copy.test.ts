@@ -22,6 +22,7 @@ import type { Database } from '../../database/connect.ts';
 import { copyDatabase } from '../../database/copy.ts';
 import { createIngest } from '../../database/ingest.ts';
 import { migrate, requireShape } from '../../database/migrate.ts';
+import { inTransaction } from '../../database/statements.ts';
 import { chooseStorage, storageForms, storageOf } from '../../database/storage-of.ts';
 import { readLatest } from '../../database/latest.ts';
 import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
@@ -175,6 +176,19 @@ testBoth('copyDatabase: nothing begins to work with what is not whole', async (c
   await assert.rejects(() => copyDatabase(target, third, { nowMs }), { code: 'database.conflict' });
   await copyDatabase(source, target, { nowMs });
   assert.deepEqual(await migrate(target), []);
+});
+
+testBoth('copyDatabase: cut off while it empties the target, it begins again', async (context, engine) => {
+  const source = await freshDatabase(context, 'sqlite');
+  const target = await freshDatabase(context, engine);
+  await fill(source);
+  await fill(target, 50_000); // as far as it came
+  await inTransaction(target, async (statements) => {
+    await statements.run('create table copy_mark (source varchar(100) not null)', []);
+    await statements.run(`insert into copy_mark (source) values ('unfinished')`, []);
+  });
+  await copyDatabase(source, target, { nowMs });
+  assert.deepEqual(await shown(target), await shown(source));
 });
 
 testBoth('copyDatabase: an empty database is no source, and empties nothing', async (context, engine) => {
