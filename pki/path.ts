@@ -157,6 +157,9 @@ export function requireAuthorityBelow(
   roots: readonly Certificate[],
 ): void {
   if (roots.some(({ der }) => der.equals(authority.der))) return;
+  // All authorities of ours call their roots the same, so a signature by the pinned one is what would be missed next.
+  if (authority.subjectDer.equals(authority.issuerDer))
+    throw new PkiError('pki.untrusted', `${label(authority)} is a root that is not pinned`);
   const chain = [authority];
   for (let last = authority; chain.length < certificatesMax;) {
     const issuer = candidates.find((candidate) => isNamedIssuer(candidate, last));

@@ -354,6 +354,18 @@ test("updateFromBundle: takes an authority's own bundle, and knows what it revok
   }
 });
 
+test('updateFromBundle: the lists of a root that is not pinned are said to be that, although its name is that of one that is', () => {
+  const [here, elsewhere] = ['here', 'elsewhere'].map((name) =>
+    createAuthority({ directory: join(directory, name) }),
+  );
+  assert.ok(here && elsewhere);
+  const lists = readFileSync(join(elsewhere.directory, 'e2e', 'crl.pem'));
+  assert.throws(() => updateFromBundle(new RevocationIndex(), lists, [here.roots.e2e]), {
+    code: 'pki.untrusted',
+    message: /"Plombe E2E root" is a root that is not pinned/,
+  });
+});
+
 test('packBundle: a large bundle is carried small, and read as it was; what is not whole is malformed', () => {
   const crl = rogueCrl({ issuer: master, number: 1, entries: Array.from({ length: 10_000 }, () => entry()) });
   const pem = Buffer.from(crlBundleToPem([{ authority: master.certificate, crl }]));
