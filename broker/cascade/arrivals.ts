@@ -67,7 +67,7 @@ export class Arrivals {
    */
   receive(message: ReceivedMessage, acknowledge: () => void): void {
     const topic = this.#options.topics.toLocal(message.topic);
-    if (topic === undefined) return acknowledge();
+    if (topic === undefined) return this.#leaveOut(message.topic, acknowledge);
     const arrival = { message, topic, acknowledge };
     const before = this.#waiting.get(topic);
     const refusal = before === undefined ? this.#take(arrival) : 'queue_full';
@@ -119,6 +119,14 @@ export class Arrivals {
 
   #request({ properties }: ReceivedMessage): Buffer {
     return withResponseTopic(properties, (name) => this.#options.answers.toLocal(name));
+  }
+
+  /** The upstream keeps a subscription that is in the configuration no longer, or sends what nobody asked for. */
+  #leaveOut(topic: string, acknowledge: () => void): void {
+    const { measures, log } = this.#options;
+    measures.cascade.dropped.inc({ reason: 'not_carried' });
+    log.warn({ topic, reason: 'not_carried' }, 'cascade.message_dropped');
+    acknowledge();
   }
 
   #isRetained({ retain }: ReceivedMessage, topic: string): boolean {

@@ -43,7 +43,7 @@ export class Departures {
   /** @returns bytes that were written, or why it cannot be sent at all */
   send({ message, retain, bytes }: UpDelivery, packetId: number, duplicate: boolean): number | GiveUpReason {
     const sent = this.#publish(message, 1, retain, packetId, duplicate);
-    if (sent === 'hops_exceeded') return sent;
+    if (typeof sent === 'string') return sent;
     if (sent === 0) return 'packet_too_large';
     const { measures, monotonicMs } = this.#options;
     this.#timed ??= { packetId, sentMs: monotonicMs() };
@@ -55,7 +55,7 @@ export class Departures {
   sendNow(content: Content, retain: boolean): boolean {
     if (!this.isReady || this.#options.pace.waitMs() > 0) return false;
     const sent = this.#publish(content, 0, retain, 0, false);
-    return sent !== 'hops_exceeded' && sent > 0;
+    return typeof sent === 'number' && sent > 0;
   }
 
   /** The upstream has said something to a message. */
@@ -72,11 +72,12 @@ export class Departures {
     retain: boolean,
     packetId: number,
     duplicate: boolean,
-  ): number | 'hops_exceeded' {
+  ): number | GiveUpReason {
     const hops = hopsOf(properties) + 1;
     if (hops > hopsMax) return 'hops_exceeded';
     const { topics, answers, pace } = this.#options;
-    const remote = topics.toRemote(topic) ?? topic;
+    const remote = topics.toRemote(topic);
+    if (remote === undefined) return 'not_carried';
     const request = withResponseTopic(properties, (name) => answers.toRemote(name));
     const section = withHops(request, hops);
     const seconds = this.#secondsLeft(expiresMs);

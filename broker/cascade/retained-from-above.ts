@@ -12,7 +12,7 @@ export function retainedFromAbove(
   return {
     *held() {
       for (const topic of hub.retainedFrom('upstream')) {
-        const remote = down.hasLocal(topic) ? down.toRemote(topic) : undefined;
+        const remote = down.toRemote(topic);
         if (remote !== undefined) yield remote;
       }
     },

@@ -9,23 +9,26 @@ export interface Mapping {
   readonly isGate?: true;
 }
 
+/** Topics whose other name is remembered, in each direction; a site has fewer. */
+const knownMax = 4096;
+
 /** A change of the literal levels before the first wildcard. */
 export class TopicMap {
   readonly #entries: readonly Mapping[];
-  readonly #isPlain: boolean;
+  readonly #remotes = new Map<string, string | undefined>();
+  readonly #locals = new Map<string, string | undefined>();
 
   constructor(entries: readonly Mapping[]) {
     this.#entries = entries;
-    this.#isPlain = entries.every(({ local, remote }) => local === remote);
   }
 
   /** @returns the topic above; undefined for one that no entry has */
   toRemote(topic: string): string | undefined {
-    return this.#isPlain ? topic : translate(topic, this.#entries, 'local', 'remote');
+    return remembered(this.#remotes, topic, () => translate(topic, this.#entries, 'local', 'remote'));
   }
 
   toLocal(topic: string): string | undefined {
-    return this.#isPlain ? topic : translate(topic, this.#entries, 'remote', 'local');
+    return remembered(this.#locals, topic, () => translate(topic, this.#entries, 'remote', 'local'));
   }
 
   /** Whether a topic of this broker is one of those that are carried. */
@@ -118,6 +121,19 @@ function translate(
   if (entry === undefined) return undefined;
   const rest = topic.split('/').slice(literals(entry[from]).length);
   return [...literals(entry[to]), ...rest].join('/');
+}
+
+function remembered(
+  known: Map<string, string | undefined>,
+  topic: string,
+  ask: () => string | undefined,
+): string | undefined {
+  const before = known.get(topic);
+  if (before !== undefined || known.has(topic)) return before;
+  if (known.size >= knownMax) known.clear();
+  const answer = ask();
+  known.set(topic, answer);
+  return answer;
 }
 
 /** The levels before the first wildcard; all of them in a topic name. */

@@ -16,5 +16,8 @@ export interface UpOutlet {
 /** How the upstream ended a connection, by whatever means: perhaps over something else than a message, or surely not. */
 export type HangUp = 'hung_up' | 'hung_up_on_message';
 
-/** `too_large` and what the upstream refuses is set aside; the others are over. */
-export type GiveUpReason = 'packet_too_large' | 'hops_exceeded';
+/** What the upstream refuses is set aside, and so is all of this but a message that goes in a circle: that one is over. */
+export type GiveUpReason =
+  | 'packet_too_large'
+  | 'not_carried' // it came when the configuration was another one
+  | 'hops_exceeded';

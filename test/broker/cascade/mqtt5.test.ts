@@ -309,6 +309,47 @@ test('cascade: a request says where its answer is awaited, under the name that t
   assert.deepEqual(properties.correlationData, Buffer.from('2'));
 });
 
+test('cascade: what is to come down no longer is not taken, although the upstream keeps the subscription', async () => {
+  const vendor = await startVendor('narrowed-down');
+  const [commands, policy] = [`${device}/commands`, `${device}/policy`];
+  const first = await startCustomer('narrowed-down', vendor, { up: [], down: [commands, policy] });
+  await first.journal.until('link.connected');
+  const service = await site.connect(vendor, 'MRO-Admin');
+  await service.publishAsync(policy, 'stands', { qos: 1, retain: true });
+  const early = await site.connect(first.broker, device);
+  await early.subscribeAsync(policy, { qos: 1 });
+  await site.received(early).count(1);
+  await site.stop(first.broker);
+
+  const { broker: customer, journal } = await startCustomer('narrowed-down', vendor, {
+    up: [],
+    down: [policy],
+  });
+  const dev = await site.connect(customer, device);
+  await dev.subscribeAsync([commands, policy], { qos: 1 });
+  await site.received(dev).count(1);
+  await service.publishAsync(commands, 'unwanted', { qos: 1 });
+  await service.publishAsync(policy, 'wanted', { qos: 1, retain: true });
+  assert.deepEqual((await site.received(dev).count(2)).slice(1), [`${policy}=wanted`]);
+  await journal.until('cascade.message_dropped', { topic: commands, reason: 'not_carried' });
+});
+
+test('cascade: what waits and is to go up no longer, or under no name that is known, is set aside', async () => {
+  const [upstreamPort = 0] = await freePorts(1);
+  const [snapshots, status] = [`${device}/snapshots`, `${device}/status`];
+  const first = await startCustomer('narrowed-up', { port: upstreamPort }, { up: [snapshots, status] });
+  const dev = await site.connect(first.broker, device);
+  await dev.publishAsync(snapshots, 'no longer', { qos: 1 });
+  await dev.publishAsync(status, 'still', { qos: 1 });
+  await site.stop(first.broker);
+  const vendor = await startVendor('narrowed-up', { port: upstreamPort });
+  const service = await site.connect(vendor, 'MRO-Admin');
+  await service.subscribeAsync(`${device}/#`, { qos: 1 });
+  const { journal } = await startCustomer('narrowed-up', vendor, { up: [status] });
+  await journal.until('cascade.message_set_aside', { topic: snapshots, reason: 'not_carried' });
+  assert.deepEqual(await site.received(service).count(1), [`${status}=still`]);
+});
+
 test('cascade: a ring of brokers ends a message after eight of them, with an event', async () => {
   const identity = await site.identity('ms-acc-1', ['127.0.0.1']);
   const ports = await freePorts(2);

@@ -179,7 +179,7 @@ test('cascadeFilters: with `forward: released`, what is sealed goes up from wher
     const sealed = `${identity}/${device}/commands/result`;
     assert.equal(
       withoutGates(up).toLocal(sealed),
-      sealed,
+      undefined,
       'no request names the place where the auditor puts answers',
     );
     for (const name of ['status', 'certificates', 'enrolment']) {
