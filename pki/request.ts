@@ -28,7 +28,7 @@ import { derElement, derInteger, derSequence } from './der-writer.ts';
 import { PkiError } from './errors.ts';
 import { readCommonName } from './name.ts';
 import { pemBlocks, pemOf } from './pem.ts';
-import { isSignedBy } from './signature.ts';
+import { isSignatureAlgorithm, isSignedBy } from './signature.ts';
 import { publicKeyOf } from './signing-key.ts';
 import type { SigningKey } from './signing-key.ts';
 
@@ -113,7 +113,6 @@ function readRequest(der: Buffer): CertificationRequest {
     algorithm.take(derTag.objectIdentifier, 'signature algorithm'),
     'signature algorithm',
   );
-  algorithm.end('signature algorithm'); // RFC 5758 §3.2: no parameters
 
   const fields = info.inside();
   const found = readSmallInteger(fields.take(derTag.integer, 'version'), 'version');
@@ -127,6 +126,13 @@ function readRequest(der: Buffer): CertificationRequest {
   if (curve === undefined) {
     throw new PkiError('pki.unsupported_algorithm', 'a certification request for a key on no curve of ours');
   }
+  if (!isSignatureAlgorithm(signatureAlgorithm)) {
+    throw new PkiError(
+      'pki.unsupported_algorithm',
+      `a certification request signed with algorithm ${signatureAlgorithm}`,
+    );
+  }
+  algorithm.end('signature algorithm'); // RFC 5758 §3.2: no parameters
   const publicKey = createPublicKey({ key: keyInfo.der, format: 'der', type: 'spki' });
   if (!isSignedBy({ toBeSigned: info.der, signatureAlgorithm, signature }, { curve, publicKey })) {
     throw new PkiError(

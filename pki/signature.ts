@@ -53,9 +53,13 @@ export interface Signed {
   readonly signature: Buffer;
 }
 
+export function isSignatureAlgorithm(oid: string): boolean {
+  return byOid.has(oid);
+}
+
 /** Those of every program. What a test validates beyond them, it brings its own rules for. */
 export const ecdsaSignatures: SignatureRules = {
-  isSupported: (oid, issuer) => byOid.has(oid) && issuer.curve !== undefined,
+  isSupported: (oid, issuer) => isSignatureAlgorithm(oid) && issuer.curve !== undefined,
   isSignedBy,
 };
 

@@ -143,7 +143,13 @@ test('parseRequest: a key of another kind or curve, and the signature of another
   const rsa = join(directory, 'rsa.key');
   const csr = join(directory, 'rsa.csr');
   openssl('req', '-new', '-newkey', 'rsa:2048', '-nodes', '-keyout', rsa, '-subj', '/CN=a', '-out', csr);
-  assert.throws(() => requestFromPem(readFileSync(csr)), { code: 'pki.malformed_request' });
+  assert.throws(() => requestFromPem(readFileSync(csr)), /a key on no curve of ours/);
+  openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', rsa);
+  openssl('req', '-new', '-key', rsa, '-sha1', '-subj', '/CN=a', '-out', csr);
+  assert.throws(() => requestFromPem(readFileSync(csr)), {
+    code: 'pki.unsupported_algorithm',
+    message: /signed with algorithm 1\.2\.840\.10045\.4\.1/,
+  });
   openssl('ecparam', '-name', 'secp256k1', '-genkey', '-noout', '-out', rsa);
   openssl('req', '-new', '-key', rsa, '-subj', '/CN=a', '-out', csr);
   assert.throws(() => requestFromPem(readFileSync(csr)), { code: 'pki.unsupported_algorithm' });
