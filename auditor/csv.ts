@@ -13,8 +13,8 @@ function cellOf(value: Cell): string {
   if (value === undefined) return '';
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   const said = typeof value === 'string' ? value : value.toISOString();
-  // What comes from a device must not become a formula where the file is opened.
-  const text = /^[=+\-@\t\r]/.test(said) ? `'${said}` : said;
+  // What comes from a device must not become a formula where the file is opened (OWASP, "CSV Injection"; also in full width).
+  const text = /^[=+\-@\t\r\n＝＋－＠]/.test(said) ? `'${said}` : said;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

@@ -118,6 +118,9 @@ test('exportCsv: the entries of a device alone, in order, and no formula where t
     entry('m/a/dev', 1, noonMs),
     entry('m/a/dev-2', 1, noonMs),
     entry('m/a/dev', 2, noonMs, { topic: 'm/a/dev/shared/insurer/snapshots', signingTimeMs: 9e15, alarm }),
+    ...['\n=1+1', '＝1+1'].map((detail, index) =>
+      entry('m/a/dev', 3 + index, noonMs, { alarm: { reason: 'cms.malformed', detail } }),
+    ),
   ]);
   const policyHistory = openPolicyHistory(directory);
   context.after(() => [record, policyHistory].forEach((file) => file.close()));
@@ -133,6 +136,8 @@ test('exportCsv: the entries of a device alone, in order, and no formula where t
   const last = rest.join('\r\n');
   assert.ok(last.includes(`,m/a/dev/shared/insurer/snapshots,2,9000000000000000,`));
   assert.ok(last.includes(`,cms.malformed,"'=HYPERLINK(""http://evil.test""),\r\n""x""",`));
+  assert.ok(last.includes(`,cms.malformed,"'\n=1+1",`));
+  assert.ok(last.includes(`,cms.malformed,'＝1+1,`));
   assert.ok(!text.includes('dev-2'));
 });
 
