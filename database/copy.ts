@@ -137,7 +137,10 @@ async function prepare(
   }
   // On MySQL a table is made outside of any transaction, so the mark comes first and the emptying can be repeated.
   await inTransaction(target, async (statements) => {
-    await statements.run(`create table if not exists ${markTable} (source varchar(100) not null)`, []);
+    await statements.run(
+      `create table if not exists ${markTable} (source varchar(100) not null primary key)`,
+      [],
+    );
     await statements.run(`delete from ${markTable}`, []);
     await statements.run(`insert into ${markTable} (source) values (?)`, [unfinished]);
   });

@@ -54,7 +54,7 @@ async function readPlace(target: Database): Promise<Place> {
   // On MySQL a table is made outside of any transaction.
   await inTransaction(target, (statements) =>
     statements.run(
-      `create table if not exists ${moveTable} (device_id bigint not null, after_ms bigint not null)`,
+      `create table if not exists ${moveTable} (device_id bigint not null primary key, after_ms bigint not null)`,
       [],
     ),
   );

@@ -1,4 +1,5 @@
 /** Whole snapshots out of chunks and the head, a run of time after the other. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ChannelValue } from '../../domain/snapshot.ts';
 import type { Window } from '../extremes.ts';
 import { decodePairs, eachValue } from '../head.ts';
@@ -84,6 +85,7 @@ async function readRun(
     if (row === undefined) continue;
     for (const [index, value] of decodeColumn(row.data).entries())
       if (value !== null) snapshots[index]?.values.set(id, value);
+    await nextTurn(); // SQLite answers without a wait, and hundreds of channels are half a second
   }
   return snapshots.filter(({ timeMs }) => timeMs >= fromMs && timeMs <= toMs);
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import test from 'node:test';
 import { exportDevice } from '../../database/export.ts';
 import { createIngest } from '../../database/ingest.ts';
 import { arrival, startMs } from './arrivals.ts';
 import { freshDatabase, testForms } from './engines.ts';
+import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
 
 const device = 'ms-acc-1/acc-1/dev-1';
 
@@ -35,3 +37,29 @@ testForms(
     ]);
   },
 );
+
+test('exportDevice: whoever shares the thread has its turn after every channel and every few lines', async (context) => {
+  const database = await freshDatabase(context, 'sqlite');
+  const channels = 20;
+  const count = snapshotsPerSealing + 10;
+  await createIngest(database).storeBatch(
+    Array.from({ length: count }, (_, index) =>
+      arrival(
+        device,
+        index + 1,
+        Array.from({ length: channels }, (__, channel) => ({ channel: `c${channel}`, value: index })),
+      ),
+    ),
+  );
+  let turns = 0;
+  const turn = (): void => {
+    turns += 1;
+    next = setImmediate(turn);
+  };
+  let next = setImmediate(turn);
+  let lines = 0;
+  for await (const piece of exportDevice(database, device)) lines += piece.split('\r\n').length - 1;
+  clearImmediate(next);
+  assert.equal(lines, count + 1);
+  assert.ok(turns >= channels, `${turns} turns`);
+});
