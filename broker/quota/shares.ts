@@ -38,8 +38,12 @@ export function holderOf(identity: string): Holder {
  * but the broker.
  */
 export function holderOfTopic(topic: string): Holder | undefined {
-  const path = parseNamespacePath(topic.split('/', 3).join('/'));
-  return path === undefined ? undefined : holderOf(path);
+  const levels = topic.split('/', 3);
+  const path = parseNamespacePath(levels.join('/'));
+  if (path !== undefined) return holderOf(path);
+  // Below a level that no certificate can name, as `$released`, only an owner above it may write.
+  const owner = parseNamespacePath(levels.slice(0, 2).join('/')) ?? parseNamespacePath(levels[0] ?? '');
+  return owner && { ...holderOf(owner), identity: undefined };
 }
 
 /** What each share holds of one thing. What is given back leaves nothing behind. */

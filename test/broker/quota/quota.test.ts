@@ -53,6 +53,14 @@ test('holderOf: an identity, its account and its master account; a service is al
   assert.equal(holderOfTopic(`${device}/status/x`)?.identity, device);
   assert.equal(holderOfTopic('ms-acc-1/status')?.masterAccount, 'ms-acc-1');
   assert.equal(holderOfTopic('vendor/crl/tls'), undefined);
+  // Levels that are no names are the owner's above them all the same, or he could fill them without a bound.
+  const owned = { identity: undefined, account: 'ms-acc-1/acc-1', masterAccount: 'ms-acc-1' };
+  for (const name of ['caf\u00e9', '', 'x'.repeat(21)])
+    assert.deepEqual(holderOfTopic(`ms-acc-1/acc-1/${name}/x`), owned);
+  assert.deepEqual(holderOfTopic('ms-acc-1/$released/acc-1/dev-1/snapshots'), {
+    ...owned,
+    account: undefined,
+  });
 });
 
 test('Holdings: counts each share for itself, says whose bound is exceeded, and forgets what is given back', () => {
