@@ -151,15 +151,14 @@ export class Subscriber {
     for (const path of await readWaitingPaths(this.#options.database, reason)) await this.retry(path);
   }
 
-  /** Those of one topic in their order: of two statuses the later one is to stay. */
+  /** Those of one topic in their order: of two statuses the later one is to stay. What need not wait begins at once. */
   #settle(topic: string, work: () => Promise<void>, done: () => void): void {
-    const before = this.#working.get(topic) ?? Promise.resolve();
-    const now = before
-      .then(() => this.#untilStored(topic, work))
-      .then((isStored) => {
-        if (this.#working.get(topic) === now) this.#working.delete(topic);
-        if (isStored) done();
-      });
+    const before = this.#working.get(topic);
+    const attempt = (): Promise<boolean> => this.#untilStored(topic, work);
+    const now = (before === undefined ? attempt() : before.then(attempt)).then((isStored) => {
+      if (this.#working.get(topic) === now) this.#working.delete(topic);
+      if (isStored) done();
+    });
     this.#working.set(topic, now);
   }
 
@@ -219,15 +218,21 @@ export class Subscriber {
     feed.changed('brokers');
   }
 
-  /** @returns the work, which may have to be done more than once: what a thread knows by then may still have to be kept */
+  /**
+   * Hands them to their thread at once, in their turn among the envelopes of the device.
+   *
+   * @returns the rest of the work, which may have to be done more than once: what a thread knows by then may still have to be
+   *   kept
+   */
   #certificates(path: string, payload: Buffer): () => Promise<void> {
     const { database, measures, publish, onTrusted, clock, log } = this.#options;
+    if (payload.length === 0) return () => Promise.resolve(); // a retained message was cleared
+    let answer = publish(path, payload);
     let isNews = false;
     let isKept = false;
     return async () => {
-      if (payload.length === 0) return; // a retained message was cleared
-      for (;;) {
-        const trust = await publish(path, payload);
+      for (; ; answer = publish(path, payload)) {
+        const trust = await answer;
         if (trust.kind === 'refused') {
           countRejected(measures, trust.reason);
           const detail = trust.detail.slice(0, detailLengthMax);

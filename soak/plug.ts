@@ -35,6 +35,8 @@ const calmMs = { min: 1500, max: 6000 };
 const faultMs = { min: 500, max: 8000 };
 const delayMs = { min: 20, max: 400 };
 const everyone = '';
+/** Of what is found out of order. */
+const shownMax = 20;
 
 const programs = ['vendor/broker', 'vendor/backend', 'customer/broker'] as const;
 const agentNames = Array.from({ length: agentCount }, (_, index) => `agent-${index + 1}`);
@@ -53,6 +55,7 @@ export async function soakPlug({ minutes, rate, seed, onProgress }: SoakOptions)
     path.join(directory, 'logs'),
     (_, record) => noteSealed(sealed, record),
   );
+  let isKept = true;
   try {
     await makeKeys(plan);
     const files = writeConfigs(plan);
@@ -63,14 +66,17 @@ export async function soakPlug({ minutes, rate, seed, onProgress }: SoakOptions)
       wire.end();
       onProgress('draining');
       await supervisor.stop(agentNames);
-      return await judge(database, sealed, faults, minutes, onProgress);
+      const outcome = await judge(database, sealed, faults, minutes, onProgress);
+      isKept = outcome.violations.length > 0;
+      return outcome;
     } finally {
       await database.close();
     }
   } finally {
     await supervisor.stopAll();
     await wire.close();
-    rmSync(directory, { recursive: true, force: true });
+    if (isKept) onProgress(`logs and data stay in ${directory}`);
+    else rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -193,8 +199,11 @@ async function judge(
   }
   const { stored, duplicated } = await countSnapshots(database, everyone);
   if (duplicated > 0) violations.push(`${duplicated} are stored twice`);
-  const disordered = await countDisordered(database);
-  if (disordered > 0) violations.push(`${disordered} were stored after a later one of their device`);
+  const disordered = await findDisordered(database);
+  for (const { device, sequence, previous, receivedMs } of disordered.slice(0, shownMax)) {
+    const received = new Date(receivedMs).toISOString();
+    violations.push(`${device}: ${sequence} was stored after ${previous}, received at ${received}`);
+  }
   const { gapsOpen, deadLetters, alarmsOpen, redelivered } = await readTotals(database, everyone);
   if (gapsOpen > 0) violations.push(`${gapsOpen} gaps are open`);
   if (deadLetters > 0) violations.push(`${deadLetters} messages were refused`);
@@ -206,7 +215,7 @@ async function judge(
       perSecond,
       stored,
       duplicated,
-      disordered,
+      disordered: disordered.length,
       redelivered,
       alarmsOpen,
       ...faults,
@@ -214,11 +223,21 @@ async function judge(
   };
 }
 
+interface Disordered {
+  readonly device: string;
+  readonly sequence: number;
+  readonly previous: number;
+  readonly receivedMs: number;
+}
+
 /** Of one device, rows whose sequence is below that of the row stored before. */
-async function countDisordered({ kysely }: Database): Promise<number> {
-  const { rows } = await sql<{ n: number }>`
-    select count(*) as n from (
-      select sequence, lag(sequence) over (partition by device_id order by id) as previous from snapshot
-    ) as pairs where previous > sequence`.execute(kysely);
-  return Number(rows[0]?.n);
+async function findDisordered({ kysely }: Database): Promise<readonly Disordered[]> {
+  const { rows } = await sql<Disordered>`
+    select device.path as device, pairs.sequence, pairs.previous, pairs.receivedMs from (
+      select device_id, sequence, received_ms as receivedMs,
+        lag(sequence) over (partition by device_id order by id) as previous
+      from snapshot
+    ) as pairs join device on device.id = pairs.device_id
+    where pairs.previous > pairs.sequence`.execute(kysely);
+  return rows;
 }

@@ -91,6 +91,19 @@ test('OpenerPool: who made what came by the topic of another is named, whichever
   );
 });
 
+test('Subscriber: certificates have their turn among the envelopes of their device, and none of those is put aside', async (context) => {
+  const on = await bench(context, { threads: 2 });
+  const device = await on.vendor.device('ms-acc-1/acc-1/dev-1');
+  const [first, second] = [device.snapshot(1), device.snapshot(2)];
+  // Without a pause, as one packet brings them.
+  await Promise.all([introduce(on, device), publish(on, first), publish(on, second)]);
+  assert.deepEqual(
+    on.recorded.records.filter(({ event }) => event === 'envelope.refused'),
+    [],
+  );
+  assert.deepEqual(await countSnapshots(on.database, ''), { stored: 2, duplicated: 0 });
+});
+
 test('OpenerPool: what came before its certificates is stored, also if another thread was asked about it after them', async (context) => {
   const on = await bench(context, { threads: 2, openerFile });
   // Their paths differ in the last bit, and so do their threads.
