@@ -17,6 +17,7 @@ import type { Session, Subscription } from './session.ts';
 import type { ShareGroup } from './share-groups.ts';
 import type { Sessions } from './sessions.ts';
 import type { Store } from '../store/store.ts';
+import { UpQueue } from '../cascade/up-queue.ts';
 
 export interface HubOptions {
   readonly store: Store;
@@ -143,10 +144,10 @@ export class Hub {
   replay(session: Session, filter: string, subscription: Subscription): void {
     const grant = grantOf([subscription]);
     const { identifiers } = grant;
-    const isAllQueued = session.storedId !== undefined && this.#queueRetained(session, filter, grant);
-    if (!isAllQueued && !session.isCascade) {
+    const left = session.storedId === undefined ? {} : this.#queueRetained(session, filter, grant);
+    if (left !== undefined && !session.isCascade) {
       session.replay ??= new Replay(session, this.#replays);
-      session.replay.add(filter, subscription);
+      session.replay.add(filter, { subscription, unqueuedFrom: left.unqueuedFrom });
     }
     if (!filter.startsWith('$')) return;
     for (const [topic, value] of this.#systemTopics) {
@@ -157,12 +158,18 @@ export class Hub {
   }
 
   /**
-   * All of it is in the queue with the commit that the subscription is answered after: a crash loses none.
+   * All of it is in the queue with the commit that the subscription is answered after, and a crash loses none: unless the
+   * queue has no room, for what waits there was promised to its publishers, and what is retained can be had again.
    *
-   * @returns false if some is left, which goes at QoS 0
+   * @returns undefined, or what is left: what goes at QoS 0, and all from some topic on
    */
-  #queueRetained(session: Session, filter: string, grant: Grant): boolean {
-    const { store, measures, clock } = this.#options;
+  #queueRetained(
+    session: Session,
+    filter: string,
+    grant: Grant,
+  ): { readonly unqueuedFrom?: string } | undefined {
+    const { clock, queueFull } = this.#options;
+    const { queue, isCascade } = session;
     const nowMs = clock();
     let isAll = true;
     for (const content of this.#retained.matching(filter)) {
@@ -170,15 +177,23 @@ export class Hub {
       if (isLoop(session, origin) || isExpired(content, nowMs)) continue;
       if (!this.#sessions.mayReceive(session, topic)) continue;
       const qos = lesser(grant.qos, published);
-      if (qos > 0 && store.isFull) measures.dropped.inc({ reason: 'store_full' });
-      else if (qos > 0) this.#enqueueRetained(session, content, qos as 1 | 2, grant);
-      else if (session.isCascade) session.client?.sendNow(content, retainedTerms(grant, qos));
+      if (qos > 0) {
+        const isFull = queue.isFullFor(messageBytes(content));
+        const mustWait = isFull && (queue.whenFull ?? queueFull) === 'refuse';
+        if (!mustWait) this.#enqueueRetained(session, content, qos as 1 | 2, grant);
+        else if (queue instanceof UpQueue) queue.owed.add(topic);
+        else return { unqueuedFrom: topic };
+      } else if (isCascade) session.client?.sendNow(content, retainedTerms(grant, qos));
       else isAll = false;
     }
-    return isAll;
+    return isAll ? undefined : {};
   }
 
   #enqueueRetained(session: Session, content: Content, qos: 1 | 2, grant: Grant): void {
+    const { store, measures } = this.#options;
+    if (session.storedId !== undefined && store.isFull) {
+      return measures.dropped.inc({ reason: 'store_full' });
+    }
     const message = this.#messageFor(content, session.storedId === undefined ? 0 : 1);
     session.queue.enqueue(message, qos, retainedTerms(grant, qos));
     session.queue.pump();

@@ -17,9 +17,16 @@ export interface ReplayOptions {
   readonly later: (work: () => void) => void;
 }
 
+interface Wanted {
+  readonly subscription: Subscription;
+  /** Of a stored session: what is before this topic is queued already; undefined: all that can be. */
+  readonly unqueuedFrom: string | undefined;
+}
+
 interface Current {
   readonly filter: string;
   grant: Grant;
+  readonly unqueuedFrom: string | undefined;
   /** In order. What is retained of each is looked up when its turn comes, for it may have changed by then. */
   readonly topics: readonly string[];
   at: number;
@@ -34,7 +41,7 @@ export class Replay {
   readonly #session: Session;
   readonly #options: ReplayOptions;
   /** By filter; only the topics of one of them are in memory. */
-  readonly #waiting = new Map<string, Subscription>();
+  readonly #waiting = new Map<string, Wanted>();
   #current: Current | undefined;
   #isResting = false;
 
@@ -44,9 +51,9 @@ export class Replay {
   }
 
   /** One that is under way comes to its end before it begins anew, however often it was asked for. */
-  add(filter: string, subscription: Subscription): void {
-    if (this.#current?.filter === filter) this.#current.grant = grantOf([subscription]);
-    this.#waiting.set(filter, subscription);
+  add(filter: string, wanted: Wanted): void {
+    if (this.#current?.filter === filter) this.#current.grant = grantOf([wanted.subscription]);
+    this.#waiting.set(filter, wanted);
     this.step();
   }
 
@@ -75,15 +82,15 @@ export class Replay {
       this.#current = undefined;
       const [next] = this.#waiting;
       if (next === undefined || client === undefined) return undefined;
-      const [filter, subscription] = next;
+      const [filter, { subscription, unqueuedFrom }] = next;
       this.#waiting.delete(filter);
       const topics = this.#options.retained.matching(filter).map(({ topic }) => topic);
-      this.#current = { filter, grant: grantOf([subscription]), topics, at: 0 };
+      this.#current = { filter, grant: grantOf([subscription]), unqueuedFrom, topics, at: 0 };
     }
   }
 
   /** @returns false if there is no room: whatever makes some calls `step` */
-  #send({ topics, at, grant }: Current): boolean {
+  #send({ topics, at, grant, unqueuedFrom }: Current): boolean {
     const { retained, mayReceive, enqueue, clock } = this.#options;
     const session = this.#session;
     const content = retained.get(topics[at] ?? '');
@@ -94,7 +101,8 @@ export class Replay {
       const terms = { qos, retain: true, identifiers: grant.identifiers, share: undefined };
       return session.client?.sendNow(content, terms) === true;
     }
-    if (session.storedId !== undefined) return true; // queued at once, or a crash could lose it
+    const isQueued = unqueuedFrom === undefined || content.topic < unqueuedFrom;
+    if (session.storedId !== undefined && isQueued) return true; // at once, or a crash could lose it
     const { queue } = session;
     const isAhead =
       queue.messages - queue.inFlight >= aheadMessages || queue.isFullFor(messageBytes(content));

@@ -334,6 +334,30 @@ test('cascade: what is to come down no longer is not taken, although the upstrea
   await journal.until('cascade.message_dropped', { topic: commands, reason: 'not_carried' });
 });
 
+test('cascade: what is retained under a topic that is new takes no place from what waits, and goes up after it', async () => {
+  const [upstreamPort = 0] = await freePorts(1);
+  const [snapshots, status] = [`${device}/snapshots`, `${device}/status`];
+  const queue = { messagesMax: 3 };
+  const first = await startCustomer('widened', { port: upstreamPort }, { up: [snapshots], queue });
+  const dev = await site.connect(first.broker, device);
+  await dev.publishAsync(status, 'kept', { qos: 1, retain: true });
+  for (const text of ['1', '2', '3']) await dev.publishAsync(snapshots, text, { qos: 1 });
+  await site.stop(first.broker);
+  const { journal } = await startCustomer(
+    'widened',
+    { port: upstreamPort },
+    { up: [snapshots, status], queue },
+  );
+  await journal.until('link.connect_failed');
+  const vendor = await startVendor('widened', { port: upstreamPort });
+  const service = await site.connect(vendor, 'MRO-Admin');
+  await service.subscribeAsync(`${device}/#`, { qos: 1 });
+  assert.deepEqual((await site.received(service).count(4)).toSorted(), [
+    ...['1', '2', '3'].map((text) => `${snapshots}=${text}`),
+    `${status}=kept`,
+  ]);
+});
+
 test('cascade: what waits and is to go up no longer, or under no name that is known, is set aside', async () => {
   const [upstreamPort = 0] = await freePorts(1);
   const [snapshots, status] = [`${device}/snapshots`, `${device}/status`];

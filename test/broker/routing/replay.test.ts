@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { RunningBroker } from '../../../broker/main.ts';
 import type { Site } from '../fixture.ts';
@@ -73,4 +74,33 @@ test('UNSUBSCRIBE: what is retained and was not sent yet does not come any more'
     next = await client.next('publish');
   }
   assert(received < 300, `${received} came, of which the queue had most by then`);
+});
+
+test('SUBSCRIBE: what is retained takes no place from what waits in a full queue, and comes after it', async () => {
+  const limits = { queuedMessagesMax: 4, inFlightMax: 1 };
+  const { broker: small } = await site.start({ data: path.join(site.directory, 'small'), limits });
+  const device = 'ms-acc-1/acc-1/dev-1';
+  const publisher = await site.connect(small, device);
+  const kept = ['certificates', 'status'].map((name) => `${device}/${name}`);
+  for (const topic of kept) await publisher.publishAsync(topic, 'kept', { qos: 1, retain: true });
+  const session = { clientId: 'stored', clean: false };
+  const snapshots = `${device}/snapshots`;
+  const away = await site.connect(small, 'ms-acc-1', session);
+  await away.subscribeAsync(snapshots, { qos: 1 });
+  await away.endAsync();
+  for (const text of ['1', '2', '3', '4']) await publisher.publishAsync(snapshots, text, { qos: 1 });
+
+  const back = await site.rawConnect(small, 'ms-acc-1');
+  await back.open(session);
+  back.send({ cmd: 'subscribe', messageId: 9, subscriptions: [{ topic: `${device}/#`, qos: 1 }] });
+  const got: string[] = [];
+  while (got.length < 6) {
+    const { topic, payload, messageId = 0 } = await back.next('publish');
+    got.push(`${topic}=${payload.toString()}`);
+    back.send({ cmd: 'puback', messageId });
+  }
+  assert.deepEqual(got, [
+    ...['1', '2', '3', '4'].map((text) => `${snapshots}=${text}`),
+    ...kept.map((topic) => `${topic}=kept`),
+  ]);
 });
