@@ -21,9 +21,11 @@ import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import { verifyPath } from '../pki/path.ts';
 import type { RevocationLists } from '../pki/revocation-lists.ts';
+import { describeSystemError } from '../runtime/config.ts';
 import { writeFileAtomically } from '../runtime/files.ts';
 import type { Log } from '../runtime/log.ts';
 import type { EgressRecord } from './record.ts';
+import { RecordError } from './record.ts';
 
 export interface CountersigningOptions {
   readonly scope: NamespacePath;
@@ -73,12 +75,19 @@ export class Countersigning {
 
   /** Asks for what is not countersigned yet, unless an answer is awaited; to be called now and then. */
   ask(): void {
-    const { record, clock } = this.#options;
+    const { record, clock, log } = this.#options;
     const nowMs = clock();
     // A clock may have been set back meanwhile.
     if (this.#asked !== undefined && Math.abs(nowMs - this.#asked.sinceMs) < answerWaitMs) return;
     if (record.head.size === this.#tree.size) return;
-    const leaves = this.#shown();
+    let leaves: ShownLeaf[];
+    try {
+      leaves = this.#shown();
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      log.error({ reason: error.code, detail: error.message }, 'head.failed'); // the next one shows the same and more
+      return;
+    }
     const after = this.#tree.copy();
     for (const { octets } of leaves) after.append(hashLeaf(octets));
     this.#asked = { after, sinceMs: nowMs };
@@ -93,18 +102,31 @@ export class Countersigning {
       if (origin !== this.#options.record.head.origin) return; // to a question about an earlier ledger
       this.#asked = undefined;
       const head = message && this.#verified(message);
-      this.#tree = head === undefined ? new Frontier() : this.#treeOf(head);
-      if (message !== undefined && this.#tree.size >= this.#keptSize) {
-        writeFileAtomically(this.#file, message);
-        this.#keptSize = this.#tree.size;
-      }
+      const tree = head === undefined ? new Frontier() : this.#treeOf(head);
+      if (message !== undefined && tree.size >= this.#keptSize) this.#keep(message, tree.size);
+      this.#tree = tree;
       log.info({ scope, size: this.#tree.size }, 'ledger.countersigned');
     } catch (error) {
+      if (error instanceof RecordError) {
+        log.error({ reason: error.code, detail: error.message }, 'head.failed'); // it is asked for again
+        return;
+      }
       if (!(error instanceof LedgerError || error instanceof PkiError)) throw error;
       log.error({ scope, reason: error.code, detail: error.message }, 'countersignature.refused');
       return;
     }
     this.ask();
+  }
+
+  /** @throws RecordError */
+  #keep(message: Buffer, size: number): void {
+    try {
+      writeFileAtomically(this.#file, message);
+    } catch (cause) {
+      const detail = `${this.#file}: ${describeSystemError(cause)}`;
+      throw new RecordError('record.storage', detail, { cause });
+    }
+    this.#keptSize = size;
   }
 
   #shown(): ShownLeaf[] {

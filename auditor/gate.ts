@@ -41,10 +41,7 @@ export class Gate {
 
   constructor(options: GateOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => {
-      this.checkDeadlines();
-      this.start(); // what could not leave is tried again
-    }, checkMs);
+    this.#timer = setInterval(() => this.#look(), checkMs);
     this.#timer.unref();
   }
 
@@ -112,11 +109,12 @@ export class Gate {
    * Decides what is held. It leaves once those of its device that came before it have been decided.
    *
    * @returns whether it was there to be decided
+   * @throws RecordError `record.storage`
    */
   decide(id: number, decision: HeldDecision): boolean {
     const { held } = this.#options;
     const found = held.find(id);
-    if (found === undefined || !held.decide(id, decision)) return false;
+    if (found === undefined || !this.#keep(id, decision)) return false;
     this.#revision += 1;
     this.#advance(streamOf(found.passage));
     return true;
@@ -130,6 +128,24 @@ export class Gate {
   stop(): void {
     this.#isStopped = true;
     clearInterval(this.#timer);
+  }
+
+  #keep(id: number, decision: HeldDecision): boolean {
+    try {
+      return this.#options.held.decide(id, decision);
+    } catch (cause) {
+      throw new RecordError('record.storage', `cannot keep a decision: ${String(cause)}`, { cause });
+    }
+  }
+
+  #look(): void {
+    try {
+      this.checkDeadlines();
+      this.start(); // what could not leave is tried again
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      this.#options.log.error({ reason: error.code, error: error.message }, 'release.failed');
+    }
   }
 
   #advance(stream: string): void {

@@ -148,6 +148,16 @@ export class EgressRecord {
     });
   }
 
+  /** Keeps what a stream has used of its limits. @throws RecordError */
+  keepUse(stream: string, use: StreamUse): void {
+    translated(() => this.index.keepUse(stream, use), 'keep what is used');
+  }
+
+  /** Keeps what a device published. @throws RecordError */
+  keepCertificates(device: string, payload: Uint8Array, receivedMs: number): void {
+    translated(() => this.index.addCertificates(device, payload, receivedMs), 'keep certificates');
+  }
+
   /** Signs for everything that was appended. @throws RecordError */
   appendHead(signer: ContentSigner, timeMs: number): void {
     translated(() => {
@@ -228,7 +238,8 @@ function keyOf(passage: PassageLeaf): string {
   return `${streamOf(passage)} ${passage.digest.toString('hex')} ${passage.alarm?.reason ?? ''}`;
 }
 
-function translated<T>(work: () => T): T {
+/** @param what - that is done, for the message of SQLite's errors */
+function translated<T>(work: () => T, what = 'append to the record'): T {
   try {
     return work();
   } catch (cause) {
@@ -236,7 +247,7 @@ function translated<T>(work: () => T): T {
       throw new RecordError(errorCodes[cause.code], cause.message, { cause });
     }
     if (!isSqliteError(cause)) throw cause;
-    throw new RecordError('record.storage', `cannot append to the record: ${cause.message}`, { cause });
+    throw new RecordError('record.storage', `cannot ${what}: ${cause.message}`, { cause });
   }
 }
 

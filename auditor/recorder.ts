@@ -65,6 +65,8 @@ export class Recorder {
   #waiting: Taken[] = [];
   #flushPlanned = false;
   #isPaused = false;
+  /** The disk took nothing: whatever comes meanwhile stays behind what came before. */
+  #isFailing = false;
   #stopped = false;
   #redelivered = 0;
   /** Devices of which that was said. */
@@ -105,9 +107,15 @@ export class Recorder {
 
   /** What waited for these is examined now. @throws PkiError, DeviceCertificatesError */
   takeCertificates(device: string, payload: Buffer): void {
-    const { directory, record, clock } = this.#options;
+    const { directory, record, clock, log } = this.#options;
     if (this.#stopped || !directory.publish(device, decodeDeviceCertificates(payload), clock())) return;
-    record.index.addCertificates(device, payload, clock());
+    try {
+      record.keepCertificates(device, payload, clock());
+    } catch (error) {
+      // They count all the same, and come again after a restart.
+      if (!(error instanceof RecordError)) throw error;
+      log.error({ device, reason: error.code, detail: error.message }, 'certificates.not_kept');
+    }
     this.#examineAgain(({ passing }) => passing.device === device);
   }
 
@@ -148,6 +156,7 @@ export class Recorder {
   forgetUnrecorded(): void {
     this.#queue = [];
     this.#waiting = [];
+    this.#isFailing = false;
   }
 
   /** Records what came; what waits for certificates is not acknowledged, and comes again. */
@@ -164,7 +173,7 @@ export class Recorder {
   }
 
   #planFlush(): void {
-    if (this.#flushPlanned || this.#isPaused) return;
+    if (this.#flushPlanned || this.#isPaused || this.#isFailing) return;
     this.#flushPlanned = true;
     setImmediate(() => this.#flush());
   }
@@ -202,10 +211,13 @@ export class Recorder {
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       // Not acknowledged, so nothing is lost: the broker keeps it, and we try again.
-      log.error({ reason: error.code, detail: error.message, entries: ready.length }, 'record.failed');
-      this.#waiting.push(...ready.map(({ taken }) => taken));
+      if (!this.#isFailing)
+        log.error({ reason: error.code, detail: error.message, entries: ready.length }, 'record.failed');
+      this.#isFailing = true;
+      this.#queue.unshift(...ready.map(({ taken }) => taken));
       return;
     }
+    this.#isFailing = false;
     this.#archive(ready, recorded);
     this.#account(ready, recorded);
     this.#tellGaps();
@@ -243,10 +255,17 @@ export class Recorder {
   }
 
   #account(ready: Ready, recorded: readonly Recorded[]): void {
-    const { index } = this.#options.record;
-    for (const [place, { entry }] of ready.entries()) {
-      const { passage, use } = entry;
-      if (use !== undefined && recorded[place]?.number !== undefined) index.keepUse(streamOf(passage), use);
+    const { record, log } = this.#options;
+    try {
+      for (const [place, { entry }] of ready.entries()) {
+        const { passage, use } = entry;
+        if (use !== undefined && recorded[place]?.number !== undefined)
+          record.keepUse(streamOf(passage), use);
+      }
+    } catch (error) {
+      // It is in the ledger already, so it goes on its way.
+      if (!(error instanceof RecordError)) throw error;
+      log.error({ reason: error.code, detail: error.message, entries: ready.length }, 'record.failed');
     }
   }
 
@@ -299,6 +318,7 @@ export class Recorder {
 
   /** Also what could not be stored is tried again here. */
   #giveUpWaiting(): void {
+    if (this.#isFailing && !this.#isPaused) this.#flush();
     const nowMs = this.#options.clock();
     this.#waiting = this.#waiting.map((taken) => sinceNowAtMost(taken, nowMs));
     const patientSinceMs = nowMs - this.#options.waitMs;

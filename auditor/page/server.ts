@@ -1,6 +1,7 @@
 /** The auditor's page and its API over HTTP, on the customer's premises. */
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import type { ErrorAnswer } from '../../web/errors.ts';
 import { registerErrors } from '../../web/errors.ts';
 import type { RunningServer } from '../../web/server.ts';
 import { createServer, listen } from '../../web/server.ts';
@@ -11,7 +12,7 @@ import type { PageConfig } from '../config.ts';
 import { countersignedFileName } from '../countersigning.ts';
 import { Departures } from '../departures.ts';
 import { Exports } from '../exports.ts';
-import { ledgerFileName } from '../record.ts';
+import { ledgerFileName, RecordError } from '../record.ts';
 import { openAccounts } from './accounts.ts';
 import { registerCompletenessRoutes } from './completeness-routes.ts';
 import type { PageContext, PageSource } from './context.ts';
@@ -41,7 +42,7 @@ export async function startPage(
   const server = createServer(bodyBytesMax);
   const { directory, record, roots, clock, log } = source;
   const accounts = openAccounts(directory);
-  registerErrors(server, log, () => undefined);
+  registerErrors(server, log, storageAnswer);
   const sessions = await registerSessions(server, { accounts, cookieName, publicUrl, clock, log });
   const ledgerCheck = new LedgerCheck({
     ledgerFile: path.join(directory, ledgerFileName),
@@ -72,6 +73,12 @@ export async function startPage(
     await Promise.all([ledgerCheck.stop(), exports.stop()]);
     accounts.close();
   });
+}
+
+/** Whoever decides is told that the disk takes nothing. */
+function storageAnswer(error: unknown): ErrorAnswer | undefined {
+  if (!(error instanceof RecordError)) return undefined;
+  return { status: 503, code: error.code, message: error.message };
 }
 
 /** Of every address below `/api/` but the two that log in and out, so that no route can forget it. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
 import { auditorListing } from '../../auditor/list.ts';
 import { envelopeDigest } from '../../cms/envelope.ts';
@@ -10,6 +11,7 @@ import { withoutSigners } from '../cms/signers.ts';
 import type { Bench } from './premises.ts';
 import {
   device,
+  introduce,
   openAsVendor,
   openBench,
   publishPolicy,
@@ -157,4 +159,58 @@ test('observe: what the policy denies is an alarm', async (context) => {
   await bench.send(sealed(bench, 1));
   await until(() => auditor.state().entries === 1);
   assert.deepEqual(outcomesOf(bench), [[1, 'passed', 'policy.denied_channel']]);
+});
+
+test('enforce: a disk that takes nothing more ends the auditor nowhere, and all goes on when there is room', async (context) => {
+  const bench = await openBench(context);
+  const settings = { headEverySeconds: 0.1, ask: { deadlineHours: 1 / 3600 }, certificatesWaitSeconds: 0 };
+  const auditor = await bench.start(settings);
+  const limits = { bytesPerHour: 1_000_000 };
+  await publishPolicy(bench, 1, { auto: ['fuel.*'], ask: ['door.*'] }, { limits });
+  const held = sealed(bench, 1, { channel: 'door.open' });
+  await bench.send(held);
+  await until(() => auditor.state().held === 1);
+  const full = { when: "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END" };
+  const files = {
+    'auditor.sqlite': ['INSERT ON leaf', 'INSERT ON stream_use', 'INSERT ON device_certificates'],
+    'held.sqlite': ['INSERT ON held', 'UPDATE ON held', 'DELETE ON held'],
+  };
+  const triggers = Object.entries(files).map(([file, events]) => {
+    const database = new DatabaseSync(path.join(bench.data, file), { timeout: 5000 });
+    events.forEach((event, index) => database.exec(`CREATE TRIGGER t${index} BEFORE ${event} ${full.when}`));
+    return { database, events };
+  });
+  const room = (place: number, trigger: number): void =>
+    triggers[place]?.database.exec(`DROP TRIGGER t${trigger}`);
+
+  const second = sealed(bench, 2, { previous: held });
+  await bench.send(second);
+  await bench.recorded.event('record.failed');
+  room(0, 0);
+  const third = sealed(bench, 3, { previous: second });
+  await bench.send(third);
+  await bench.recorded.event('record.failed', ({ detail }) => String(detail).includes('what is used'));
+  for (const envelope of [second, third])
+    assert.deepEqual(
+      envelopeDigest((await bench.uplink.next('/snapshots')).payload),
+      envelopeDigest(envelope),
+    );
+  await bench.recorded.event('release.failed'); // the deadline is over, and cannot be noted
+  await bench.site.issue(device);
+  await introduce(bench.site, bench.agent, device);
+  await bench.recorded.event('certificates.not_kept');
+  room(0, 1);
+  room(0, 2);
+  for (const index of [0, 1, 2]) room(1, index);
+  await bench.recorded.event('envelope.decided');
+  for (const { database } of triggers) database.close();
+  await auditor.stop();
+  const { fault, leaves, signedHead } = verifyLedger(path.join(bench.data, 'egress.ledger'));
+  assert.deepEqual([fault, signedHead?.size], [undefined, leaves]);
+  assert.deepEqual(outcomesOf(bench), [
+    [1, 'held', undefined],
+    [2, 'released', undefined],
+    [3, 'released', undefined],
+    [1, 'denied', undefined],
+  ]);
 });

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
 import { openAccounts } from '../../auditor/page/accounts.ts';
 import { inspect } from '../../cms/inspect.ts';
@@ -177,4 +179,19 @@ test('accounts: what nobody decided has a name of its own', async (context) => {
     accounts.list().map(({ name, role }) => [name, role]),
     [['anna', 'viewer']],
   );
+});
+
+test('page: who decides while the disk takes nothing is told so, and may decide again', async (context) => {
+  const stage = await openStage(context);
+  const { id } = await holdOne(stage);
+  const database = new DatabaseSync(join(stage.bench.data, 'held.sqlite'), { timeout: 5000 });
+  database.exec("CREATE TRIGGER full BEFORE UPDATE ON held BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  const decide = () => stage.rolf.post(`/api/held/${id}/decision`, { outcome: 'released' });
+  const { status, body } = await decide();
+  assert.equal(status, 503);
+  assert.match(JSON.stringify(body), /cannot keep a decision: .*disk full/);
+  database.exec('DROP TRIGGER full');
+  database.close();
+  assert.equal((await decide()).status, 204);
+  await stage.bench.uplink.next('/snapshots');
 });
