@@ -148,9 +148,9 @@ async function openSqlite(file: string, mustExist: true | undefined): Promise<Da
 function createPool(options: PoolOptions, isolation: 'read committed' | 'repeatable read'): Pool {
   const pool = mysql.createPool(options);
   pool.on('connection', (connection) => {
-    // First on every connection: strict types and UTC.
+    // First on every connection, whatever the server's own is: strict types, UTC, and what stands alone is committed.
     connection.query(
-      `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'`,
+      `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1`,
     );
     connection.query(`set session transaction isolation level ${isolation}`);
   });
