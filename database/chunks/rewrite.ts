@@ -37,6 +37,12 @@ interface Source {
   readonly placeOf: readonly number[];
 }
 
+interface Rewritten {
+  readonly channelId: number;
+  /** Undefined if thinning left nothing. */
+  readonly row: SqlValue[] | undefined;
+}
+
 export const runsPerRewriteMax = 32;
 
 export const rewriteSql = {
@@ -77,7 +83,7 @@ export async function rewriteRuns(
     timesMs: pick(source.items, kept?.all).map(({ timeMs }) => timeMs),
     sequences: pick(source.items, kept?.all).map(({ sequence }) => sequence),
   };
-  const rows: { channelId: number; row: SqlValue[] }[] = [];
+  const rows: Rewritten[] = [];
   for (const id of channels) {
     const values = await read(id);
     if (values === undefined) continue;
@@ -85,7 +91,9 @@ export async function rewriteRuns(
     const staying = values.map((value, index) =>
       kept === undefined || kept.whole.has(index) || own?.has(index) === true ? value : null,
     );
-    rows.push({ channelId: id, row: chunkRow(run, id, pick(staying, kept?.all)) });
+    // Without a value it would stand for the channel's newest.
+    const isEmpty = staying.every((value) => value === null);
+    rows.push({ channelId: id, row: isEmpty ? undefined : chunkRow(run, id, pick(staying, kept?.all)) });
   }
   return inTransaction(database, (statements) => replace(statements, group, run, rows, thinning));
 }
@@ -217,7 +225,7 @@ async function replace(
   statements: Statements,
   group: RunGroup,
   run: ChunkRun,
-  rows: readonly { readonly channelId: number; readonly row: SqlValue[] }[],
+  rows: readonly Rewritten[],
   thinning: Thinning | undefined,
 ): Promise<boolean> {
   const { deviceId, runs } = group;
@@ -239,7 +247,9 @@ async function replace(
   await insertRun(
     statements,
     { ...run, sealing },
-    rows.map(({ row }) => row.map((value, index) => (index === sealingColumn ? sealing : value))),
+    rows.flatMap(({ row }) =>
+      row === undefined ? [] : [row.map((value, index) => (index === sealingColumn ? sealing : value))],
+    ),
   );
   if (thinning !== undefined)
     await statements.run(rewriteSql.thinned, [deviceId, t0, sealing, thinning.stretchMs]);

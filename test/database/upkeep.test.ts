@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import test from 'node:test';
 import * as fc from 'fast-check';
 import { checkDatabase } from '../../database/check.ts';
 import type { Database } from '../../database/connect.ts';
@@ -7,6 +8,9 @@ import { readOpenGaps } from '../../database/gaps.ts';
 import { createIngest } from '../../database/ingest.ts';
 import type { Arrival } from '../../database/ingest.ts';
 import { snapshotsPerSealing } from '../../database/chunks/seal.ts';
+import { readLatest } from '../../database/latest.ts';
+import { snapshotsPerRun } from '../../database/retention.ts';
+import { storageForms } from '../../database/storage-of.ts';
 import { readSeries } from '../../database/series.ts';
 import { countSnapshots } from '../../database/totals.ts';
 import { createUpkeep } from '../../database/upkeep.ts';
@@ -96,6 +100,43 @@ testForms('createUpkeep: old values are thinned, and their extremes stay', async
   await keepUp(database, lastMs + dayMs, policies);
   assert.deepEqual(await valuesAtRest(database), after);
 });
+
+for (const form of storageForms) {
+  void test(`createUpkeep: of a text that was thinned away, what is left is the latest [${form}]`, async (context) => {
+    const database = await freshDatabase(context, 'sqlite', form);
+    const ingest = createIngest(database);
+    const last = 2 * snapshotsPerRun.sqlite;
+    const minutely = (sequence: number): number => startMs + sequence * 60_000;
+    const rare = new Set([1, last - 2000]); // the first of a day, which stays, and one that does not
+    for (let from = 1; from <= last; from += 512)
+      await ingest.storeBatch(
+        Array.from({ length: 512 }, (__, index) => ({
+          ...arrival(
+            device,
+            from + index,
+            [
+              { channel: 'x', value: 1 },
+              ...(rare.has(from + index) ? [{ channel: 'rare', value: `of ${from + index}` }] : []),
+            ],
+            { timeMs: minutely(from + index) },
+          ),
+          receivedMs: minutely(last),
+        })),
+      );
+    await ingest.storeBatch(Array.from({ length: 600 }, () => arrival(device, 1))); // for the sealings that are left
+    const policies = { otherwise: { thinned: { afterDays: 1, perDay: 1 } }, byType: {} };
+    await keepUp(database, minutely(last) + 2 * dayMs, policies);
+    const latest = await readLatest(database, device);
+    assert.deepEqual(
+      latest.map(({ channel, value }) => [channel, value]),
+      [
+        ['rare', 'of 1'],
+        ['x', 1],
+      ],
+    );
+    assert.deepEqual(await checkDatabase(database), []);
+  });
+}
 
 testForms(
   'createUpkeep: what is too old is dropped and does not come back',
