@@ -1,6 +1,5 @@
 /** How many brokers a message has been passed on by, in a user property of MQTT 5: so that a ring of brokers has an end. */
-import type { PropertyPart } from './property-parts.ts';
-import { propertyId, propertyParts } from './property-parts.ts';
+import { afterField, eachProperty, fieldAt, propertyId } from './each-property.ts';
 
 const name = 'plombe-hops';
 const nameBytes = Buffer.from(name);
@@ -17,11 +16,11 @@ const firstHop = hopProperty(1);
 export function hopsOf(forwarded: Buffer): number {
   if (forwarded.length === 0 || !forwarded.includes(nameBytes)) return 0;
   let hops = 0;
-  for (const part of propertyParts(forwarded)) {
-    if (!isHops(part)) continue;
-    const text = part.fields[1]?.toString() ?? '';
+  eachProperty(forwarded, (id, start) => {
+    if (!isHops(forwarded, id, start)) return;
+    const text = fieldAt(forwarded, afterField(forwarded, start + 1)).toString();
     hops = Math.max(hops, /^\d{1,3}$/.test(text) ? Number(text) : hopsMax);
-  }
+  });
   return hops;
 }
 
@@ -29,10 +28,14 @@ export function hopsOf(forwarded: Buffer): number {
 export function withHops(forwarded: Buffer, hops: number): Buffer {
   if (forwarded.length === 0) return hops === 1 ? firstHop : hopProperty(hops);
   if (!forwarded.includes(nameBytes)) return Buffer.concat([forwarded, hopProperty(hops)]);
-  const kept = propertyParts(forwarded)
-    .filter((part) => !isHops(part))
-    .map(({ bytes }) => bytes);
-  return Buffer.concat([...kept, hopProperty(hops)]);
+  const kept: Buffer[] = [];
+  let keptUpTo = 0;
+  eachProperty(forwarded, (id, start, end) => {
+    if (!isHops(forwarded, id, start)) return;
+    kept.push(forwarded.subarray(keptUpTo, start));
+    keptUpTo = end;
+  });
+  return Buffer.concat([...kept, forwarded.subarray(keptUpTo), hopProperty(hops)]);
 }
 
 function hopProperty(hops: number): Buffer {
@@ -41,6 +44,7 @@ function hopProperty(hops: number): Buffer {
   return Buffer.concat([head, nameBytes, Buffer.from([0, value.length]), value]);
 }
 
-function isHops({ id, fields }: PropertyPart): boolean {
-  return id === propertyId.userProperty && fields[0]?.equals(nameBytes) === true;
+function isHops(forwarded: Buffer, id: number, start: number): boolean {
+  if (id !== propertyId.userProperty || forwarded.readUInt16BE(start + 1) !== nameBytes.length) return false;
+  return nameBytes.compare(forwarded, start + 3, start + 3 + nameBytes.length) === 0;
 }

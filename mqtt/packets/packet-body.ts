@@ -97,6 +97,20 @@ export class PacketBody {
     return '';
   }
 
+  /** Checks a text as `text` does and makes nothing of it: a packet may have thousands, which cost others' time. */
+  skipText(what: string): void {
+    const length = this.uint16(what);
+    const start = this.offset;
+    if (!this.#take(length, what)) return;
+    for (let at = start; at < this.offset; at++) {
+      const octet = this.bytes[at] ?? 0;
+      if (octet > 0 && octet < 0x80) continue;
+      const rest = this.bytes.subarray(at, this.offset);
+      if (!isUtf8(rest) || rest.includes(0)) this.fail(malformed(`${what} is not UTF-8, or has a NUL`));
+      return;
+    }
+  }
+
   /** A text that ends up in logs and in rules of access: without control characters, which a receiver may refuse (§1.5.4). */
   name(what: string): string {
     const text = this.text(what);

@@ -144,10 +144,19 @@ export function readProperties(body: PacketBody, carrier: PropertyCarrier): Prop
   if (body.fault !== undefined) return noProperties;
   const found: Partial<Record<Name, number | string | Buffer>> = {};
   const forwarded: Buffer[] = [];
+  const isMessage = message.includes(carrier);
+  /** Where those begin that are forwarded and follow each other without a gap. */
+  let runStart = part.offset;
   while (part.left > 0) {
     const start = part.offset;
     const row = rowFor(part, carrier);
     if (row === undefined) break;
+    // Only user properties may be there twice (§2.2.2.2), and they keep their order [MQTT-3.3.2-18].
+    if (row.kind === 'pair') {
+      part.skipText('the name of a user property');
+      part.skipText('the value of a user property');
+      continue;
+    }
     const value = readValue(part, row.kind);
     const fault = part.fault ?? faultOf(row, value, found);
     if (fault !== undefined) {
@@ -155,8 +164,11 @@ export function readProperties(body: PacketBody, carrier: PropertyCarrier): Prop
       break;
     }
     found[row.name] = value;
-    if (row.isForwarded && message.includes(carrier)) forwarded.push(part.bytes.subarray(start, part.offset));
+    if (row.isForwarded === true) continue;
+    if (isMessage && start > runStart) forwarded.push(part.bytes.subarray(runStart, start));
+    runStart = part.offset;
   }
+  if (isMessage && part.offset > runStart) forwarded.push(part.bytes.subarray(runStart, part.offset));
   if (part.fault !== undefined) body.fail(part.fault);
   const [first] = forwarded;
   return {
@@ -178,10 +190,8 @@ function rowFor(part: PacketBody, carrier: PropertyCarrier): Row | undefined {
   return undefined;
 }
 
-function readValue(part: PacketBody, kind: Kind): number | string | Buffer {
-  if (kind !== 'pair') return part[kind]('a property');
-  part.text('the name of a user property');
-  return part.text('the value of a user property');
+function readValue(part: PacketBody, kind: Exclude<Kind, 'pair'>): number | string | Buffer {
+  return part[kind]('a property');
 }
 
 function faultOf(
@@ -189,8 +199,7 @@ function faultOf(
   value: number | string | Buffer,
   found: Readonly<Partial<Record<Name, unknown>>>,
 ): WireFault | undefined {
-  // Only user properties may be there twice (§2.2.2.2), and they keep their order [MQTT-3.3.2-18].
-  if (name !== 'userProperty' && name in found) return protocolError(`${name} twice`);
+  if (name in found) return protocolError(`${name} twice`);
   if (range !== undefined && typeof value === 'number' && (value < range[0] || value > range[1])) {
     return protocolError(`${name} of ${value}`);
   }

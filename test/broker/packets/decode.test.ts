@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isUtf8 } from 'node:buffer';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -184,6 +185,29 @@ for (const [why, properties, reason] of connectProperties) {
     assert.equal(reader.version, 5);
   });
 }
+
+test('decodePublish: the texts of a user property are UTF-8 without NUL, or the packet is malformed', () => {
+  const octet = fc.oneof(fc.constantFrom(0, 0x61, 0x7f, 0x80, 0xc3, 0xa9, 0xed, 0xa0, 0xf0), fc.nat(255));
+  const well = fc.string({ unit: 'binary', maxLength: 6 }).map((text) => Buffer.from(text.toWellFormed()));
+  const some = fc.oneof(
+    well,
+    fc.array(octet, { maxLength: 6 }).map((octets) => Buffer.from(octets)),
+  );
+  const field = (bytes: Buffer): Buffer => Buffer.concat([Buffer.from([0, bytes.length]), bytes]);
+  fc.assert(
+    fc.property(some, some, (name, value) => {
+      const pair = Buffer.concat([Buffer.from([0x26]), field(name), field(value)]);
+      const body = Buffer.concat([hex('0001 61 0001'), Buffer.from([pair.length]), pair]);
+      const { packets, fault } = readAfterConnect(5, Buffer.concat([Buffer.from([0x32, body.length]), body]));
+      const isText = [name, value].every((bytes) => isUtf8(bytes) && !bytes.includes(0));
+      assert.equal(fault?.reason, isText ? undefined : 'malformed_packet');
+      if (!isText) return;
+      assert(packets[0]?.type === 'publish');
+      assert.deepEqual(packets[0].properties.forwarded, pair);
+    }),
+    { numRuns: 2000 },
+  );
+});
 
 test('PacketReader: any change of any MQTT 5 packet gives packets or one fault, never an exception', () => {
   const packets = generated.map(([packet]) => mqttPacket.generate(packet, { protocolVersion: 5 }));
