@@ -67,6 +67,12 @@ const reasonsByCode: ReadonlyMap<number, CrlReason> = new Map(
 );
 
 /**
+ * RFC 5280 §5.2.4, §5.2.5, §5.3.3: the delta CRL indicator, the issuing distribution point and the certificate issuer are
+ * critical. Where a list says otherwise it would pass for one that is whole, and of this CA alone.
+ */
+const alwaysCritical: ReadonlySet<string> = new Set(['2.5.29.27', '2.5.29.28', '2.5.29.29']);
+
+/**
  * @param der - `CertificateList` (RFC 5280 §5.1), version 2, with a number and a next update; copied
  * @throws PkiError `pki.malformed_crl`, or `pki.unknown_critical_extension` for a delta or partial list
  */
@@ -172,7 +178,7 @@ function readListExtensions(content: Buffer): Pick<Crl, 'authorityKeyIdentifier'
   const list = readExtensionList(content);
   for (const { oid, isCritical } of list.values()) {
     // RFC 5280 §5.2: a list whose critical extension is not understood (a delta, a partial list) must not be used.
-    if (isCritical) {
+    if (isCritical || alwaysCritical.has(oid)) {
       throw new PkiError('pki.unknown_critical_extension', `cannot use a CRL with critical extension ${oid}`);
     }
   }
@@ -210,7 +216,7 @@ function readReason(content: Buffer): CrlReason {
   const list = readExtensionList(content);
   for (const { oid, isCritical } of list.values()) {
     // RFC 5280 §5.3: such as certificateIssuer, which moves the entry to another CA.
-    if (isCritical) {
+    if (isCritical || alwaysCritical.has(oid)) {
       throw new PkiError(
         'pki.unknown_critical_extension',
         `cannot use a CRL entry with critical extension ${oid}`,
