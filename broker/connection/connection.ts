@@ -87,6 +87,12 @@ export class Connection implements Client, Outlet, PublisherAnswers {
       transport,
       turn,
       packetBytesMax: context.limits.connectBytesMax,
+      // It may have more from before a reload, and is to get rid of them.
+      filtersMax: () =>
+        Math.max(
+          context.limits.subscriptionsPerSessionMax,
+          this.#conversation?.session.subscriptions.size ?? 0,
+        ),
       onPacket: (packet) => {
         this.#receive(packet);
         return !this.#isClosed;

@@ -22,6 +22,8 @@ export interface IntakeOptions {
   readonly turn: Pick<Turn, 'count' | 'schedule' | 'guard'>;
   /** Of the first packet. */
   readonly packetBytesMax: number;
+  /** Of one SUBSCRIBE or UNSUBSCRIBE. */
+  readonly filtersMax: () => number;
   /** @returns false to read nothing more, ever */
   readonly onPacket: (packet: IncomingPacket) => boolean;
   /** A part was handled. @param fault - why the stream cannot be read any further */
@@ -40,7 +42,11 @@ export class Intake {
 
   constructor(options: IntakeOptions) {
     this.#options = options;
-    this.#reader = new PacketReader(options.packetBytesMax, (packet) => this.#receive(packet));
+    this.#reader = new PacketReader(
+      options.packetBytesMax,
+      (packet) => this.#receive(packet),
+      options.filtersMax,
+    );
   }
 
   /** Of a whole packet, fixed header included. */

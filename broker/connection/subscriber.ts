@@ -58,10 +58,7 @@ export function subscribe(
   { subscriptions: asked, properties }: SubscribePacket,
   context: SubscriberContext,
 ): Subscribed | WireFault {
-  const { limits, hub } = context;
-  if (asked.length > limits.subscriptionsPerSessionMax) {
-    return { reason: 'subscriptions_max', detail: `SUBSCRIBE with ${asked.length} filters` };
-  }
+  const { hub } = context;
   if (asked.some(({ filter, noLocal }) => noLocal && isShared(filter))) {
     return protocolError('no local with a shared subscription'); // [MQTT-3.8.3-4]
   }

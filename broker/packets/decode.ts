@@ -172,13 +172,19 @@ function readWill(body: PacketBody, flags: number, version: ProtocolVersion): Wi
   return { topic, payload, qos: qos === 2 ? 2 : qos === 1 ? 1 : 0, retain: (flags & 0x20) !== 0, properties };
 }
 
-export function decodeSubscribe({ data, bodyStart, end }: Frame, version: ProtocolVersion): Decoded {
+/** @param filtersMax - what is beyond is not read, for it is refused anyway */
+export function decodeSubscribe(
+  { data, bodyStart, end }: Frame,
+  version: ProtocolVersion,
+  filtersMax: number,
+): Decoded {
   const body = new PacketBody(data, bodyStart, end);
   const packetId = readPacketId(body);
   const properties = version === 5 ? readProperties(body, 'subscribe') : noProperties;
   if (body.left === 0) body.fail(empty('SUBSCRIBE', version)); // [MQTT-3.8.3-3], [MQTT-3.8.3-2]
   const subscriptions: SubscriptionRequest[] = [];
   while (body.left > 0) {
+    if (subscriptions.length >= filtersMax) return tooMany('SUBSCRIBE', filtersMax);
     const filter = readFilter(body);
     const options = body.byte('subscription options');
     const request = version === 5 ? requestOf5(filter, options) : requestOf3(filter, options);
@@ -209,13 +215,21 @@ function requestOf5(filter: string, options: number): SubscriptionRequest | Wire
   };
 }
 
-export function decodeUnsubscribe({ data, bodyStart, end }: Frame, version: ProtocolVersion): Decoded {
+/** @param filtersMax - as for SUBSCRIBE */
+export function decodeUnsubscribe(
+  { data, bodyStart, end }: Frame,
+  version: ProtocolVersion,
+  filtersMax: number,
+): Decoded {
   const body = new PacketBody(data, bodyStart, end);
   const packetId = readPacketId(body);
   if (version === 5) readProperties(body, 'unsubscribe');
   if (body.left === 0) body.fail(empty('UNSUBSCRIBE', version)); // [MQTT-3.10.3-2]
   const filters: string[] = [];
-  while (body.left > 0) filters.push(readFilter(body));
+  while (body.left > 0) {
+    if (filters.length >= filtersMax) return tooMany('UNSUBSCRIBE', filtersMax);
+    filters.push(readFilter(body));
+  }
   return concluded(body, { type: 'unsubscribe', packetId, filters });
 }
 
@@ -247,6 +261,10 @@ export function decodeAuth({ data, bodyStart, end }: Frame): Decoded {
 function empty(what: string, version: ProtocolVersion): WireFault {
   const detail = `${what} without a filter`;
   return version === 5 ? protocolError(detail) : malformed(detail);
+}
+
+function tooMany(what: string, filtersMax: number): WireFault {
+  return { reason: 'subscriptions_max', detail: `${what} with more than ${filtersMax} filters` };
 }
 
 export type Decoded = IncomingPacket | WireFault;

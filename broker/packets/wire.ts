@@ -49,11 +49,14 @@ export type PacketHandler = (packet: IncomingPacket) => Continuation;
 
 export class PacketReader {
   readonly #handler: PacketHandler;
+  readonly #filtersMax: () => number;
   readonly #frames: FrameReader;
   #version: ProtocolVersion | undefined;
 
-  constructor(packetBytesMax: number, handler: PacketHandler) {
+  /** @param filtersMax - of one SUBSCRIBE or UNSUBSCRIBE, asked at each */
+  constructor(packetBytesMax: number, handler: PacketHandler, filtersMax: () => number = () => Infinity) {
     this.#handler = handler;
+    this.#filtersMax = filtersMax;
     this.#frames = new FrameReader(packetBytesMax, (first, data, bodyStart, end) => {
       const packet = this.#decode(first, data, bodyStart, end);
       return 'reason' in packet ? packet : this.#handler(packet);
@@ -104,9 +107,9 @@ export class PacketReader {
   #decodeRare(type: number, frame: Frame, version: ProtocolVersion): Decoded {
     switch (type) {
       case packetType.subscribe:
-        return decodeSubscribe(frame, version);
+        return decodeSubscribe(frame, version, this.#filtersMax());
       case packetType.unsubscribe:
-        return decodeUnsubscribe(frame, version);
+        return decodeUnsubscribe(frame, version, this.#filtersMax());
       case packetType.pingreq:
         return frame.bodyStart === frame.end ? { type: 'pingreq' } : malformed('PINGREQ with content');
       case packetType.disconnect:

@@ -31,6 +31,7 @@ class Client {
     this.intake = new Intake({
       transport: { pause: () => (this.isPaused = true), resume: () => (this.isPaused = false) },
       turn,
+      filtersMax: () => 10,
       packetBytesMax: 100_000,
       onPacket: (packet) => {
         this.topics.push(packet.type === 'publish' ? packet.topic : packet.type);

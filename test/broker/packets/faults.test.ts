@@ -271,3 +271,23 @@ test('maximum packet size: a refusal that would be larger says its code alone [M
     await client.closed;
   }
 });
+
+test('SUBSCRIBE, UNSUBSCRIBE: with more filters than a session may have, they are refused before all are read', async () => {
+  const { broker, journal } = await site.start({
+    data: path.join(site.directory, 'filters'),
+    limits: { subscriptionsPerSessionMax: 2 },
+  });
+  for (const [kind, first, filter] of [
+    ['SUBSCRIBE', 0x82, '0001 61 00'],
+    ['UNSUBSCRIBE', 0xa2, '0001 61'],
+  ] as const) {
+    const client = await site.rawConnect(broker, device, 5);
+    await client.open({ clientId: kind });
+    // The last of them would be malformed, had anybody got so far.
+    const body = Buffer.from(`0001 00 ${filter.repeat(3)} ffff`.replaceAll(' ', ''), 'hex');
+    client.socket.write(Buffer.concat([Buffer.from([first, body.length]), body]));
+    assert.partialDeepStrictEqual(await client.next('disconnect'), { reasonCode: 0x97 });
+    await client.closed;
+    await journal.until('packet.refused', { clientId: kind, reason: 'subscriptions_max' });
+  }
+});
