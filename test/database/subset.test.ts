@@ -37,12 +37,12 @@ const beyond: readonly (readonly [what: string, pattern: RegExp])[] = [
   ['a limit of a change, which SQLite has not', /^(update|delete)\b.*\blimit\b/],
 ];
 
-/** Of literals that begin like one; what is put together at run time stands for itself. */
+/** Of literals that begin like one, and of Kysely's `sql`; what is put together at run time stands for itself. */
 function statementsIn(source: string): string[] {
   const literal =
-    /(?:'((?:select|insert|update|delete|create|alter)\b[^'\n]*)'|`((?:select|insert|update|delete|create|alter)\b(?:\\.|[^`\\])*)`)/g;
-  return Array.from(source.matchAll(literal), ([, plain, template]) =>
-    (plain ?? template ?? '').replaceAll(/\s+/g, ' '),
+    /(?:'((?:select|insert|update|delete|create|alter)\b[^'\n]*)'|`((?:select|insert|update|delete|create|alter)\b(?:\\.|[^`\\])*)`|\bsql(?:<[^>]*>)?`([^`]*)`)/g;
+  return Array.from(source.matchAll(literal), ([, plain, template, part]) =>
+    (plain ?? template ?? part ?? '').replaceAll(/\s+/g, ' '),
   );
 }
 
