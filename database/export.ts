@@ -25,7 +25,7 @@ const lineEnd = '\r\n'; // RFC 4180 §2
  *
  * @param path - of a device; one that is not there has only a header
  * @returns lines in the order of time: time (ISO 8601, UTC), sequence, and the channels by name, one of several types once.
- *   What a snapshot lacks is empty, an empty text is `""`
+ *   What a snapshot lacks is empty, an empty text is `""`, and one that would be a formula has an apostrophe before it
  */
 export async function* exportDevice(
   database: Database,
@@ -81,8 +81,13 @@ function lineOf({ timeMs, sequence, values }: WholeSnapshot, channels: readonly 
 
 function textOf(value: ChannelValue | undefined): string {
   if (value === undefined) return '';
-  if (typeof value === 'string') return value === '' ? '""' : quoted(value);
+  if (typeof value === 'string') return value === '' ? '""' : quoted(harmless(value));
   return Object.is(value, -0) ? '-0' : String(value);
+}
+
+/** As auditor/csv.ts: what comes from a device must not become a formula where the file is opened (OWASP, "CSV Injection"). */
+function harmless(text: string): string {
+  return /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
 }
 
 /** RFC 4180 §2, rules 5 to 7 */

@@ -38,6 +38,22 @@ testForms(
   },
 );
 
+test('exportDevice: no text of a device is a formula where the file is opened, and a number stays one', async (context) => {
+  const database = await freshDatabase(context, 'sqlite');
+  const values = ['=1+1', '-5', '@SUM(A1)', '＝1', '\t=1', 'a=1', -5];
+  await createIngest(database).storeBatch([
+    arrival(
+      device,
+      1,
+      values.map((value, index) => ({ channel: `c${index}`, value })),
+    ),
+  ]);
+  let csv = '';
+  for await (const piece of exportDevice(database, device)) csv += piece;
+  const [, line] = csv.split('\r\n');
+  assert.equal(line?.split(',').slice(2).join(','), `'=1+1,'-5,'@SUM(A1),'＝1,'\t=1,a=1,-5`);
+});
+
 test('exportDevice: whoever shares the thread has its turn after every channel and every few lines', async (context) => {
   const database = await freshDatabase(context, 'sqlite');
   const channels = 20;
