@@ -107,7 +107,7 @@ export class Hub {
     const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication, bytes);
     if (routes === undefined) return 'queue_full';
     let storedTargets = 0;
-    const missing = new Set<Route>();
+    let missing: Set<Route> | undefined;
     for (const route of routes) {
       const grant = grantFor(route, publisher, origin);
       if (grant === undefined) continue;
@@ -117,6 +117,7 @@ export class Hub {
       if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse') {
         queue.raiseFull();
         if (isWaitedFor) return 'queue_full';
+        missing ??= new Set();
         missing.add(route);
         continue;
       }
@@ -258,8 +259,8 @@ export class Hub {
     return payload.length > 0 || (storedTargets > 0 && this.#retained.get(topic) === undefined);
   }
 
-  #misses(route: Route, missing: ReadonlySet<Route>): boolean {
-    if (!missing.has(route)) return false;
+  #misses(route: Route, missing: ReadonlySet<Route> | undefined): boolean {
+    if (missing?.has(route) !== true) return false;
     this.#options.measures.dropped.inc({ reason: 'queue_full' });
     return true;
   }
