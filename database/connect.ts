@@ -1,12 +1,14 @@
 /** The two engines behind one door: SQLite in the process, or MySQL and MariaDB by a URL. */
-import { mkdirSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { Kysely, MysqlDialect } from 'kysely';
 import type { Transaction } from 'kysely';
 import mysql from 'mysql2';
-import type { Pool, PoolOptions } from 'mysql2';
+import type { Pool, PoolOptions, SslOptions } from 'mysql2';
 import { describeSystemError } from '../runtime/config.ts';
 import { chunkValues, inflatePayload } from './payload.ts';
 import { DatabaseError, isTransient } from './errors.ts';
@@ -61,7 +63,8 @@ const transactionAttemptsMax = 5;
 
 /**
  * @param url - `sqlite:/absolute/file.db`, `sqlite::memory:`, or `mysql://user:password@host:port/database`,
- *   the latter with `?socketPath=/file` for a Unix socket
+ *   the latter with `?socketPath=/file` for a Unix socket, or with `?ca=/file` for TLS with a server whose certificate one of
+ *   these CAs (PEM) has issued for the name in the URL
  * @throws DatabaseError `database.url`, `database.unavailable`
  */
 export async function connectDatabase(url: string, options: ConnectOptions = {}): Promise<Database> {
@@ -205,6 +208,7 @@ function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
   if (database === '')
     throw new DatabaseError('database.url', 'a mysql:// URL ends with the name of the database');
   const socketPath = parsed.searchParams.get('socketPath');
+  const ssl = tlsOf(parsed);
   return {
     ...(socketPath === null
       ? {
@@ -212,6 +216,7 @@ function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
           port: parsed.port === '' ? 3306 : Number(parsed.port),
         }
       : { socketPath }),
+    ...(ssl === undefined ? {} : { ssl }),
     user: decodeURIComponent(parsed.username),
     password: decodeURIComponent(parsed.password),
     database,
@@ -225,4 +230,22 @@ function mysqlOptions(url: string, options: ConnectOptions): PoolOptions {
     connectTimeout: connectTimeoutMs,
     connectionLimit: options.connectionsMax ?? connectionsMaxDefault,
   };
+}
+
+/** @returns undefined if TLS is not asked for; asked for, a server that has none is refused */
+function tlsOf({ hostname, searchParams }: URL): SslOptions | undefined {
+  const file = searchParams.get('ca');
+  if (file === null) return undefined;
+  if (!path.isAbsolute(file))
+    throw new DatabaseError('database.url', `wanted an absolute path after ca=, got ${JSON.stringify(file)}`);
+  // mysql2 would hold its certificate against the name localhost.
+  if (searchParams.has('socketPath') || isIP(hostname.replaceAll(/[[\]]/g, '')) !== 0)
+    throw new DatabaseError('database.url', 'ca= wants the server by the name in its certificate');
+  try {
+    const ca = readFileSync(file, 'utf8');
+    void new X509Certificate(ca); // otherwise what is no certificate trusts nobody, and nobody says why
+    return { ca, minVersion: 'TLSv1.2', rejectUnauthorized: true, verifyIdentity: true };
+  } catch (cause) {
+    throw new DatabaseError('database.url', `ca=${file}: ${describeSystemError(cause)}`, { cause });
+  }
 }

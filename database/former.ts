@@ -26,6 +26,8 @@ export const formerSql = {
   later: `select ${kinColumns} from device d join device_former f on f.former_id = d.id
     join device k on k.id = f.device_id where d.path = ? and ${scopeCondition('k.path')}`,
   device: 'select id, first_seen_ms from device where path = ?',
+  noted: `select k.path from device_former f join device k on k.id = f.former_id
+    where f.device_id = ? and not ${scopeCondition('k.path')}`,
 } as const;
 
 interface Place {
@@ -45,16 +47,23 @@ export async function readKinship(database: Database, scope: Scope, path: string
   });
 }
 
+interface Noting {
+  /** Undefined takes back what was said. */
+  readonly former: string | undefined;
+  readonly by: string;
+  /** What `by` may see: what was said of a device that it hides stays, and he who takes it back takes back nothing. */
+  readonly scope: Scope;
+}
+
 /**
- * @param former - undefined takes back what was said
  * @returns false if there is no such device, or no such former one
- * @throws DatabaseError `database.conflict` if the former one is not older, or was another device before
+ * @throws DatabaseError `database.conflict` if the former one is not older, or was another device before, or if it was said
+ *   already and the scope hides of which
  */
 export async function setFormer(
   database: Database,
   path: string,
-  former: string | undefined,
-  by: string,
+  { former, by, scope }: Noting,
   nowMs: number,
 ): Promise<boolean> {
   try {
@@ -67,6 +76,10 @@ export async function setFormer(
       // Which also keeps the chain of names from closing into a ring.
       if (older !== undefined && older.first_seen_ms >= device.first_seen_ms)
         throw new DatabaseError('database.conflict', `${former} was not heard of before ${path}`);
+      const [hidden] = await statements.all<object>(formerSql.noted, [device.id, ...scopeBounds(scope)]);
+      if (hidden !== undefined && older === undefined) return true;
+      if (hidden !== undefined)
+        throw new DatabaseError('database.conflict', `somebody said already what ${path} was before`);
       await statements.run('delete from device_former where device_id = ?', [device.id]);
       await statements.insertMany(
         'device_former',

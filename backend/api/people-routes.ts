@@ -143,7 +143,7 @@ async function writeFormer(
   const body = parse(formerBody, request.body);
   const device = await requireDevice(context, scope, body.path);
   const former = body.former === null ? undefined : (await requireDevice(context, scope, body.former)).path;
-  await setFormer(context.database, device.path, former, by, context.clock());
+  await setFormer(context.database, device.path, { former, by, scope }, context.clock());
   context.log.info({ device: device.path, by, former }, 'former.changed');
   return reply.code(204).send();
 }

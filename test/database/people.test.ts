@@ -186,22 +186,31 @@ testBoth('setFormer: who sees one part alone does not learn of the other', async
     const { former, later } = await readKinship(database, scope, of);
     return [former?.path, later?.path];
   };
-  assert.equal(await setFormer(database, moved, 'ms/acc/no-such', 'otto', 5), false);
-  assert.equal(await setFormer(database, moved, device, 'otto', 5), true);
+  const note = (of: string, former: string | undefined, scope = ''): Promise<boolean> =>
+    setFormer(database, of, { former, by: 'otto', scope }, 5);
+  assert.equal(await note(moved, 'ms/acc/no-such'), false);
+  assert.equal(await note(moved, device), true);
   assert.deepEqual(await kin('', moved), [device, undefined]);
   assert.deepEqual(await kin('', device), [undefined, moved]);
   assert.deepEqual(await kin('ms-acc-2', moved), [undefined, undefined]);
   assert.deepEqual(await kin('ms-acc-1', device), [undefined, undefined]);
+  // What he does not see, he neither takes back nor replaces.
+  assert.equal(await note(moved, undefined, 'ms-acc-2'), true);
+  assert.deepEqual(await kin('', moved), [device, undefined]);
+  const own = 'ms-acc-2/acc-1/dev-0';
+  await createIngest(database).storeBatch([{ ...arrival(own, 1), receivedMs: startMs }]);
+  await assert.rejects(() => note(moved, own, 'ms-acc-2'), { code: 'database.conflict' });
+  assert.deepEqual(await kin('', moved), [device, undefined]);
   // It went on to one owner, not to two; and names do not close into a ring.
   for (const [of, former] of [
     [third, device],
     [device, moved],
     [device, device],
   ] as const)
-    await assert.rejects(() => setFormer(database, of, former, 'otto', 6), { code: 'database.conflict' });
-  assert.equal(await setFormer(database, third, moved, 'otto', 7), true);
+    await assert.rejects(() => note(of, former), { code: 'database.conflict' });
+  assert.equal(await note(third, moved), true);
   assert.deepEqual(await kin('', moved), [device, third]);
-  assert.equal(await setFormer(database, moved, undefined, 'otto', 8), true);
+  assert.equal(await note(moved, undefined), true);
   assert.deepEqual(await kin('', moved), [undefined, third]);
 });
 

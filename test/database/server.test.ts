@@ -1,5 +1,9 @@
 /** What a server's administrator may have decided: whatever it is, what we store is the same. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import test from 'node:test';
 import { connectDatabase } from '../../database/connect.ts';
 import { checkDatabase } from '../../database/check.ts';
@@ -63,4 +67,59 @@ test('connectDatabase: a server of other habits stores the same, and for everybo
   const small = await connectDatabase(server.url);
   context.after(() => small.close());
   await assert.rejects(() => migrate(small), { message: /max_allowed_packet .* 4194304, wanted/ });
+});
+
+/** Makes `NAME.pem` and `NAME.key` in a folder: a CA of its own, or a certificate for a host by one. */
+function certify(folder: string, name: string, host?: string, issuer?: string): string {
+  const at = (file: string): string => path.join(folder, file);
+  const signed = issuer === undefined ? [] : ['-CA', at(`${issuer}.pem`), '-CAkey', at(`${issuer}.key`)];
+  const named = host === undefined ? [] : ['-addext', `subjectAltName=DNS:${host}`];
+  const key = [
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-keyout',
+    at(`${name}.key`),
+  ];
+  const request = ['req', '-x509', ...key, ...signed, ...named, '-subj', `/CN=${host ?? name}`, '-days', '2'];
+  execFileSync('openssl', [...request, '-out', at(`${name}.pem`)], { stdio: 'ignore' });
+  return at(`${name}.pem`);
+}
+
+test('connectDatabase: with ca= it speaks TLS with the server of that name, and with nobody else', async (context) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'plombe-tls-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  const [ca, foreign] = [certify(folder, 'ca'), certify(folder, 'foreign')];
+  const certificate = certify(folder, 'server', 'localhost', 'ca');
+  const key = path.join(folder, 'server.key');
+  const server = await startMariadb(undefined, [`--ssl-cert=${certificate}`, `--ssl-key=${key}`]);
+  context.after(() => server.stop());
+  const urlWith = (file: string, host = 'localhost'): string =>
+    `${server.url.replace('127.0.0.1', host)}?ca=${encodeURIComponent(file)}`;
+  const cipherOf = async (url: string): Promise<string> => {
+    const database = await connectDatabase(url);
+    try {
+      return await inTransaction(database, async (one) => {
+        const [row] = await one.all<{ Value: string }>(`show session status like 'Ssl_cipher'`, []);
+        return row?.Value ?? '';
+      });
+    } finally {
+      await database.close();
+    }
+  };
+  assert.equal(await cipherOf(server.url), '', 'it would do without');
+  assert.match(await cipherOf(urlWith(ca)), /^TLS_/);
+  await assert.rejects(() => cipherOf(urlWith(foreign)), /unable to verify|self-signed/);
+  certify(folder, 'server', 'elsewhere', 'ca');
+  const database = await connectDatabase(server.url);
+  await inTransaction(database, (one) => one.run('flush ssl', []));
+  await database.close();
+  await assert.rejects(() => cipherOf(urlWith(ca)), /localhost.*elsewhere|elsewhere.*localhost/);
+
+  const invalid = path.join(folder, 'invalid.pem');
+  writeFileSync(invalid, 'nonsense');
+  for (const url of [urlWith('ca.pem'), urlWith(ca, '127.0.0.1'), urlWith(invalid), urlWith(`${ca}.not`)])
+    await assert.rejects(() => connectDatabase(url), { code: 'database.url' });
 });
