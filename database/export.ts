@@ -1,5 +1,6 @@
 /** Everything that a device sent, as CSV (RFC 4180), a piece at a time: memory holds one run of snapshots. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { csvLineEnd, csvText } from '../domain/csv.ts';
 import type { ChannelValue } from '../domain/snapshot.ts';
 import type { Database } from './connect.ts';
 import type { Window } from './extremes.ts';
@@ -17,7 +18,6 @@ export const exportSql = {
 const everything: Window = { fromMs: -8.64e15, toMs: 8.64e15 };
 /** With 340 channels, some hundredths of a second. */
 const linesAtOnce = 128;
-const lineEnd = '\r\n'; // RFC 4180 §2
 
 /**
  * Each piece is read in a transaction of its own, so that nobody waits for a slow reader; what is sealed or rewritten
@@ -38,7 +38,7 @@ export async function* exportDevice(
   );
   const channels =
     device === undefined ? [] : await inSnapshot(database, (one) => readNames(storage, one, device.id));
-  yield line(['time', 'sequence', ...channels.map(({ name }) => quoted(name))]);
+  yield line(['time', 'sequence', ...channels.map(({ name }) => csvText(name))]);
   if (device === undefined) return;
   const ids = channels.flatMap((channel) => channel.ids);
   for (let afterMs = range.fromMs - 1; afterMs < range.toMs;) {
@@ -81,20 +81,10 @@ function lineOf({ timeMs, sequence, values }: WholeSnapshot, channels: readonly 
 
 function textOf(value: ChannelValue | undefined): string {
   if (value === undefined) return '';
-  if (typeof value === 'string') return value === '' ? '""' : quoted(harmless(value));
+  if (typeof value === 'string') return value === '' ? '""' : csvText(value);
   return Object.is(value, -0) ? '-0' : String(value);
 }
 
-/** As auditor/csv.ts: what comes from a device must not become a formula where the file is opened (OWASP, "CSV Injection"). */
-function harmless(text: string): string {
-  return /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
-}
-
-/** RFC 4180 §2, rules 5 to 7 */
-function quoted(text: string): string {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
 function line(fields: readonly string[]): string {
-  return fields.join(',') + lineEnd;
+  return fields.join(',') + csvLineEnd;
 }
