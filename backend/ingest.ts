@@ -2,7 +2,7 @@
  * The way of an envelope: queued, opened by a thread, stored with others in one commit by another, and only then acknowledged.
  * What is not acknowledged bounds what is in memory: at the limit nothing more is read from the broker.
  */
-import type { DeadLetter } from '../database/dead-letters.ts';
+import type { DeadLetter, DroppedLetters } from '../database/dead-letters.ts';
 import type { StoreOutcome } from '../database/ingest.ts';
 import type { Clock } from '../domain/clock.ts';
 import { envelopeBytesMax } from '../domain/limits.ts';
@@ -219,7 +219,11 @@ export class Ingest {
       countRejected(this.#options.measures, reason);
       this.#options.log.warn({ device: devicePath, reason, detail }, 'envelope.refused');
     }
-    if (letters.length > 0 && (await this.#ask({ kind: 'letters', letters })) === undefined) return;
+    if (letters.length > 0) {
+      const answer = await this.#ask({ kind: 'letters', letters });
+      if (answer?.kind !== 'kept') return;
+      this.#noteDropped(answer.dropped);
+    }
     const generation = this.#options.trustGeneration();
     const missed = new Set<string>();
     let bytes = 0;
@@ -234,6 +238,14 @@ export class Ingest {
     this.#count(-taken.length, -bytes);
     for (const path of missed) this.#options.onMissedTrust(path);
     this.#options.log.debug({ envelopes: taken.length, refused: letters.length }, 'batch.committed');
+  }
+
+  /** Some may have been waiting for certificates or lists, and were acknowledged. */
+  #noteDropped(dropped: DroppedLetters): void {
+    for (const [reason, letters] of Object.entries(dropped)) {
+      this.#options.measures.lettersDropped.inc({ reason }, letters);
+      this.#options.log.error({ reason, letters }, 'letters.dropped');
+    }
   }
 
   /** @returns undefined if the program stops before the database took them */

@@ -5,6 +5,8 @@ export interface BackendMeasures {
   readonly stored: Counter;
   readonly redelivered: Counter;
   readonly rejected: Counter<'reason'>;
+  /** By why they were kept. */
+  readonly lettersDropped: Counter<'reason'>;
   readonly pauses: Counter;
   readonly openerDeaths: Counter;
   readonly storeFailures: Counter<'reason'>;
@@ -37,6 +39,11 @@ export function createMeasures(metrics: Metrics): BackendMeasures {
     rejected: metrics.counter(
       'plombe_backend_rejected_total',
       'Messages that were not taken, by why; what can be kept is among the dead letters.',
+      ['reason'],
+    ),
+    lettersDropped: metrics.counter(
+      'plombe_backend_letters_dropped_total',
+      'Dead letters that made room for newer ones, by why they were kept.',
       ['reason'],
     ),
     pauses: metrics.counter(

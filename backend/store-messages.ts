@@ -1,6 +1,6 @@
 /** What the main thread asks of the one that stores, and what that answers. */
 import type { ChangeName } from '../database/changes.ts';
-import type { DeadLetter } from '../database/dead-letters.ts';
+import type { DeadLetter, DroppedLetters } from '../database/dead-letters.ts';
 import type { DatabaseFault } from '../database/errors.ts';
 import type { StoreOutcome } from '../database/ingest.ts';
 import type { StoredEvent } from './feed.ts';
@@ -51,6 +51,7 @@ export interface Restored {
 export type StoreAnswer =
   | Stored
   | { readonly kind: 'done' }
+  | { readonly kind: 'kept'; readonly dropped: DroppedLetters }
   | { readonly kind: 'purged'; readonly isDone: boolean }
   /** Nothing of it is in the database; the same may succeed later. */
   | { readonly kind: 'unavailable'; readonly fault: DatabaseFault; readonly detail: string };

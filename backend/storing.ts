@@ -86,7 +86,10 @@ export class Storing {
       );
     if (request.kind === 'purge') return this.#purge(connection, request.nowMs);
     if (request.kind === 'look') return look(connection.database);
-    return storeDeadLetters(connection.database, request.letters).then(() => ({ kind: 'done' }));
+    return storeDeadLetters(connection.database, request.letters).then((dropped) => ({
+      kind: 'kept',
+      dropped,
+    }));
   }
 
   async #leaveLock({ inode }: Connection): Promise<void> {

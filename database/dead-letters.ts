@@ -32,14 +32,18 @@ const detailLengthMax = 400;
 const lettersShownMax = 500;
 const columns = ['topic', 'device_path', 'reason', 'detail', 'received_ms', 'payload'];
 
-/** Keeps them in one transaction, and drops the oldest beyond the limits. */
+/** How many were dropped, by why they were there. */
+export type DroppedLetters = Readonly<Record<string, number>>;
+
+/** Keeps them in one transaction, and drops the oldest beyond the limits. @returns those */
 export async function storeDeadLetters(
   database: Database,
   letters: readonly DeadLetter[],
   limits: DeadLetterLimits = defaultLimits,
-): Promise<void> {
-  if (letters.length === 0) return;
-  await inTransaction(database, async (statements) => {
+): Promise<DroppedLetters> {
+  if (letters.length === 0) return {};
+  return inTransaction(database, async (statements) => {
+    const dropped: Record<string, number> = {};
     await statements.insertMany(
       'dead_letter',
       columns,
@@ -53,9 +57,10 @@ export async function storeDeadLetters(
       ]),
     );
     for (const path of new Set(letters.map(({ devicePath }) => devicePath))) {
-      await dropOldest(statements, 'where device_path = ?', [path], limits.perDeviceMax);
+      await dropOldest(statements, 'where device_path = ?', [path], limits.perDeviceMax, dropped);
     }
-    await dropOldest(statements, 'where id > ?', [0], limits.totalMax);
+    await dropOldest(statements, 'where id > ?', [0], limits.totalMax, dropped);
+    return dropped;
   });
 }
 
@@ -64,14 +69,20 @@ async function dropOldest(
   where: string,
   values: readonly (string | number)[],
   keep: number,
+  dropped: Record<string, number>,
 ): Promise<void> {
   const [oldest] = await statements.all<{ id: number }>(
     `select id from dead_letter ${where} order by id desc limit 1 offset ${Math.trunc(keep)}`,
     values,
   );
-  if (oldest !== undefined) {
-    await statements.run(`delete from dead_letter ${where} and id <= ?`, [...values, oldest.id]);
-  }
+  if (oldest === undefined) return;
+  const those = [...values, oldest.id];
+  const counts = await statements.all<{ reason: string; letters: number }>(
+    `select reason, count(*) as letters from dead_letter ${where} and id <= ? group by reason`,
+    those,
+  );
+  for (const { reason, letters } of counts) dropped[reason] = (dropped[reason] ?? 0) + Number(letters);
+  await statements.run(`delete from dead_letter ${where} and id <= ?`, those);
 }
 
 /** @returns the newest first, at most 500, without payloads */

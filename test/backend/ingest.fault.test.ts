@@ -121,6 +121,24 @@ test('OpenerPool: what came before its certificates is stored, also if another t
   assert.deepEqual(await countSnapshots(on.database, ''), { stored: 1, duplicated: 0 });
 });
 
+test('Ingest: letters that made room for newer ones are counted, and the log says how many and why they were there', async (context) => {
+  const { on, device } = await benchWithDevice(context, {
+    aroundStore: async (call, request) => {
+      const answer = await call(request);
+      return answer.kind === 'kept' ? { ...answer, dropped: { unknown_originator: 3 } } : answer;
+    },
+  });
+  await receive(on, `${device.path}/snapshots`, Buffer.from('nonsense'));
+  assert.deepEqual(await on.measures.lettersDropped.get().then(({ values }) => values), [
+    { value: 3, labels: { reason: 'unknown_originator' } },
+  ]);
+  const said = on.recorded.records.filter(({ event }) => event === 'letters.dropped');
+  assert.deepEqual(
+    said.map(({ reason, letters }) => [reason, letters]),
+    [['unknown_originator', 3]],
+  );
+});
+
 const faults: readonly DatabaseFault[] = ['locked', 'full', 'read_only', 'gone', 'failing', 'damaged'];
 for (const fault of faults) {
   test(`Ingest: while the database is ${fault} nothing is acknowledged, it is counted, and nothing is missing afterwards`, async (context) => {

@@ -156,12 +156,9 @@ testBoth(
   async (context, engine) => {
     const database = await freshDatabase(context, engine);
     const limits = { perDeviceMax: 3, totalMax: 5 };
-    await storeDeadLetters(
-      database,
-      [1, 2, 3, 4, 5].map((n) => letter('a/b/c', n)),
-      limits,
-    );
-    await storeDeadLetters(database, [letter('a/b/d', 6)], limits);
+    const five = [1, 2, 3, 4, 5].map((n) => letter('a/b/c', n));
+    assert.deepEqual(await storeDeadLetters(database, five, limits), { even: 1, odd: 1 });
+    assert.deepEqual(await storeDeadLetters(database, [letter('a/b/d', 6)], limits), {});
     const shown = async (): Promise<number[]> =>
       (await readDeadLetters(database, '')).map(({ receivedMs }) => receivedMs);
     assert.deepEqual(await shown(), [6, 5, 4, 3]);
