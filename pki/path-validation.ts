@@ -7,7 +7,7 @@ import { PkiError } from './errors.ts';
 import type { SignatureRules } from './signature.ts';
 
 export interface PathInput {
-  /** Leaf first, each followed by its issuer. What comes after the certificate that a root issued is ignored. */
+  /** Leaf first, its issuers behind it in any order; others beside them are ignored (RFC 8446 §4.4.2). */
   readonly chain: readonly Certificate[];
   /** Pinned; at least one. */
   readonly roots: readonly Certificate[];
@@ -44,7 +44,10 @@ export function validatePath(input: PathInput): Path {
   return path;
 }
 
-/** Chains by name and signature up to a root. Nothing in a certificate is believed before its signature verified. */
+/**
+ * Chains by name and signature up to a root. Nothing in a certificate is believed before its signature verified. Each
+ * issuer is looked for once, and the first that has its name and key identifier is the one: nothing is tried twice.
+ */
 function buildPath({ chain, roots, certificatesMax, signatures }: PathInput): Path {
   const [leaf] = chain;
   if (leaf === undefined) throw new PkiError('pki.untrusted', 'cannot verify an empty chain');
@@ -52,8 +55,9 @@ function buildPath({ chain, roots, certificatesMax, signatures }: PathInput): Pa
   let current = leaf;
   let root = issuingRoot(current, roots, signatures);
   while (root === undefined) {
-    const next = chain[below.length];
-    if (next === undefined || !isNamedIssuer(next, current)) {
+    const issued = current;
+    const next = chain.find((candidate) => !below.includes(candidate) && isNamedIssuer(candidate, issued));
+    if (next === undefined) {
       const wanted = current.issuerCommonName ?? 'its issuer';
       throw new PkiError(
         'pki.untrusted',

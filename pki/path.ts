@@ -23,7 +23,7 @@ export const purposeNames = [
 export type Purpose = (typeof purposeNames)[number];
 
 export interface PathQuestion {
-  /** Leaf first, each followed by its issuer. What comes after the certificate that a root issued is ignored. */
+  /** Leaf first, its issuers behind it in any order; others beside them are ignored (RFC 8446 §4.4.2). */
   readonly chain: readonly Certificate[];
   /** Pinned; at least one. */
   readonly roots: readonly Certificate[];

@@ -242,6 +242,52 @@ test("verifyPath: no leaf below any CA that a customer's CA makes is outside its
   assert.ok(seen.has('pki.path_discipline') && seen.has('verified'));
 });
 
+test('verifyPath: the order of the issuers, and what else comes with them, changes no verdict and no name', () => {
+  const seen = new Set<string>();
+  const decoys = ['ms-acc-1', 'ms-acc-2', 'vendor'].flatMap((commonName) => [
+    rogueCertificate({ issuer: root, commonName, ca: { pathLength: 1 } }).certificate,
+    rogueCertificate({ issuer: master, commonName, ca: {} }).certificate,
+    rogueCertificate({ commonName, ca: {} }).certificate,
+  ]);
+  fc.assert(
+    fc.property(
+      anySubject,
+      anySubject,
+      fc.array(fc.nat(), { minLength: 3, maxLength: 3 }),
+      fc.subarray([root.certificate, ...decoys], { maxLength: 4 }),
+      (caName, leafName, places, others) => {
+        let issuers: readonly Certificate[] = [];
+        let leaf: Certificate | undefined;
+        const inOrder = outcome(() => {
+          const ca = rogueCertificate({
+            issuer: master,
+            subjectDer: encodeSubject(caName),
+            ca: { pathLength: 0 },
+            keyPair,
+          });
+          issuers = [ca.certificate, master.certificate];
+          leaf = leafBy(ca, leafName);
+          return [leaf, ...issuers];
+        });
+        if (leaf === undefined) return; // OpenSSL found no certificate in it
+        const mixed = [...others];
+        for (const [index, issuer] of issuers.entries())
+          mixed.splice((places[index] ?? 0) % (mixed.length + 1), 0, issuer);
+        const first = leaf;
+        const found = outcome(() => [first, ...mixed]);
+        if (typeof found === 'string' || typeof inOrder === 'string') assert.equal(found, inOrder);
+        else {
+          assert.deepEqual(found.chain, inOrder.chain);
+          requireInside(found);
+        }
+        seen.add(typeof found === 'string' ? found : 'verified');
+      },
+    ),
+    { numRuns: 500, examples: [[subjectOf('ms-acc-1/acc-1'), subjectOf('ms-acc-1/acc-1'), [1, 0, 0], []]] },
+  );
+  assert.ok(seen.has('pki.path_discipline') && seen.has('verified'));
+});
+
 test("verifyPath: whatever CA the root makes, no leaf below has a name other than the CA's, or one below", () => {
   const seen = new Set<string>();
   fc.assert(

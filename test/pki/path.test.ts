@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import * as fc from 'fast-check';
 import type { Authority, IssuedIdentity } from '../../pki/authority/authority.ts';
 import { createAuthority } from '../../pki/authority/authority.ts';
 import { encodeName } from '../../pki/authority/encode.ts';
@@ -112,6 +113,33 @@ test('verifyPath: a root at the end of the chain, as TLS stacks append it, is ig
   const chain = chainOf(device, 'tls');
   assert.equal(verifyTls([...chain, authority.roots.tls]).commonName, 'ms-acc-1/acc-1/dev-1');
   assert.equal(verifyTls([...chain, authority.roots.tls]).chain.length, 3);
+});
+
+test('verifyPath: the issuers may come in any order, and others with them', () => {
+  const [leaf, ...issuers] = chainOf(device, 'tls');
+  assert.ok(leaf);
+  const other = rogueCertificate({ issuer: root, commonName: 'ms-acc-2', ca: {} }).certificate;
+  const sent = [...issuers, authority.roots.tls, other];
+  fc.assert(
+    fc.property(fc.shuffledSubarray(sent, { minLength: sent.length }), (order) => {
+      assert.deepEqual(verifyTls([leaf, ...order]).chain, [leaf, ...issuers]);
+    }),
+  );
+  // Which of them is the peer is not for the order to leave open.
+  assert.throws(() => verifyTls([...issuers, leaf]), { code: 'pki.key_usage' });
+});
+
+test('verifyPath: an issuer that is in the chain is not said to be missing from it', () => {
+  const [leaf, issuer, above] = chainOf(device, 'tls');
+  assert.ok(leaf && issuer && above);
+  assert.throws(() => verifyTls([leaf, above]), {
+    code: 'pki.untrusted',
+    message: /"ms-acc-1\/acc-1\/dev-1" leads to no pinned root: ms-acc-1\/acc-1 is not in the chain/,
+  });
+  assert.throws(() => verifyTls([leaf, issuer, leaf, issuer]), {
+    code: 'pki.untrusted',
+    message: /"ms-acc-1\/acc-1" leads to no pinned root: ms-acc-1 is not in the chain/,
+  });
 });
 
 test('verifyPath: the right root is found among two of one name', () => {

@@ -8,6 +8,7 @@ import { after, test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { createAuthority } from '../../pki/authority/authority.ts';
+import { certificatesFromPem, certificatesToPem } from '../../pki/certificate.ts';
 import { loadTlsIdentity } from '../../pki/identity.ts';
 import type { TlsIdentity } from '../../pki/identity.ts';
 import { verifyPath } from '../../pki/path.ts';
@@ -66,6 +67,42 @@ for (const name of ['ms-acc-1', 'ms-acc-1/acc-1', 'ms-acc-1/acc-1/dev-1']) {
       );
     });
   }
+}
+
+// RFC 8446 §4.4.2: the leaf is first, and all else in any order; RFC 5246 §7.4.2 allowed one order alone.
+for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`peerChain: whatever order a client sends its CAs in, and the root with them, it is known, by ${version}`, async (context) => {
+    const client = await issue('ms-acc-1/acc-1/dev-1');
+    const [leaf, account, master] = certificatesFromPem(client.chainPem);
+    const root = authority.roots.tls;
+    assert(leaf && account && master);
+    const listener = createServer({
+      ...tlsOptions(server),
+      requestCert: true,
+      minVersion: version,
+      maxVersion: version,
+    });
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    context.after(() => listener.close());
+    const { port } = listener.address() as AddressInfo;
+    for (const sent of [
+      [leaf, master, account],
+      [leaf, root, account, master],
+      [leaf, master, root, account],
+    ]) {
+      const accepted = once(listener, 'secureConnection') as Promise<[TLSSocket]>;
+      const options = { ...tlsOptions(client), cert: certificatesToPem(sent) };
+      const socket = connect({ host: '127.0.0.1', port, ...options, checkServerIdentity: () => undefined });
+      context.after(() => socket.destroy());
+      const [peer] = await accepted;
+      context.after(() => peer.destroy());
+      assert.equal(peer.authorized, true);
+      const question = { roots: [root], atMs: Date.now(), purpose: 'tls-client' } as const;
+      const seen = verifyPath({ ...question, chain: peerChain(peer) });
+      assert.deepEqual(seen.chain, [leaf, account, master]);
+    }
+  });
 }
 
 test('peerChain: a peer without a certificate is refused', async (context) => {
