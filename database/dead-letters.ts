@@ -81,7 +81,7 @@ async function dropOldest(
     `select reason, count(*) as letters from dead_letter ${where} and id <= ? group by reason`,
     those,
   );
-  for (const { reason, letters } of counts) dropped[reason] = (dropped[reason] ?? 0) + Number(letters);
+  for (const { reason, letters } of counts) dropped[reason] = (dropped[reason] ?? 0) + letters;
   await statements.run(`delete from dead_letter ${where} and id <= ?`, those);
 }
 
