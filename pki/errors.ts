@@ -25,6 +25,7 @@ export type PkiErrorCode =
   | 'pki.lint' // the authority refused to sign what would break a rule
   | 'pki.authority_exists' // the directory holds an authority already
   | 'pki.authority_busy' // another process works in the directory
+  | 'pki.storage' // the disk takes nothing, or what is there cannot be read
   | 'pki.key_offline' // the key of that CA is kept elsewhere, as a root's should be
   | 'pki.authority_missing' // the directory holds no authority, or an incomplete one
   | 'pki.unknown_certificate'; // nothing issued under that path or serial number

@@ -12,7 +12,7 @@ import { issuersOf } from '../discipline.ts';
 import { PkiError } from '../errors.ts';
 import { useToken } from './authority-key.ts';
 import { createIntermediate, createRoot, makeKeyPair, rootCommonNames } from './creation.ts';
-import { crlLifetimeMs, issueCrlOf, writeBundle } from './crl-issuance.ts';
+import { crlLifetimeMs, issueCrlOf, readBundle, writeBundle } from './crl-issuance.ts';
 import { makeDirectory } from './files.ts';
 import { writeIdentity } from './identity-files.ts';
 import type { IssuedCertificate } from './identity-files.ts';
@@ -332,16 +332,18 @@ export class Authority {
   #toRevoke(pki: PkiName, { target, kinds = certificateKinds }: RevocationRequest): LedgerEntry[] {
     const nowMs = this.#context.clock();
     const entries = readLedger(ledgerPath(this.directory, pki));
-    const revoked = new Set(entries.filter(({ event }) => event === 'revoked').map(({ serial }) => serial));
+    const revoked = revokedIn(entries);
+    const lists = readBundle(this.directory, pki);
     const serials = new Set('serials' in target ? target.serials.map(normalSerial) : []);
     const matches = (entry: LedgerEntry): boolean =>
       'serials' in target
         ? serials.has(entry.serial)
         : entry.subject === target.path && kinds.includes(entry.kind) && Date.parse(entry.notAfter) > nowMs;
-    // What was only intended may have been signed before a crash, so it counts.
-    const found = entries.filter(
-      (entry) => entry.event === 'intended' && !revoked.has(entry.serial) && matches(entry),
-    );
+    // What was only intended may have been signed before a crash, so it counts; and so does what was revoked right before
+    // one, and is on no list yet.
+    const isDone = ({ serial }: LedgerEntry): boolean =>
+      revoked.has(serial) && lists.some((crl) => crl.revoked.has(serial));
+    const found = entries.filter((entry) => entry.event === 'intended' && !isDone(entry) && matches(entry));
     if (found.some(({ subject }) => subject === rootCommonNames[pki])) {
       throw new PkiError('pki.malformed_request', 'a root cannot be revoked: replace it where it is pinned');
     }
@@ -355,9 +357,12 @@ export class Authority {
   ): RevokedCertificate[] {
     if (found.length === 0) return [];
     const at = new Date(this.#context.clock()).toISOString();
+    const ledger = ledgerPath(this.directory, pki);
+    const revoked = revokedIn(readLedger(ledger));
+    const fresh = found.filter(({ serial }) => !revoked.has(serial));
     appendToLedger(
-      ledgerPath(this.directory, pki),
-      found.map((entry) => ({ ...entry, event: 'revoked', at, reason })),
+      ledger,
+      fresh.map((entry) => ({ ...entry, event: 'revoked', at, reason })),
     );
     // A root that is kept elsewhere has a list that lives longer than the others, and so does the one that follows it.
     this.#issueCrls(pki, [...new Set(found.map(({ issuer }) => issuer))], lifetimeOf);
@@ -375,6 +380,10 @@ export class Authority {
       issueCrlOf(this.directory, this.#open(pki, name), entries, { nowMs, lifetimeMs });
     writeBundle(this.directory, pki);
   }
+}
+
+function revokedIn(entries: readonly LedgerEntry[]): ReadonlySet<string> {
+  return new Set(entries.filter(({ event }) => event === 'revoked').map(({ serial }) => serial));
 }
 
 function lifetimeOf(previous: Crl | undefined): number {

@@ -1,8 +1,8 @@
 /** Issues the CRLs of an authority's CAs from its ledger, and the bundle of them all. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { expiredGraceDaysMax } from '../../domain/limits.ts';
 import { parseDevicePath } from '../../domain/namespace.ts';
-import { parseCrl, requireIssuedBy } from '../crl.ts';
+import { crlsFromPem, parseCrl, requireIssuedBy } from '../crl.ts';
 import type { Crl } from '../crl.ts';
 import { PkiError } from '../errors.ts';
 import { encodeCrlToBeSigned, signToBeSigned } from './encode.ts';
@@ -69,10 +69,20 @@ export function writeBundle(directory: string, pki: PkiName): void {
   writeFileAtomic(bundlePath(directory, pki), parts.join(''), publicMode);
 }
 
+/** The lists of the bundle that was written last; none if it is damaged. */
+export function readBundle(directory: string, pki: PkiName): readonly Crl[] {
+  const file = bundlePath(directory, pki);
+  return (existsSync(file) ? unlessDamaged(() => crlsFromPem(readFileSync(file))) : undefined) ?? [];
+}
+
 /** A list that is damaged takes no entry away. */
 function previousOf(directory: string, { pki, name }: CertificateAuthority): Crl | undefined {
+  return unlessDamaged(() => readCrl(directory, pki, name));
+}
+
+function unlessDamaged<Result>(read: () => Result): Result | undefined {
   try {
-    return readCrl(directory, pki, name);
+    return read();
   } catch (error) {
     if (error instanceof PkiError) return undefined;
     throw error;

@@ -1,6 +1,17 @@
 /** Writes files so that a power cut leaves the old content or the new, and never half of it. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
 export const secretMode = 0o600;
@@ -21,9 +32,15 @@ export function writeFileAtomic(path: string, content: string, mode: number): vo
   syncDirectory(dirname(path));
 }
 
-/** Appends whole lines; they are on the disk when it returns. */
+/** Appends whole lines, all of them or none; they are on the disk when it returns. */
 export function appendDurably(path: string, lines: string): void {
-  writeDurably(path, 'a', lines, secretMode);
+  const size = existsSync(path) ? statSync(path).size : 0;
+  try {
+    writeDurably(path, 'a', lines, secretMode);
+  } catch (cause) {
+    if (existsSync(path)) truncateSync(path, size); // what fitted on a full disk
+    throw cause;
+  }
 }
 
 export function makeDirectory(path: string): void {

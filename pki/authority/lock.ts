@@ -1,7 +1,9 @@
 /** Keeps two processes from working in one authority's directory at a time. */
 import { join } from 'node:path';
+import { describeSystemError } from '../../runtime/config.ts';
 import { lockFile } from '../../runtime/file-lock.ts';
 import type { FileLock } from '../../runtime/file-lock.ts';
+import { sqliteResultOf } from '../../runtime/sqlite-result.ts';
 import { PkiError } from '../errors.ts';
 import { makeDirectory } from './files.ts';
 
@@ -12,15 +14,21 @@ const lookMs = 5;
 /**
  * Runs `work` while holding the lock, and waits for it a moment.
  *
- * @throws PkiError `pki.authority_busy`
+ * @throws PkiError `pki.authority_busy`, `pki.storage`
  */
 export function withLock<Result>(directory: string, work: () => Result): Result {
-  makeDirectory(directory);
-  const lock = takeLock(directory);
+  let lock: FileLock | undefined;
   try {
+    makeDirectory(directory);
+    lock = takeLock(directory);
     return work();
+  } catch (cause) {
+    const isSystems = cause instanceof Error && 'syscall' in cause;
+    if (!isSystems && sqliteResultOf(cause) === undefined) throw cause;
+    const file = isSystems && 'path' in cause ? String(cause.path) : directory;
+    throw new PkiError('pki.storage', `${file}: ${describeSystemError(cause)}`, { cause });
   } finally {
-    lock.unlock();
+    lock?.unlock();
   }
 }
 
