@@ -99,7 +99,7 @@ export class CrlPublisher {
 
   /** Issues new lists in place of those whose time is half over. */
   async renew(): Promise<void> {
-    const { authority, lifetimeMs, log } = this.#options;
+    const { authority, lifetimeMs, measures, log } = this.#options;
     try {
       const { issued, offline } = await authority.issueCrl({ lifetimeMs, dueWithinMs: lifetimeMs / 2 });
       if (issued > 0) log.info({ lists: issued }, 'crl.renewed');
@@ -109,6 +109,7 @@ export class CrlPublisher {
       this.look();
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
+      if (error.code === 'pki.storage') measures.storageFaults.inc();
       log.error({ reason: error.code, detail: error.message }, 'crl.not_renewed');
     }
   }

@@ -6,28 +6,21 @@ import { CmsError } from '../cms/errors.ts';
 import { readSignedContent, signContent } from '../cms/signed-content.ts';
 import type { ContentSigner } from '../cms/signed-content.ts';
 import type { Clock } from '../domain/clock.ts';
-import {
-  decodeEnrolmentRequest,
-  encodeEnrolmentReply,
-  EnrolmentMessageError,
-  typeOfEnrolmentMessage,
-} from '../domain/enrolment.ts';
+import { encodeEnrolmentReply, EnrolmentMessageError, typeOfEnrolmentMessage } from '../domain/enrolment.ts';
 import type { EnrolmentReply } from '../domain/enrolment.ts';
 import { enrolmentTopic, parseEnrolmentTopic } from '../domain/topic.ts';
 import { EnrolmentError } from '../enrolment/errors.ts';
 import type { SignatureTrust } from '../enrolment/signed-message.ts';
 import type { Authority } from '../pki/authority/authority.ts';
-import type { CertifyRequest } from '../pki/authority/requests.ts';
-import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
-import { parseRequest } from '../pki/request.ts';
 import type { Log } from '../runtime/log.ts';
 import { backoffMs } from '../runtime/retry.ts';
 import type { BackoffLimits } from '../runtime/retry.ts';
-import { RefusalError } from './errors.ts';
+import { Certifier } from './certifier.ts';
+import { PostponedError, RefusalError } from './errors.ts';
 import { readApproval, readKeys, readRequest, reasonToWait, requireApprover } from './examine.ts';
 import type { SignedRequest } from './examine.ts';
-import type { Entry, EntryState, Journal, NewEntry } from './journal.ts';
+import type { Answer, EntryState, Journal, NewEntry } from './journal.ts';
 import type { RegistrarMeasures } from './measures.ts';
 import type { Transfers } from './transfers.ts';
 
@@ -53,40 +46,41 @@ interface Taken {
   readonly acknowledge: () => void;
 }
 
-interface Answer {
-  readonly digest: Buffer;
-  readonly state: EntryState;
-  readonly reply: Buffer;
-}
-
 interface Publication {
   readonly topic: string;
   readonly payload: Buffer;
   readonly retain: boolean;
 }
 
-/** Certified in one step. */
+/** Taken up in one step. */
 const batchMax = 64;
 /** A device asks once in a year; one that asks again and again has a fault, and costs an entry in the ledger each time. */
 const requestsPerDayMax = 10;
 const dayMs = 86_400_000;
-/** For another process, and for somebody who brings a key. */
+/** For another process, for somebody who brings a key, and for room on the disk. */
 const retry: BackoffLimits = { firstMs: 1_000, maxMs: 60_000 };
-const notYet: ReadonlySet<string> = new Set(['pki.authority_busy', 'pki.key_offline']);
-const keyNames = ['tls', 'sig', 'enc'] as const;
 
 export class Desk {
   readonly #options: DeskOptions;
   #queue: Taken[] = [];
   #working: Promise<void> | undefined;
+  readonly #certifier: Certifier;
+  /** To be answered: digests, hexadecimal, with what to acknowledge then. */
+  readonly #toTell = new Map<string, (() => void)[]>();
   #retryTimer: NodeJS.Timeout | undefined;
-  /** Why the last certification was put off, and how often in a row. */
-  #delay: PkiError | undefined;
+  /** How often in a row something was put off. */
   #delays = 0;
+  #fault: string | undefined;
   #isStopped = false;
 
   constructor(options: DeskOptions) {
     this.#options = options;
+    this.#certifier = new Certifier({ ...options, sign: (reply) => this.#sign(reply) });
+  }
+
+  /** Why nothing is taken up, or undefined. */
+  get fault(): string | undefined {
+    return this.#fault;
   }
 
   /** What was accepted before the program ended the last time is certified now. */
@@ -98,7 +92,12 @@ export class Desk {
   take(topic: string, payload: Buffer, acknowledge: () => void): void {
     if (this.#isStopped) return; // not acknowledged, so it comes again
     this.#queue.push({ topic, payload, acknowledge });
-    this.#start();
+    if (this.#fault === undefined) this.#start();
+  }
+
+  /** The broker delivers again what was not acknowledged on a connection that is over. */
+  forgetUntaken(): void {
+    this.#queue = [];
   }
 
   /** Ends what it is at; what is not acknowledged comes again. */
@@ -111,53 +110,95 @@ export class Desk {
   #start(): void {
     this.#working ??= this.#work().finally(() => {
       this.#working = undefined;
-      if (this.#queue.length > 0 && !this.#isStopped) this.#start();
+      if (this.#queue.length > 0 && !this.#isStopped && this.#fault === undefined) this.#start();
     });
   }
 
   async #work(): Promise<void> {
-    do {
-      const batch = this.#queue.splice(0, batchMax);
-      const acknowledgements = await this.#enter(batch);
-      for (const digest of await this.#certifyAccepted()) {
-        if (!acknowledgements.has(digest)) acknowledgements.set(digest, []);
-      }
-      for (const [digest, acknowledge] of acknowledgements) this.#tell(digest, acknowledge);
-    } while (this.#queue.length > 0 && !this.#isStopped);
+    try {
+      do {
+        await this.#enter(this.#queue.splice(0, batchMax));
+        const delay = await this.#certifier.certifyAccepted((digest) => this.#acknowledgementsOf(digest));
+        this.#fault = undefined;
+        if (delay === undefined) this.#delays = 0;
+        else {
+          if (delay.reason === 'pki.storage') this.#options.measures.storageFaults.inc();
+          this.#options.log.warn({ ...delay, retryMs: this.#tryLater() }, 'certification.delayed');
+        }
+        this.#tellAll();
+      } while (this.#queue.length > 0 && !this.#isStopped);
+    } catch (error) {
+      if (!(error instanceof PostponedError)) throw error;
+      this.#postpone(error);
+    }
   }
 
-  /** @returns whom to answer: digests, hexadecimal, with what to acknowledge then */
-  async #enter(batch: readonly Taken[]): Promise<Map<string, (() => void)[]>> {
+  /** Said once; whatever comes meanwhile stays behind what came before. */
+  #postpone({ message: detail }: PostponedError): void {
+    const { measures, log } = this.#options;
+    measures.storageFaults.inc();
+    const retryMs = this.#tryLater();
+    if (this.#fault === undefined) log.error({ detail, retryMs }, 'journal.failed');
+    this.#fault = detail;
+    this.#tellAll(); // what is in the journal already
+  }
+
+  /** @returns in how many milliseconds */
+  #tryLater(): number {
+    const retryMs = backoffMs(this.#delays++, retry);
+    clearTimeout(this.#retryTimer);
+    if (!this.#isStopped) this.#retryTimer = setTimeout(() => this.#start(), retryMs);
+    return retryMs;
+  }
+
+  /** @param digest - hexadecimal; it is answered at the end of this round */
+  #acknowledgementsOf(digest: string): (() => void)[] {
+    const known = this.#toTell.get(digest) ?? [];
+    this.#toTell.set(digest, known);
+    return known;
+  }
+
+  /** @throws PostponedError after which what is not in the journal is in the queue again */
+  async #enter(batch: readonly Taken[]): Promise<void> {
     const { journal, measures, log } = this.#options;
     const trust = this.#options.trust();
-    const acknowledgements = new Map<string, (() => void)[]>();
+    const entered: { readonly digest: Buffer; readonly taken: Taken }[] = [];
+    const settled = new Set<Taken>();
     const entries = new Map<string, NewEntry>();
     const answers: Answer[] = [];
-    for (const { topic, payload, acknowledge } of batch) {
-      try {
-        const { name = '', part } = parseEnrolmentTopic(topic) ?? {};
-        const news = await this.#transfer(name, payload, trust);
-        if (news !== undefined) {
-          this.#publishAll([news], acknowledge);
-          continue;
+    try {
+      for (const taken of batch) {
+        const { topic, payload, acknowledge } = taken;
+        try {
+          const { name = '', part } = parseEnrolmentTopic(topic) ?? {};
+          const news = await this.#transfer(name, payload, trust);
+          if (news !== undefined) {
+            this.#publishAll([news], acknowledge);
+            settled.add(taken);
+            continue;
+          }
+          const digest =
+            part === 'approval'
+              ? this.#approve(name, payload, trust)
+              : this.#request(readRequest(name, payload, trust), payload, entries, answers);
+          entered.push({ digest, taken });
+        } catch (error) {
+          const reason = reasonOf(error);
+          if (reason === undefined) throw error;
+          measures.ignored.inc({ reason: reason.code });
+          log.warn({ topic, reason: reason.code, detail: reason.detail }, 'message.ignored');
+          acknowledge();
+          settled.add(taken);
         }
-        const digest =
-          part === 'approval'
-            ? this.#approve(name, payload, trust)
-            : this.#request(readRequest(name, payload, trust), payload, entries, answers);
-        const key = digest.toString('hex');
-        acknowledgements.set(key, [...(acknowledgements.get(key) ?? []), acknowledge]);
-      } catch (error) {
-        const reason = reasonOf(error);
-        if (reason === undefined) throw error;
-        measures.ignored.inc({ reason: reason.code });
-        log.warn({ topic, reason: reason.code, detail: reason.detail }, 'message.ignored');
-        acknowledge();
       }
+      journal.add([...entries.values()], answers);
+    } catch (error) {
+      if (error instanceof PostponedError)
+        this.#queue.unshift(...batch.filter((taken) => !settled.has(taken)));
+      throw error;
     }
-    journal.add([...entries.values()]);
-    journal.answer(answers);
-    return acknowledgements;
+    for (const { digest, taken } of entered)
+      this.#acknowledgementsOf(digest.toString('hex')).push(taken.acknowledge);
   }
 
   /** @returns what is to be published, retained, if it is about a hand-over */
@@ -253,87 +294,16 @@ export class Desk {
     return digest;
   }
 
-  /** @returns the digests of what was answered, hexadecimal */
-  async #certifyAccepted(): Promise<string[]> {
-    const { journal, log, measures } = this.#options;
-    const answered: string[] = [];
-    const accepted = journal.inState('accepted');
-    for (let at = 0; at < accepted.length; at += batchMax) {
-      const batch = accepted.slice(at, at + batchMax);
-      const answers = await this.#certify(batch).catch(async (error: unknown) => {
-        if (!(error instanceof PkiError)) throw error;
-        // One that is refused must not take the others with it.
-        const alone = await Promise.all(batch.map((entry) => this.#certifyOne(entry)));
-        return alone.filter((answer) => answer !== undefined);
-      });
-      journal.answer(answers);
-      for (const { digest, state } of answers) {
-        measures.answered.inc({ outcome: state });
-        answered.push(digest.toString('hex'));
-      }
-      if (answers.length === batch.length) {
-        this.#delays = 0;
-        continue;
-      }
-      const retryMs = backoffMs(this.#delays++, retry);
-      const { code: reason, message: detail } = this.#delay ?? {};
-      log.warn({ left: batch.length - answers.length, reason, detail, retryMs }, 'certification.delayed');
-      clearTimeout(this.#retryTimer);
-      this.#retryTimer = setTimeout(() => this.#start(), retryMs);
-    }
-    return answered;
-  }
-
-  /** @returns undefined if it is to be tried again later */
-  async #certifyOne(entry: Entry): Promise<Answer | undefined> {
-    try {
-      return (await this.#certify([entry]))[0];
-    } catch (error) {
-      if (!(error instanceof PkiError)) throw error;
-      if (notYet.has(error.code)) {
-        this.#delay = error;
-        return undefined;
-      }
-      this.#options.log.warn(
-        { name: entry.name, reason: error.code, detail: error.message },
-        'request.refused',
-      );
-      const { id, digest } = entry;
-      const reply = this.#sign({ id, requestDigest: digest, outcome: 'refused', detail: error.message });
-      return { digest, state: 'refused', reply };
-    }
-  }
-
-  async #certify(entries: readonly Entry[]): Promise<readonly Answer[]> {
-    const { authority, transfers, certificateLifetimeMs: lifetimeMs } = this.#options;
-    const asked = entries.map(({ message }) => decodeEnrolmentRequest(readSignedContent(message).content));
-    const wanted = entries.flatMap(({ path }, index): CertifyRequest[] => {
-      const requests = asked[index]?.requests;
-      if (requests === undefined) return [];
-      return keyNames.map((kind) => {
-        return { path, kind, publicKey: parseRequest(requests[kind]).publicKey, lifetimeMs };
-      });
-    });
-    const chains = await authority.certify(wanted);
-    return entries.map(({ id, digest }, index) => {
-      const [tls = [], sig = [], enc = []] = chains.slice(3 * index, 3 * index + 3).map(dersOf);
-      const broker = transfers.brokerOf(asked[index]?.transfer);
-      const reply = {
-        id,
-        requestDigest: digest,
-        outcome: 'issued',
-        detail: '',
-        chains: { tls, sig, enc },
-        ...(broker === undefined ? {} : { broker }),
-      } as const;
-      return { digest, state: 'issued', reply: this.#sign(reply) };
-    });
-  }
-
   #sign(reply: Omit<EnrolmentReply, 'repliedAtMs'>): Buffer {
     const { signer, clock } = this.#options;
     const repliedAtMs = clock();
     return signContent(encodeEnrolmentReply({ ...reply, repliedAtMs }), signer, repliedAtMs);
+  }
+
+  #tellAll(): void {
+    const toTell = [...this.#toTell];
+    this.#toTell.clear();
+    for (const [digest, acknowledgements] of toTell) this.#tell(digest, acknowledgements);
   }
 
   /** What waits stays with the broker, for whoever is to decide; its place is free again once it was decided. */
@@ -364,10 +334,6 @@ export class Desk {
 
 function replyTopicOf(name: string): string {
   return `${name}/enrolment/reply`;
-}
-
-function dersOf(chain: readonly Certificate[]): readonly Buffer[] {
-  return chain.map(({ der }) => der);
 }
 
 /** @returns undefined for a fault of our own */

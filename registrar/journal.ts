@@ -2,6 +2,8 @@
 import path from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { bytesOf, inTransaction, openSqliteFile } from '../runtime/sqlite-file.ts';
+import { sqliteResultOf } from '../runtime/sqlite-result.ts';
+import { PostponedError } from './errors.ts';
 
 /** `accepted`: to be certified; whatever happens meanwhile, it will be. */
 export type EntryState = 'waiting' | 'accepted' | 'issued' | 'refused';
@@ -26,6 +28,14 @@ export interface NewEntry extends Omit<Entry, 'reply'> {
   /** Of the invitation that it uses up, hexadecimal. */
   readonly invitation: string | undefined;
   readonly receivedMs: number;
+}
+
+export interface Answer {
+  /** Of the request. */
+  readonly digest: Buffer;
+  readonly state: EntryState;
+  /** Signed. */
+  readonly reply: Buffer;
 }
 
 /** A device on its way to another owner. */
@@ -147,33 +157,32 @@ export class Journal {
     return row === undefined ? undefined : bytesOf(row['digest']);
   }
 
-  /** Takes up new requests, in one step. */
-  add(entries: readonly NewEntry[]): void {
-    inTransaction(this.#database, () => {
+  /** Takes up new requests, and keeps what some of them are answered, in one step. @throws PostponedError */
+  add(entries: readonly NewEntry[], answers: readonly Answer[]): void {
+    if (entries.length === 0) return;
+    this.#write(() => {
       for (const { digest, id, name, path: asked, message, state, receivedMs, invitation } of entries) {
         if (invitation !== undefined) this.#useInvitation.run(invitation, digest);
         this.#add.run(digest, id, name, asked, message, state, receivedMs);
         this.#forget.run(name, name);
       }
+      this.#keep(answers);
     });
   }
 
-  /** @returns whether it waited */
-  accept(digest: Buffer, asPath: string): boolean {
-    return this.#accept.run(asPath, digest).changes === 1;
+  /** Of one that waits. @throws PostponedError */
+  accept(digest: Buffer, asPath: string): void {
+    this.#write(() => this.#accept.run(asPath, digest));
   }
 
-  /** Keeps answers, in one step; only then they may be given. */
-  answer(
-    answers: readonly { readonly digest: Buffer; readonly state: EntryState; readonly reply: Buffer }[],
-  ): void {
-    inTransaction(this.#database, () => {
-      for (const { digest, state, reply } of answers) this.#answer.run(state, reply, digest);
-    });
+  /** Keeps answers, in one step; only then they may be given. @throws PostponedError */
+  answer(answers: readonly Answer[]): void {
+    this.#write(() => this.#keep(answers));
   }
 
+  /** @throws PostponedError */
   addTransfer({ id, from, to, message }: Omit<Transfer, 'isDone'>): void {
-    this.#addTransfer.run(id, from, to, message);
+    this.#write(() => this.#addTransfer.run(id, from, to, message));
   }
 
   findTransfer(id: string): Transfer | undefined {
@@ -186,12 +195,26 @@ export class Journal {
     return this.#openTransfers.all(to).map(transferOf);
   }
 
+  /** @throws PostponedError */
   finishTransfer(id: string): void {
-    this.#finishTransfer.run(id);
+    this.#write(() => this.#finishTransfer.run(id));
   }
 
   close(): void {
     this.#database.close();
+  }
+
+  #keep(answers: readonly Answer[]): void {
+    for (const { digest, state, reply } of answers) this.#answer.run(state, reply, digest);
+  }
+
+  #write(work: () => unknown): void {
+    try {
+      inTransaction(this.#database, () => void work());
+    } catch (cause) {
+      if (sqliteResultOf(cause) === undefined || !(cause instanceof Error)) throw cause;
+      throw new PostponedError(`cannot write the journal: ${cause.message}`, { cause });
+    }
   }
 }
 

@@ -35,6 +35,8 @@ export interface RegistrarState {
   readonly requests: Partial<Readonly<Record<EntryState, number>>>;
   /** Why revocation lists are not published. */
   readonly crlFault: string | undefined;
+  /** Why nothing is taken up: the disk is full. */
+  readonly journalFault: string | undefined;
 }
 
 export interface RunningRegistrar {
@@ -108,7 +110,13 @@ export async function startRegistrar(
   publisher.start();
   desk.resume();
   const state = (): RegistrarState => {
-    return { connected: links.enrolment.connected, requests: journal.counts(), crlFault: publisher.fault };
+    const { connected } = links.enrolment;
+    return {
+      connected,
+      requests: journal.counts(),
+      crlFault: publisher.fault,
+      journalFault: desk.fault,
+    };
   };
   const stop = async (): Promise<void> => {
     publisher.stop();
@@ -119,7 +127,11 @@ export async function startRegistrar(
   try {
     const observation =
       config.observe &&
-      (await startObservation(config.observe, { metrics, state, health: () => healthOf(links, publisher) }));
+      (await startObservation(config.observe, {
+        metrics,
+        state,
+        health: () => healthOf(links, publisher, desk),
+      }));
     log.info(
       { authority: config.authority, observePort: observation?.port, ...journal.counts() },
       'registrar.started',
@@ -164,6 +176,7 @@ function connect(
       cleanSession: false, // what is asked while we are away waits for us
       subscriptions: filters.map((filter) => ({ filter, qos: 1 })),
       onMessage: ({ topic, payload }, acknowledge) => desk.take(topic, payload, acknowledge),
+      onDisconnect: () => desk.forgetUntaken(),
       onSubscribed: (granted) => log.info({ granted }, 'registrar.subscribed'),
       log: log.child({ service: enrolmentServiceName }),
     }),
@@ -183,10 +196,15 @@ function clientIdOf(service: string): string {
   return `registrar-of-${service}`;
 }
 
-function healthOf({ enrolment, crl }: Links, publisher: CrlPublisher): { healthy: boolean; reason?: string } {
+function healthOf(
+  { enrolment, crl }: Links,
+  publisher: CrlPublisher,
+  desk: Desk,
+): { healthy: boolean; reason?: string } {
   if (!enrolment.connected || !crl.connected)
     return { healthy: false, reason: 'not connected to the broker' };
-  return publisher.fault === undefined ? { healthy: true } : { healthy: false, reason: publisher.fault };
+  const fault = desk.fault ?? publisher.fault;
+  return fault === undefined ? { healthy: true } : { healthy: false, reason: fault };
 }
 
 function requireName(directory: string, found: string, wanted: string): void {

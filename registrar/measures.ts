@@ -5,6 +5,7 @@ export interface RegistrarMeasures {
   readonly answered: Counter<'outcome'>;
   readonly ignored: Counter<'reason'>;
   readonly published: Counter<'pki'>;
+  readonly storageFaults: Counter;
   readonly crlFaults: Counter<'pki'>;
   readonly crlNextUpdate: Gauge<'pki'>;
 }
@@ -19,6 +20,10 @@ export function createMeasures(metrics: Metrics): RegistrarMeasures {
       'plombe_registrar_crl_published_total',
       'bundles of revocation lists published',
       ['pki'],
+    ),
+    storageFaults: metrics.counter(
+      'plombe_registrar_storage_faults_total',
+      'attempts at which the disk took nothing',
     ),
     crlFaults: metrics.counter('plombe_registrar_crl_faults_total', 'bundles that were not published', [
       'pki',

@@ -8,7 +8,7 @@ import { requireTransfer } from '../enrolment/transfer.ts';
 import type { Authority } from '../pki/authority/authority.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { Log } from '../runtime/log.ts';
-import { RefusalError } from './errors.ts';
+import { PostponedError, RefusalError } from './errors.ts';
 import type { SignedRequest } from './examine.ts';
 import type { Journal } from './journal.ts';
 
@@ -29,7 +29,7 @@ export class Transfers {
    * Takes a document that all have signed.
    *
    * @returns it, for the device
-   * @throws RefusalError, and as `requireTransfer`
+   * @throws RefusalError, PostponedError, and as `requireTransfer`
    */
   offer(name: string, message: Buffer, trust: SignatureTrust): Buffer {
     const { journal, log } = this.#options;
@@ -67,7 +67,7 @@ export class Transfers {
    * A device works in its new place: what it had in the old one is revoked.
    *
    * @returns the old place, whose topic is free again
-   * @throws RefusalError, and as `verifyMessage`
+   * @throws RefusalError, PostponedError, and as `verifyMessage`
    */
   async confirm(name: string, message: Buffer, trust: SignatureTrust): Promise<string> {
     const { authority, journal, log } = this.#options;
@@ -82,11 +82,19 @@ export class Transfers {
     try {
       await authority.revoke({ target: { path: from }, reason: 'affiliationChanged' });
     } catch (error) {
+      if (!(error instanceof PkiError)) throw error;
+      // It comes once: what cannot be revoked now must be, later.
+      if (isTransient(error)) throw new PostponedError(error.message, { cause: error });
       // Revoked before, such as right before we were killed.
-      if (!(error instanceof PkiError) || error.code !== 'pki.unknown_certificate') throw error;
+      if (error.code !== 'pki.unknown_certificate') throw error;
     }
     journal.finishTransfer(id);
     log.info({ id, from, to }, 'transfer.done');
     return from;
   }
+}
+
+/** Of the disk, or of another process; over without anybody. */
+function isTransient({ code }: PkiError): boolean {
+  return code === 'pki.storage' || code === 'pki.authority_busy';
 }
