@@ -24,6 +24,8 @@ export class ApiError extends Error {
 export function parse<T>(type: z.ZodType<T>, value: unknown): T {
   const parsed = type.safeParse(value);
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const faults = parsed.error.issues.map(({ path, message }) =>
+    path.length === 0 ? message : `${path.join('.')}: ${message}`,
+  );
   throw new ApiError('api.malformed', faults.join('; '));
 }

@@ -15,7 +15,7 @@ export function registerCompletenessRoutes(server: FastifyInstance, context: Pag
   server.get('/api/completeness', (request) => completeness(context, request));
 }
 
-/** Of one device, if the query names it. */
+/** Of one device, if there is a query. */
 function completeness(context: PageContext, request: FastifyRequest): Completeness {
   context.requireUser(request);
   const { record } = context;
@@ -29,7 +29,7 @@ function completeness(context: PageContext, request: FastifyRequest): Completene
 }
 
 function asksForOne({ query }: FastifyRequest): boolean {
-  return typeof query === 'object' && query !== null && 'device' in query;
+  return typeof query === 'object' && query !== null && Object.keys(query).length > 0;
 }
 
 /** By name. */

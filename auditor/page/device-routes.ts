@@ -15,7 +15,8 @@ import { sheetHtml, sheetMarkdown } from './sheet-text.ts';
 
 const pathLengthMax = 62;
 
-const deviceQuery = z.object({ device: z.string().max(pathLengthMax) });
+/** What else a query says is refused: half of it would be answered as if it were all. */
+export const deviceQuery = z.strictObject({ device: z.string().max(pathLengthMax) });
 
 export function registerDeviceRoutes(server: FastifyInstance, context: PageContext): void {
   server.get('/api/device', (request) => shown(context, requireDevice(context, request)));
@@ -31,10 +32,20 @@ export function registerDeviceRoutes(server: FastifyInstance, context: PageConte
 
 /** @throws ApiError `api.unauthenticated`, `api.malformed` */
 export function requireDevice(context: PageContext, request: FastifyRequest): NamespacePath {
+  return requireQuery(context, request, deviceQuery).device;
+}
+
+/** A device, and what else there is to ask. @throws ApiError `api.unauthenticated`, `api.malformed` */
+export function requireQuery<Query extends z.infer<typeof deviceQuery>>(
+  context: PageContext,
+  request: FastifyRequest,
+  type: z.ZodType<Query>,
+): Omit<Query, 'device'> & { readonly device: NamespacePath } {
   context.requireUser(request);
-  const device = parseDevicePath(parse(deviceQuery, request.query).device);
+  const { device: text, ...rest } = parse(type, request.query);
+  const device = parseDevicePath(text);
   if (device === undefined) throw new ApiError('api.malformed', 'wanted masterAccount/account/equipment');
-  return device;
+  return { ...rest, device };
 }
 
 function shown(context: PageContext, device: NamespacePath): DeviceView {

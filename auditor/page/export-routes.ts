@@ -6,7 +6,7 @@ import { tableNames } from '../export.ts';
 import type { ExportJob } from '../export-messages.ts';
 import { asFile } from './as-file.ts';
 import type { PageContext } from './context.ts';
-import { requireDevice } from './device-routes.ts';
+import { deviceQuery, requireQuery } from './device-routes.ts';
 
 const tableType = z.object({ table: z.enum(tableNames) });
 const momentType = z
@@ -15,7 +15,7 @@ const momentType = z
   })
   .transform((text) => Date.parse(text))
   .optional();
-const rangeType = z.object({ from: momentType, until: momentType });
+const exportQuery = deviceQuery.extend({ from: momentType, until: momentType });
 
 export function registerExportRoutes(server: FastifyInstance, context: PageContext): void {
   for (const format of ['csv', 'parquet'] as const) {
@@ -36,8 +36,7 @@ function send(
   reply: FastifyReply,
   file: ExportJob['file'],
 ): FastifyReply {
-  const device = requireDevice(context, request);
-  const { from: fromMs, until: untilMs } = parse(rangeType, request.query);
+  const { device, from: fromMs, until: untilMs } = requireQuery(context, request, exportQuery);
   if (fromMs !== undefined && untilMs !== undefined && fromMs >= untilMs)
     throw new ApiError('api.malformed', 'from: wanted a time before until');
   const pieces = context.exports.start({ device, file, fromMs, untilMs });

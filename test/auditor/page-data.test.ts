@@ -207,6 +207,18 @@ test('page: an export of a part has what was received in that time, and of certi
     assert.equal(status, 400, bad);
     assert.match((body as { message: string }).message, /^(from|until): wanted a /, bad);
   }
+  // What is mistyped would otherwise be answered with more than was asked for.
+  for (const [address, name] of [
+    [`export/entries.csv?device=${device}&form=2026-01-01`, 'form'],
+    [`export/everything.json?device=${device}&From=2026-01-01`, 'From'],
+    [`data-sheet.md?device=${device}&until=2026-01-01`, 'until'],
+    [`envelopes?device=${device}&from=2026-01-01`, 'from'],
+    [`completeness?devcie=${device}`, 'devcie'],
+  ] as const) {
+    const { status, body } = await vera.get(`/api/${address}`);
+    assert.equal(status, 400, address);
+    assert.match((body as { message: string }).message, new RegExp(`"${name}"`), address);
+  }
 });
 
 /** What an auditor that was stopped has left, and who closes it. */
