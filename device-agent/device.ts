@@ -116,8 +116,8 @@ export class Device {
 
   /** @throws PkiError if a recipient or a command issuer cannot be trusted */
   constructor({ config: own, current, others }: DeviceIdentity, context: DeviceContext, role: DeviceRole) {
-    const { config, renewNow, outbox, measures, clock, random, times, log, reconnect, agentVersion } =
-      context;
+    const { config, renewNow, outbox, brokerLists, measures, agentVersion } = context;
+    const { clock, random, times, log, reconnect } = context;
     this.name = current.path;
     this.#context = context;
     this.#role = role;
@@ -129,7 +129,12 @@ export class Device {
       renewal: { ...config.renewal, isDueNow: renewNow },
       bearer: {
         identity: () => this.#service.identity,
-        brokerOf: (identity) => brokerOf(identity, config),
+        brokerOf: (identity) => {
+          return {
+            ...brokerOf(identity, config),
+            requireUnrevoked: (broker) => brokerLists.requireUnrevoked(broker),
+          };
+        },
         adopt: (next) => this.#adopt(next),
         proven: () => this.#proven.promise,
         relieved: () => this.#relieved.promise,

@@ -7,6 +7,7 @@ import { decodeEnrolmentReply, EnrolmentMessageError, enrolmentServiceName } fro
 import type { BrokerAddress, EnrolmentReply } from '../domain/enrolment.ts';
 import { enrolmentTopic } from '../domain/topic.ts';
 import { openLink } from '../mqtt/link.ts';
+import type { LinkOptions } from '../mqtt/link.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { PkiError } from '../pki/errors.ts';
 import type { TlsIdentity } from '../pki/identity.ts';
@@ -20,6 +21,8 @@ export interface ExchangeOptions {
   readonly broker: BrokerAddress;
   /** Any of these instead of the broker's one name. */
   readonly brokerName?: string | readonly string[];
+  /** As the link asks it; a device that has no keys yet has no lists either. */
+  readonly requireUnrevoked?: LinkOptions['requireUnrevoked'];
   /** To connect with; its common name is who asks. */
   readonly identity: TlsIdentity;
   readonly pending: PendingRequest;
@@ -60,6 +63,7 @@ export async function exchange(options: ExchangeOptions): Promise<EnrolmentReply
         broker,
         brokerName: options.brokerName ?? broker.name,
         identity,
+        requireUnrevoked: options.requireUnrevoked,
         clientId: `enrolment-of-${identity.commonName}`,
         cleanSession: true,
         subscriptions: [{ filter: `${topic}/reply`, qos: 1 }],

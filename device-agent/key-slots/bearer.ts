@@ -1,5 +1,6 @@
 /** Between whoever keeps a device's keys and whoever works with them. */
 import type { Clock } from '../../domain/clock.ts';
+import type { LinkOptions } from '../../mqtt/link.ts';
 import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { BackoffLimits } from '../../runtime/retry.ts';
@@ -9,13 +10,16 @@ import { KeySlotsError } from './errors.ts';
 import type { HeldIdentity } from './held-identity.ts';
 import type { Place } from './place.ts';
 
+/** Which broker, and whether its certificate is revoked: new keys prove nothing at one that is. */
+export interface BrokerOfDevice extends Required<Pick<LinkOptions, 'requireUnrevoked'>> {
+  readonly broker: Endpoint;
+  readonly brokerName: string | readonly string[];
+}
+
 /** Whoever works under the identity that is kept here. */
 export interface Bearer {
   identity(): HeldIdentity;
-  brokerOf(identity: HeldIdentity): {
-    readonly broker: Endpoint;
-    readonly brokerName: string | readonly string[];
-  };
+  brokerOf(identity: HeldIdentity): BrokerOfDevice;
   /** Works with another identity of the same name from now on. @throws PkiError, and then it stays who it was */
   adopt(next: HeldIdentity): Promise<void>;
   /** Resolves when a broker has acknowledged something that was sealed after the last `adopt`. */

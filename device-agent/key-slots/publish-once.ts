@@ -1,14 +1,12 @@
 /** One message over a connection of its own: what shows that a TLS certificate works. */
 import { openLink } from '../../mqtt/link.ts';
 import type { TlsIdentity } from '../../pki/identity.ts';
-import type { Endpoint } from '../../runtime/config.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { BackoffLimits } from '../../runtime/retry.ts';
+import type { BrokerOfDevice } from './bearer.ts';
 import { KeySlotsError } from './errors.ts';
 
-export interface PublishOnceOptions {
-  readonly broker: Endpoint;
-  readonly brokerName: string | readonly string[];
+export interface PublishOnceOptions extends BrokerOfDevice {
   readonly identity: TlsIdentity;
   readonly topic: string;
   readonly payload: string | Uint8Array;
@@ -24,11 +22,13 @@ export interface PublishOnceOptions {
  * @throws KeySlotsError `slots.unproven` if it has not in time; `slots.stopped`
  */
 export async function publishOnce(options: PublishOnceOptions): Promise<void> {
-  const { broker, brokerName, identity, topic, payload, retain, timeoutMs, signal, log, reconnect } = options;
+  const { broker, brokerName, requireUnrevoked, identity, log, reconnect } = options;
+  const { topic, payload, retain, timeoutMs, signal } = options;
   const link = openLink({
     broker,
     brokerName,
     identity,
+    requireUnrevoked,
     clientId: `trial-of-${identity.commonName}`,
     cleanSession: true,
     log,

@@ -58,11 +58,12 @@ export async function getAnswer(
 ): Promise<void> {
   const { root, bearer, times, signal, clock, log, reconnect } = context;
   const { path: device, tls, e2e, place } = bearer.identity();
-  const { broker, brokerName } = bearer.brokerOf(bearer.identity());
+  const { broker, brokerName, requireUnrevoked } = bearer.brokerOf(bearer.identity());
   const [name = ''] = [brokerName].flat();
   const reply = await exchange({
     broker: { host: broker.host, port: broker.port, name },
     brokerName,
+    requireUnrevoked,
     identity: tls,
     pending,
     roots: e2e.roots,

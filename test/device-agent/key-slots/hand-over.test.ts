@@ -125,3 +125,24 @@ test('hand-over: what its former broker does not take is told, and can be taken 
     assert.equal((await plombe('device', 'outbox', ...wrong)).status, 1, wrong.join(' '));
   assert.equal(reader.of(former).length, 0);
 });
+
+test('hand-over: new keys prove nothing at a broker whose certificate is revoked', async () => {
+  const [former, next] = ['ms-acc-1/acc-1/dev-3', 'ms-acc-3/acc-1/dev-9'];
+  const root = await vendor.keyDirectory(former);
+  const { broker: thief } = await vendor.site.start({
+    identity: await vendor.site.identity('ms-acc-3', ['127.0.0.1']),
+    data: path.join(vendor.site.directory, 'thief'),
+  });
+  await vendor.site.authority.revoke({ target: { path: 'ms-acc-3' }, kinds: ['tls'] });
+  const settings = await agentSettings(vendor, root);
+  const { agent, journal } = await startFieldAgent(settings, {
+    times: { ...keyTimes, trialMs: 500, retry: { firstMs: 60_000, maxMs: 60_000 } },
+  });
+  await journal.until('crl.applied', { pki: 'tls' });
+  await offerTransfer(vendor, former, next, root, { host: '127.0.0.1', port: thief.port, name: 'ms-acc-3' });
+  const { reason } = await journal.until('link.connect_failed', { broker: `127.0.0.1:${thief.port}` });
+  assert.match(String(reason), /is revoked/);
+  await journal.until('hand_over.failed', { reason: 'slots.unproven' });
+  assert.equal(agent.state().devices[0]?.path, former);
+  await agent.stop();
+});

@@ -4,17 +4,24 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { countersignContent, signContent } from '../../../cms/signed-content.ts';
 import { encodeTransferDocument } from '../../../domain/enrolment.ts';
+import type { BrokerAddress } from '../../../domain/enrolment.ts';
 import { certificatesFromPem } from '../../../pki/certificate.ts';
 import type { Vendor } from '../../registrar/fixture.ts';
 
 const hourMs = 3_600_000;
 
 /**
- * The new broker is the old one by another address.
+ * The new broker is the old one by another address, unless another one is given.
  *
  * @param root - holds the keys of the device as it is
  */
-export async function offerTransfer(vendor: Vendor, from: string, to: string, root: string): Promise<Buffer> {
+export async function offerTransfer(
+  vendor: Vendor,
+  from: string,
+  to: string,
+  root: string,
+  broker: BrokerAddress = { host: 'localhost', port: vendor.broker.port, name: 'vendor-broker' },
+): Promise<Buffer> {
   const [certificate] = certificatesFromPem(readFileSync(path.join(root, 'sig.crt.pem'), 'utf8'));
   if (certificate === undefined) throw new Error('a device without a certificate');
   const nowMs = Date.now();
@@ -23,7 +30,7 @@ export async function offerTransfer(vendor: Vendor, from: string, to: string, ro
     from,
     to,
     deviceCertificate: certificate.sha256,
-    broker: { host: 'localhost', port: vendor.broker.port, name: 'vendor-broker' },
+    broker,
     notBeforeMs: nowMs - hourMs,
     expiresAtMs: nowMs + hourMs,
   });
