@@ -105,6 +105,9 @@ export class Core {
         get cascadeQueue() {
           return config.cascade?.queue;
         },
+        get queueFull() {
+          return config.queueFull;
+        },
       });
       for (const expected of config.expectedSessions) this.#sessions.expect(expected);
       this.#hub = new Hub({

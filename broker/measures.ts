@@ -124,7 +124,10 @@ export function createMeasures(): Measures {
     connections: metrics.gauge('plombe_broker_connections', 'Clients that are connected now.'),
     sessions: metrics.gauge('plombe_broker_sessions', 'Sessions, connected or stored.'),
     retained: metrics.gauge('plombe_broker_retained_messages', 'Retained messages.'),
-    fullQueues: metrics.gauge('plombe_broker_full_queues', 'Sessions whose queue cannot take more now.'),
+    fullQueues: metrics.gauge(
+      'plombe_broker_full_queues',
+      'Sessions whose queue cannot take more now, and identities and accounts whose queues together cannot.',
+    ),
     queuedMessages: metrics.gauge(
       'plombe_broker_queued_messages',
       'Unacknowledged messages of all sessions.',

@@ -69,6 +69,14 @@ export const refusalMeanings: Readonly<Record<Exclude<RefusalReason, VerdictReas
   topic_too_deep: 'more levels than `limits.topicLevelsMax`',
   payload_format_invalid: 'the publisher says that the payload is text, and it is not',
   queue_full: 'the stored queue of a receiver is full and `queueFull` is `refuse`: see who does not read',
+  queued_per_identity_max:
+    'the stored queues of a receiver hold as many messages as those of one identity may',
+  queued_per_account_max: 'those of its account do (`limits.perAccount`)',
+  queued_per_master_account_max: 'those of its master account do (`limits.perMasterAccount`)',
+  queued_bytes_per_identity_max:
+    'the stored queues of a receiver hold as many bytes as those of one identity may',
+  queued_bytes_per_account_max: 'those of its account do',
+  queued_bytes_per_master_account_max: 'those of its master account do',
   store_full: 'the store is full, or nearly: a message, or a new session, that would have to be stored',
   retained_max: '`limits.retainedMax` retained messages exist',
   retained_bytes_max: 'the retained messages have `limits.retainedBytesMax` bytes',

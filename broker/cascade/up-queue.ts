@@ -112,8 +112,9 @@ export class UpQueue implements SessionQueue {
     return this.#messages >= messagesMax || this.#bytes + bytes > bytesMax;
   }
 
-  raiseFull(): void {
+  raiseFull(): 'queue_full' {
     this.#alarm.raise();
+    return 'queue_full';
   }
 
   /** How long the oldest message has been waiting; 0 if none does. */

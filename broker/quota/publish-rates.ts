@@ -1,7 +1,6 @@
 /** How much one identity, its account and its master account may publish in a second, over all of their connections. */
-import type { BrokerLimits } from '../limits.ts';
 import { Recent } from './recent.ts';
-import { holderOf } from './shares.ts';
+import { holderOf, limitsOf } from './shares.ts';
 import type { Share, ShareLimits } from './shares.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -74,9 +73,4 @@ export class Allowance {
     }
     return waitMs;
   }
-}
-
-function limitsOf(limits: ShareLimits, share: Share): BrokerLimits['perIdentity'] {
-  if (share === 'identity') return limits.perIdentity;
-  return share === 'account' ? limits.perAccount : limits.perMasterAccount;
 }

@@ -10,13 +10,18 @@ export type Bounds = Readonly<Record<Share, number>>;
 /** The limits of each. */
 export type ShareLimits = Pick<BrokerLimits, 'perIdentity' | 'perAccount' | 'perMasterAccount'>;
 
+export function limitsOf(limits: ShareLimits, share: Share): BrokerLimits['perIdentity'] {
+  if (share === 'identity') return limits.perIdentity;
+  return share === 'account' ? limits.perAccount : limits.perMasterAccount;
+}
+
 export function boundsOf(limits: ShareLimits, name: keyof BrokerLimits['perIdentity']): Bounds {
   const { perIdentity, perAccount, perMasterAccount } = limits;
   return { identity: perIdentity[name], account: perAccount[name], masterAccount: perMasterAccount[name] };
 }
 
 /** In which order they are asked. */
-const shares: readonly Share[] = ['identity', 'account', 'masterAccount'];
+export const shares: readonly Share[] = ['identity', 'account', 'masterAccount'];
 
 /** Of a service, whose name is no path, the identity alone. */
 export type Holder = Readonly<Record<Share, string | undefined>>;

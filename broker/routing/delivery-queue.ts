@@ -8,7 +8,8 @@ import { FullAlarm } from './full-alarm.ts';
 import type { Filling } from './full-alarm.ts';
 import type { Delivery, Message, Terms } from './message.ts';
 import { isExpired, messageBytes } from './message.ts';
-import type { SessionQueue } from './session-queue.ts';
+import type { FullReason, SessionQueue } from './session-queue.ts';
+import type { QueuedShare } from '../quota/queued-shares.ts';
 
 /** Where deliveries go: a connection, or the link upstream. */
 export interface Outlet {
@@ -25,6 +26,10 @@ export interface Outlet {
 export interface QueueOptions {
   /** Where the queue rests; undefined for a clean session, whose queue ends with its connection. */
   readonly stored: StoredQueue | undefined;
+  /** What a stored one counts for. */
+  readonly share?: QueuedShare | undefined;
+  /** What happens when the queues that count for the same hold too much together. Default: publishers were refused. */
+  readonly whenShareFull?: () => 'refuse' | 'drop-oldest';
   readonly limits: Pick<
     BrokerLimits,
     | 'inFlightMax'
@@ -51,7 +56,7 @@ export interface ExistingQueue {
   readonly lastSent: number | undefined;
 }
 
-export type DropReason = 'queue_full' | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
+export type DropReason = FullReason | 'no_longer_allowed' | 'message_expired' | 'packet_too_large';
 
 /**
  * What one call sends, or lets go of, before it lets others have their turn. With less, a subscriber that reads for many
@@ -92,8 +97,7 @@ export class DeliveryQueue implements SessionQueue {
     this.#alarm = new FullAlarm(options.onFull);
     this.#backlog = new Backlog(options.stored, existing !== undefined);
     if (existing === undefined) return;
-    this.#messages = existing.messages;
-    this.#bytes = existing.bytes;
+    this.#count(existing.messages, existing.bytes);
     // What was sent after the last that is left was acknowledged; its numbers are used up all the same.
     this.#lastSequence = Math.max(existing.lastSequence, existing.lastSent ?? 0);
     if (existing.lastSent === undefined) {
@@ -131,12 +135,14 @@ export class DeliveryQueue implements SessionQueue {
 
   /** Whether one more message would exceed a bound. */
   isFullFor(bytes: number): boolean {
-    const most = this.#most();
-    return this.#messages >= most.messages || this.#bytes + bytes > most.bytes;
+    return this.#isItselfFullFor(bytes) || this.#options.share?.hasRoomFor(bytes, this) === false;
   }
 
-  raiseFull(): void {
+  raiseFull(bytes: number): FullReason {
+    const reason = this.#isItselfFullFor(bytes) ? undefined : this.#options.share?.raise(bytes, this);
+    if (reason !== undefined) return reason;
     this.#alarm.raise();
+    return 'queue_full';
   }
 
   /** Appends a message, dropping the oldest that wait if it has to. @returns false if the message itself was dropped */
@@ -146,16 +152,36 @@ export class DeliveryQueue implements SessionQueue {
       return false;
     }
     const bytes = messageBytes(message);
-    while (this.isFullFor(bytes)) {
-      this.raiseFull();
-      if (this.#dropOldest()) continue;
-      // Everything that counts is in flight: then the new one is what cannot be kept.
-      this.#options.onDropped('queue_full', ++this.#dropped);
-      if (this.#options.stored !== undefined) this.#releaseMessage(message);
-      return false;
+    const reason = this.isFullFor(bytes) ? this.#makeRoomFor(bytes) : undefined;
+    if (reason === undefined) {
+      this.#append(message, qos, bytes, terms);
+      return true;
     }
-    this.#append(message, qos, bytes, terms);
-    return true;
+    // Everything that counts is in flight: then the new one is what cannot be kept.
+    this.#options.onDropped(reason, ++this.#dropped);
+    if (this.#options.stored !== undefined) this.#releaseMessage(message);
+    return false;
+  }
+
+  /** Its session is over: what it holds counts for nobody any more. */
+  end(): void {
+    this.#options.share?.end(this);
+  }
+
+  /** @returns why that is not possible, or undefined */
+  #makeRoomFor(bytes: number): FullReason | undefined {
+    const bytesBefore = this.#bytes;
+    while (this.isFullFor(bytes)) {
+      if (!this.#isItselfFullFor(bytes)) {
+        // Publishers were asked to wait; one message for several queues of an identity is no reason to drop another.
+        if (this.#options.whenShareFull?.() !== 'drop-oldest') return undefined;
+        // What the others have beyond the bound, as after it was lowered, is not for this one to make up for.
+        if (bytesBefore - this.#bytes >= bytes) return undefined;
+      }
+      const reason = this.raiseFull(bytes);
+      if (!this.#dropOldest(reason)) return reason;
+    }
+    return undefined;
   }
 
   #append(message: Message, qos: 1 | 2, bytes: number, { retain, identifiers, share }: Terms): void {
@@ -172,8 +198,7 @@ export class DeliveryQueue implements SessionQueue {
       message,
       duplicate: false,
     };
-    this.#messages++;
-    this.#bytes += bytes;
+    this.#count(1, bytes);
     const { stored } = this.#options;
     const isLoaded = (this.#outlet !== undefined || stored === undefined) && this.#backlog.hasRoomFor(bytes);
     if (stored !== undefined) {
@@ -282,8 +307,7 @@ export class DeliveryQueue implements SessionQueue {
     const { store, session } = stored;
     for (const { sequence, bytes, message, pending } of store.expiredDeliveries(session, nowMs, limit)) {
       onDropped('message_expired', ++this.#dropped);
-      this.#messages--;
-      this.#bytes -= bytes;
+      this.#count(-1, -bytes);
       store.deleteDelivery(session, sequence);
       store.releaseMessage(message, pending);
     }
@@ -296,6 +320,17 @@ export class DeliveryQueue implements SessionQueue {
     return [...this.#inFlight.values(), ...this.#backlog.loaded].filter(
       ({ share, qos, sequence }) => share !== undefined && (qos === 1 || sequence > this.#lastSent),
     );
+  }
+
+  #count(messages: number, bytes: number): void {
+    this.#messages += messages;
+    this.#bytes += bytes;
+    this.#options.share?.add(messages, bytes);
+  }
+
+  #isItselfFullFor(bytes: number): boolean {
+    const most = this.#most();
+    return this.#messages >= most.messages || this.#bytes + bytes > most.bytes;
   }
 
   #lowerFull(): void {
@@ -350,8 +385,7 @@ export class DeliveryQueue implements SessionQueue {
     const { stored } = this.#options;
     this.#isStalled = false;
     this.#inFlight.delete(delivery.packetId);
-    this.#messages--;
-    this.#bytes -= delivery.bytes;
+    this.#count(-1, -delivery.bytes);
     if (stored === undefined) return;
     stored.store.deleteDelivery(stored.session, delivery.sequence);
     this.#releaseMessage(delivery.message);
@@ -363,10 +397,10 @@ export class DeliveryQueue implements SessionQueue {
   }
 
   /** @returns whether there was one that waits; what is in flight stays */
-  #dropOldest(): boolean {
+  #dropOldest(reason: FullReason): boolean {
     const oldest = this.#backlog.takeOldest();
     if (oldest === undefined) return false;
-    this.#drop(oldest, 'queue_full');
+    this.#drop(oldest, reason);
     this.#isStalled = this.#options.stored === undefined && ++this.#overflowed > this.#messages;
     return true;
   }

@@ -23,12 +23,13 @@ export class FullAlarm {
     this.#onChange(true);
   }
 
-  /** The queue has become shorter. */
-  lower({ messages, bytes }: Filling, most: () => Filling): void {
-    if (!this.#isRaised) return;
+  /** The queue has become shorter. @returns whether the alarm is over by that */
+  lower({ messages, bytes }: Filling, most: () => Filling): boolean {
+    if (!this.#isRaised) return false;
     const bounds = most();
-    if (messages > bounds.messages * roomAgain || bytes > bounds.bytes * roomAgain) return;
+    if (messages > bounds.messages * roomAgain || bytes > bounds.bytes * roomAgain) return false;
     this.#isRaised = false;
     this.#onChange(false);
+    return true;
   }
 }

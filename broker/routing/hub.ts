@@ -13,6 +13,7 @@ import { RetainedMessages } from './retained.ts';
 import type { RetainedRefusal } from './retained.ts';
 import type { Grant, Route } from './routes.ts';
 import { grantOf, routeTo } from './routes.ts';
+import type { FullReason } from './session-queue.ts';
 import type { Session, Subscription } from './session.ts';
 import type { ShareGroup } from './share-groups.ts';
 import type { Sessions } from './sessions.ts';
@@ -32,7 +33,7 @@ export interface HubOptions {
 }
 
 /** Why a message was not taken; then nothing of it is kept, and the publisher is not told that it arrived. */
-export type PublishRefusal = 'queue_full' | 'store_full' | RetainedRefusal;
+export type PublishRefusal = FullReason | 'store_full' | RetainedRefusal;
 export type PublishOutcome = 'routed' | 'no_subscribers' | PublishRefusal;
 
 interface TopicRoutes {
@@ -105,9 +106,9 @@ export class Hub {
     const bytes = messageBytes(publication);
     const { alone, groups } = this.#routesOf(topic);
     const routes = groups.length === 0 ? alone : this.#withMembers(alone, groups, publication, bytes);
-    if (routes === undefined) return 'queue_full';
+    if (typeof routes === 'string') return routes;
     let storedTargets = 0;
-    let missing: Set<Route> | undefined;
+    let missing: Map<Route, FullReason> | undefined;
     for (const route of routes) {
       const grant = grantFor(route, publisher, origin);
       if (grant === undefined) continue;
@@ -115,10 +116,10 @@ export class Hub {
       if (session.storedId === undefined || lesser(grant.qos, publication.qos) === 0) continue;
       const { queue } = session;
       if (queue.isFullFor(bytes) && (queue.whenFull ?? this.#options.queueFull) === 'refuse') {
-        queue.raiseFull();
-        if (isWaitedFor) return 'queue_full';
-        missing ??= new Set();
-        missing.add(route);
+        const reason = queue.raiseFull(bytes);
+        if (isWaitedFor) return reason;
+        missing ??= new Map();
+        missing.set(route, reason);
         continue;
       }
       storedTargets++;
@@ -237,8 +238,8 @@ export class Hub {
   publishSystemTopics(): void {
     for (const [topic, value] of this.#systemTopics) {
       const { alone, groups } = this.#routesOf(topic);
-      const routes = this.#withMembers(alone, groups, { topic, qos: 0 }, 0) ?? [];
-      if (routes.length === 0) continue;
+      const routes = this.#withMembers(alone, groups, { topic, qos: 0 }, 0);
+      if (typeof routes === 'string' || routes.length === 0) continue;
       const content = systemContent(topic, value);
       for (const { session, grant } of routes) {
         session.client?.sendNow(content, grant.plain[0]);
@@ -259,27 +260,30 @@ export class Hub {
     return payload.length > 0 || (storedTargets > 0 && this.#retained.get(topic) === undefined);
   }
 
-  #misses(route: Route, missing: ReadonlySet<Route> | undefined): boolean {
-    if (missing?.has(route) !== true) return false;
-    this.#options.measures.dropped.inc({ reason: 'queue_full' });
+  #misses(route: Route, missing: ReadonlyMap<Route, FullReason> | undefined): boolean {
+    const reason = missing?.get(route);
+    if (reason === undefined) return false;
+    this.#options.measures.dropped.inc({ reason });
     return true;
   }
 
-  /** @returns undefined if some group has only members whose queues are full, and those are to refuse */
+  /** @returns why not if some group has only members whose queues are full, and those are to refuse */
   #withMembers(
     alone: readonly Route[],
     groups: readonly GroupRoute[],
     { topic, qos }: Pick<Publication, 'topic' | 'qos'>,
     bytes: number,
-  ): readonly Route[] | undefined {
+  ): readonly Route[] | FullReason {
     const routes = [...alone];
     for (const { group, isWaitedFor } of groups) {
       const target = group.pick(qos, bytes, topic);
-      if (target === undefined) group.raiseFull(bytes);
-      if (target !== undefined) routes.push({ ...target, ownGrant: target.grant, isWaitedFor });
-      else if (isWaitedFor && group.isWaitedFor(qos) && this.#options.queueFull === 'refuse')
-        return undefined;
-      else this.#options.measures.dropped.inc({ reason: 'share_not_ready' });
+      if (target !== undefined) {
+        routes.push({ ...target, ownGrant: target.grant, isWaitedFor });
+        continue;
+      }
+      const reason = group.raiseFull(bytes);
+      if (isWaitedFor && group.isWaitedFor(qos) && this.#options.queueFull === 'refuse') return reason;
+      this.#options.measures.dropped.inc({ reason: 'share_not_ready' });
     }
     return routes;
   }

@@ -7,6 +7,8 @@ import { UpQueue } from '../cascade/up-queue.ts';
 import { UpStore } from '../cascade/up-store.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
+import { QueuedShares } from '../quota/queued-shares.ts';
+import type { FullShare } from '../quota/queued-shares.ts';
 import type { Store } from '../store/store.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import type { ExistingQueue } from './delivery-queue.ts';
@@ -16,6 +18,8 @@ import type { Session } from './session.ts';
 export interface QueuesOptions {
   readonly store: Store;
   readonly limits: BrokerLimits;
+  /** What happens when the stored queues of one identity, or of its account, hold too much together. */
+  readonly queueFull: 'refuse' | 'drop-oldest';
   readonly cascadeQueue: UpQueueConfig | undefined;
   readonly measures: Measures;
   readonly log: Log;
@@ -27,11 +31,15 @@ type Owner = Pick<Session, 'identity' | 'clientId' | 'storedId'>;
 
 export class Queues {
   readonly #options: QueuesOptions;
-  readonly #full = new Set<SessionQueue>();
+  readonly #shares: QueuedShares;
+  /** Queues, and names of those whose queues are full together. */
+  readonly #full = new Set<SessionQueue | string>();
   #cascadeDropped = 0;
 
   constructor(options: QueuesOptions) {
     this.#options = options;
+    const { limits } = options;
+    this.#shares = new QueuedShares({ limits, onFull: (...full) => this.#reportFullShare(...full) });
     options.measures.traffic.fullQueues = 0;
   }
 
@@ -41,12 +49,15 @@ export class Queues {
     mayReceive: (topic: string) => boolean,
     existing?: ExistingQueue,
   ): DeliveryQueue {
-    const { store, limits, measures, log, clock } = this.#options;
+    const options = this.#options;
+    const { store, limits, measures, log, clock } = options;
     // A client that does not read costs the others no more than this for each message.
     const queueFull = measures.dropped.of({ reason: 'queue_full' });
     const queue: DeliveryQueue = new DeliveryQueue(
       {
         stored: storedId === undefined ? undefined : { store, session: storedId },
+        share: storedId === undefined ? undefined : this.#shares.of(identity),
+        whenShareFull: () => options.queueFull,
         limits,
         clock,
         mayReceive,
@@ -93,6 +104,7 @@ export class Queues {
 
   /** Its session is over: an alarm ends with it. */
   ended({ identity, clientId, queue }: Session): void {
+    if (queue instanceof DeliveryQueue) queue.end();
     if (!this.#full.has(queue)) return;
     this.#options.log.info({ identity, clientId, reason: 'session_ended' }, 'queue.relieved');
     this.#markFull(queue, false);
@@ -109,9 +121,17 @@ export class Queues {
     this.#markFull(queue, isFull);
   }
 
-  #markFull(queue: SessionQueue, isFull: boolean): void {
-    if (isFull) this.#full.add(queue);
-    else this.#full.delete(queue);
+  #reportFullShare({ share, name, reason, messages, bytes }: FullShare, isFull: boolean): void {
+    const { log } = this.#options;
+    const facts = { [share]: name, reason, queued: messages, queuedBytes: bytes };
+    if (isFull) log.warn(facts, 'queue.full');
+    else log.info(facts, 'queue.relieved');
+    this.#markFull(`${share} ${name}`, isFull);
+  }
+
+  #markFull(which: SessionQueue | string, isFull: boolean): void {
+    if (isFull) this.#full.add(which);
+    else this.#full.delete(which);
     this.#options.measures.traffic.fullQueues = this.#full.size;
   }
 }

@@ -1,5 +1,9 @@
 /** What the hub and the sessions ask of a queue, whoever takes from it. */
+import type { QueuedRefusal } from '../quota/queued-shares.ts';
 import type { Delivery, Message, Terms } from './message.ts';
+
+/** By its own bound, or by one of all the queues of its identity, account or master account. */
+export type FullReason = 'queue_full' | QueuedRefusal;
 
 export interface SessionQueue {
   /** Unacknowledged messages, those in flight included. */
@@ -12,8 +16,8 @@ export interface SessionQueue {
   readonly whenFull: 'refuse' | 'drop-oldest' | undefined;
   /** Whether one more message would exceed a bound. */
   isFullFor(bytes: number): boolean;
-  /** Something did not fit: an alarm, until there is room again. */
-  raiseFull(): void;
+  /** A message did not fit: an alarm, until there is room again. @returns by which bound */
+  raiseFull(bytes: number): FullReason;
   /** Appends a message, dropping the oldest that wait if it has to. @returns false if the message itself was dropped */
   enqueue(message: Message, qos: 1 | 2, terms: Terms): boolean;
   /** Sends what there is room for. */

@@ -28,6 +28,8 @@ export interface SessionsOptions {
   readonly limits: BrokerLimits;
   /** Of the cascade's session; undefined if none is configured, and then a stored one is dropped. */
   readonly cascadeQueue: UpQueueConfig | undefined;
+  /** What happens when the stored queues of one identity, or of its account, hold too much together. */
+  readonly queueFull: 'refuse' | 'drop-oldest';
   readonly measures: Measures;
   readonly log: Log;
   readonly clock: Clock;
@@ -370,8 +372,8 @@ export class Sessions {
     const holder = holderOf(session.identity);
     this.#held.add(holder, -1);
     this.#heldSubscriptions.add(holder, -session.subscriptions.size);
+    this.#queues.ended(session); // first, for what it leaves to others must find room with them
     for (const listener of this.#endListeners) listener(session);
-    this.#queues.ended(session);
     session.queue.detach();
     if (session.queue instanceof UpQueue) session.queue.clear();
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);

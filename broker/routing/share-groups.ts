@@ -7,6 +7,7 @@ import type { BrokerLimits } from '../limits.ts';
 import type { Qos } from './message.ts';
 import type { Grant } from './routes.ts';
 import { grantOf } from './routes.ts';
+import type { FullReason } from './session-queue.ts';
 import type { Session } from './session.ts';
 import { sessionExpirySecondsMax } from './session.ts';
 import { innerFilter } from '../access/shared-filter.ts';
@@ -84,9 +85,11 @@ export class ShareGroup {
     return this.#members.some((session) => session.client !== undefined || this.#keeps(session, qos));
   }
 
-  /** Nobody could take it: those that are full give the alarm. */
-  raiseFull(bytes: number): void {
-    for (const { queue } of this.#members) if (queue.isFullFor(bytes)) queue.raiseFull();
+  /** Nobody could take it: those that are full give the alarm. @returns by which bound one of them is */
+  raiseFull(bytes: number): FullReason {
+    let reason: FullReason = 'queue_full';
+    for (const { queue } of this.#members) if (queue.isFullFor(bytes)) reason = queue.raiseFull(bytes);
+    return reason;
   }
 
   /** 0: not at all. */

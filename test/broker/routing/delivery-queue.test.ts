@@ -9,6 +9,8 @@ import type { ExistingQueue, Outlet } from '../../../broker/routing/delivery-que
 import type { Message } from '../../../broker/routing/message.ts';
 import { noBytes } from '../../../broker/routing/message.ts';
 import { neverExpires } from '../../../broker/routing/session.ts';
+import { limitsType } from '../../../broker/limits.ts';
+import { QueuedShares } from '../../../broker/quota/queued-shares.ts';
 import { Store } from '../../../broker/store/store.ts';
 
 const limits = {
@@ -98,10 +100,24 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
   let store = open();
   try {
     const session = store.createSession('ms-acc-1', 's', neverExpires);
+    // A sibling shows what the sum is: it has room for as much as is missing from the bound, and for no more.
+    const bounds = limitsType.parse({ memoryQueuedMessagesMax: 1 });
+    const shares = new QueuedShares({ limits: bounds, onFull: () => assert.fail('nothing may be full') });
+    const sibling = shares.of('ms-acc-1');
+    const small = { messages: 1, bytes: 0 };
+    const requireCounted = (count: number, bytes: number): void => {
+      bounds.perIdentity = { ...bounds.perIdentity, queuedMessagesMax: count + 1, queuedBytesMax: bytes + 1 };
+      assert(sibling.hasRoomFor(1, small) && !sibling.hasRoomFor(2, small));
+      sibling.add(1, 0);
+      assert(!sibling.hasRoomFor(0, small));
+      sibling.add(-1, 0);
+      bounds.perIdentity = { ...bounds.perIdentity, queuedMessagesMax: 1e9, queuedBytesMax: 1e9 };
+    };
     const make = (size?: ExistingQueue): DeliveryQueue =>
       new DeliveryQueue(
         {
           stored: kind === 'stored' ? { store, session } : undefined,
+          share: kind === 'stored' ? shares.of('ms-acc-1') : undefined,
           limits,
           clock: () => 0,
           mayReceive: () => true,
@@ -145,12 +161,15 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
       else if (one.kind === 'restart' && kind === 'stored') {
         const { lastSent } = queue;
         subscriber = undefined;
+        queue.end(); // with the process
+        requireCounted(0, 0);
         store.close();
         store = open();
         const [size] = store.queueSizes();
         // After a clean stop it is known what was sent, after a crash it is not.
         queue = make(size && { ...size, lastSent: one.isCrash ? undefined : lastSent });
       }
+      if (kind === 'stored') requireCounted(queue.messages, queue.bytes);
     }
     attach();
     if (subscriber !== undefined) subscriber.isReady = true;
@@ -158,6 +177,10 @@ function run(steps: readonly Step[], kind: 'stored' | 'clean'): void {
     if (subscriber !== undefined) drain(subscriber, queue);
     assert.equal(queue.messages, 0);
     assert.equal(queue.bytes, 0);
+    requireCounted(0, 0);
+    queue.end();
+    sibling.end({ messages: 0, bytes: 0 });
+    if (kind === 'stored') assert.equal(shares.size, 0);
     const firsts = [...new Set(seen.map(({ text }) => Number(text)))];
     assert.deepEqual(
       firsts,
@@ -192,6 +215,59 @@ test('DeliveryQueue: in memory everything arrives in order over stalls', () => {
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => run(steps, 'clean')),
     { numRuns: 150 },
   );
+});
+
+test('DeliveryQueue: beyond a bound of its identity it makes up for what it takes, and not for what others have', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'plombe-queue-'));
+  const store = new Store({ directory, durability: 'os', onFirstWrite: () => undefined });
+  try {
+    const alarms: string[] = [];
+    const shares = new QueuedShares({
+      limits: limitsType.parse({ memoryQueuedMessagesMax: 2, perIdentity: { queuedMessagesMax: 10 } }),
+      onFull: ({ name, reason }, isFull) => alarms.push(`${name} ${reason} ${isFull}`),
+    });
+    const dropped: string[] = [];
+    let whenFull: 'refuse' | 'drop-oldest' = 'drop-oldest';
+    const queueOf = (clientId: string): DeliveryQueue =>
+      new DeliveryQueue({
+        stored: { store, session: store.createSession('ms-acc-1', clientId, neverExpires) },
+        share: shares.of('ms-acc-1'),
+        whenShareFull: () => whenFull,
+        limits,
+        clock: () => 0,
+        mayReceive: () => true,
+        onDropped: (reason) => dropped.push(`${clientId} ${reason}`),
+        onFull: () => assert.fail('no queue is full by itself'),
+      });
+    const enqueue = (queue: DeliveryQueue, count: number): void => {
+      for (let index = 0; index < count; index++) {
+        const payload = Buffer.from(String(index));
+        const content = { topic: 't', payload, properties: noBytes, expiresMs: undefined };
+        queue.enqueue({ id: store.insertMessage(content, 1), storedTargets: 1, ...content }, 1, terms);
+      }
+    };
+    const [one, two, three] = ['one', 'two', 'three'].map(queueOf);
+    assert(one && two && three);
+    // As after an update, or a reload: far more than may be.
+    whenFull = 'refuse'; // publishers are asked before
+    for (const queue of [one, two]) enqueue(queue, 20);
+    assert.deepEqual(dropped, []);
+    whenFull = 'drop-oldest';
+    enqueue(one, 3);
+    assert.deepEqual([one.messages, two.messages], [20, 20]);
+    assert.deepEqual(dropped, Array(3).fill('one queued_per_identity_max'));
+    assert.deepEqual(alarms, ['ms-acc-1 queued_per_identity_max true']);
+    // What a clean session may have, it may have; and after that makes room as they do.
+    enqueue(three, 4);
+    assert.equal(three.messages, 2);
+    assert.equal(dropped.length, 5);
+    for (const queue of [one, two, three]) queue.end();
+    assert.deepEqual(alarms.slice(1), ['ms-acc-1 queued_per_identity_max false']);
+    assert.equal(shares.size, 0);
+  } finally {
+    store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
 });
 
 test('DeliveryQueue: what has expired in a queue whose client is away is let go, and only that', () => {
