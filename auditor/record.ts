@@ -89,6 +89,8 @@ export class EgressRecord {
   readonly index: RecordIndex;
   /** In the ledger, and not in the index because that failed. */
   #unindexed: ReturnType<Ledger['append']> = [];
+  /** Of what was appended when the index failed, and nobody was told: its numbers, for when it is tried again. */
+  #untold = new Map<string, number>();
 
   constructor(ledger: Ledger, index: RecordIndex) {
     this.#ledger = ledger;
@@ -117,17 +119,16 @@ export class EgressRecord {
       const fresh = new Map<string, KnownEnvelope>();
       const isNew = entries.map((entry) => {
         const known = this.#known(entry, fresh);
-        if (known !== undefined) return { isNew: false, outcome: known.outcome };
+        if (known !== undefined)
+          return { isNew: false, number: this.#takeUntold(entry), outcome: known.outcome };
         leaves.push(...this.#channelsOf(entry, lists), entry.passage);
         const { outcome, alarm } = entry.passage;
         fresh.set(keyOf(entry.passage), { outcome, reason: alarm?.reason });
-        return { isNew: true, outcome };
+        return { isNew: true, number: undefined, outcome };
       });
-      const numbers = this.#write(leaves).flatMap(({ leaf }) =>
-        leaf.kind === 'passage' ? [leaf.number] : [],
-      );
-      return isNew.map(({ isNew: isFresh, outcome }) => ({
-        number: isFresh ? numbers.shift() : undefined,
+      const numbers = this.#writeEntries(leaves);
+      return isNew.map(({ isNew: isFresh, number, outcome }) => ({
+        number: isFresh ? numbers.shift() : number,
         outcome,
       }));
     });
@@ -194,6 +195,23 @@ export class EgressRecord {
     this.index.close();
   }
 
+  /** @returns the numbers of the passages */
+  #writeEntries(leaves: readonly Leaf[]): number[] {
+    try {
+      return passagesIn(this.#write(leaves)).map(({ number }) => number);
+    } catch (error) {
+      this.#untold = new Map(passagesIn(this.#unindexed).map((leaf) => [keyOf(leaf), leaf.number]));
+      throw error;
+    }
+  }
+
+  #takeUntold({ passage }: Entry): number | undefined {
+    const key = keyOf(passage);
+    const number = this.#untold.get(key);
+    this.#untold.delete(key);
+    return number;
+  }
+
   #write(leaves: readonly Leaf[]): ReturnType<Ledger['append']> {
     if (leaves.length === 0) return [];
     const written = this.#ledger.append(leaves);
@@ -232,6 +250,10 @@ export class EgressRecord {
 /** What a passage says of channels. */
 export function channelsOf(names: readonly string[]): NonNullable<PassageLeaf['channels']> {
   return { count: names.length, digest: channelsDigest(names) };
+}
+
+function passagesIn(written: ReturnType<Ledger['append']>): Extract<NumberedLeaf, PassageLeaf>[] {
+  return written.flatMap(({ leaf }) => (leaf.kind === 'passage' ? [leaf] : []));
 }
 
 function keyOf(passage: PassageLeaf): string {

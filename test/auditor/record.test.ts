@@ -49,3 +49,26 @@ test('openRecord: an index of an earlier version learns which ledger it is of', 
   copyFileSync(path.join(elsewhere, ledgerFileName), path.join(here, ledgerFileName));
   assert.throws(() => openRecord(here, scope, timeMs), { code: 'record.damaged' });
 });
+
+test('EgressRecord: what the ledger took when the index failed is new to who tries it again, once', (context) => {
+  const folder = temporaryFolder(context);
+  const record = openRecord(folder, scope, timeMs);
+  const entries = [1, 2].map((sequence) => ({ passage: passage(sequence), channelNames: ['level'] }));
+  const index = new DatabaseSync(path.join(folder, indexFileName));
+  index.exec("CREATE TRIGGER full BEFORE INSERT ON leaf BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  for (let attempt = 1; attempt <= 2; attempt++)
+    assert.throws(() => record.append(entries), { code: 'record.storage' });
+  index.exec('DROP TRIGGER full');
+  index.close();
+  const numbers = (): unknown[] => record.append(entries).map(({ number }) => number);
+  // They count against limits and are kept, as they would have been the first time.
+  assert.deepEqual(
+    [numbers(), numbers()],
+    [
+      [2, 3], // behind the ledger's first leaf and the names of the channels
+      [undefined, undefined],
+    ],
+  );
+  assert.equal(record.counts().entries, 2);
+  record.close();
+});
