@@ -98,6 +98,7 @@ function piecesOf(worker: Worker, stalledMs: number): Readable {
     },
   });
   worker.on('message', (message: FromExporter) => {
+    if (file.destroyed) return; // its last word was on its way
     patience = setTimeout(() => file.destroy(new Error('nobody takes what is exported')), stalledMs);
     isWhole ||= message.kind === 'end';
     file.push(message.kind === 'end' ? null : message.octets);
