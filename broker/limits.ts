@@ -14,8 +14,21 @@ const shareType = (defaults: Readonly<Record<keyof typeof shareDescriptions, num
       subscriptionsMax: count(defaults.subscriptionsMax, shareDescriptions.subscriptionsMax),
       retainedMax: count(defaults.retainedMax, shareDescriptions.retainedMax),
       retainedBytesMax: count(defaults.retainedBytesMax, shareDescriptions.retainedBytesMax),
-      queuedMessagesMax: count(defaults.queuedMessagesMax, shareDescriptions.queuedMessagesMax),
-      queuedBytesMax: count(defaults.queuedBytesMax, shareDescriptions.queuedBytesMax),
+      queuedMessagesMax: z
+        .int()
+        .min(1)
+        .optional()
+        .describe(
+          'messages on disk for all of its stored sessions; each session that a message waits for counts; ' +
+            'of an identity `limits.queuedMessagesMax`, of an account any number unless given',
+        ),
+      queuedBytesMax: z
+        .int()
+        .min(1)
+        .optional()
+        .describe(
+          'bytes of these; of an identity `limits.queuedBytesMax`, of an account any number unless given',
+        ),
       messagesPerSecondMax: count(defaults.messagesPerSecondMax, shareDescriptions.messagesPerSecondMax),
       bytesPerSecondMax: count(defaults.bytesPerSecondMax, shareDescriptions.bytesPerSecondMax),
     })
@@ -27,9 +40,6 @@ const shareDescriptions = {
   subscriptionsMax: 'topic filters of all sessions',
   retainedMax: 'retained messages below its path, whoever wrote them',
   retainedBytesMax: 'bytes of these',
-  queuedMessagesMax:
-    'messages on disk for all of its stored sessions; each session that a message waits for counts',
-  queuedBytesMax: 'bytes of these',
   messagesPerSecondMax:
     'messages that its clients publish, and filters that they ask for; who sends more, after a burst of ten seconds, is read more slowly',
   bytesPerSecondMax: 'bytes that its clients send, likewise',
@@ -38,10 +48,6 @@ const shareDescriptions = {
 /** No process carries as much, so it is no bound before somebody sets one. */
 const messagesPerSecondMax = 1_000_000;
 const bytesPerSecondMax = 1024 ** 3;
-/** Nor is this: what is published once for ten thousand devices waits for each of them, and rests on disk once. */
-const queuedByMany = { queuedMessagesMax: 1_000_000_000, queuedBytesMax: 1024 ** 4 };
-const queuedMessagesMax = 1_000_000;
-const queuedBytesMax = 4 * 1024 ** 3;
 
 export const limitsType = z.strictObject({
   connectionsMax: count(10_000, 'open connections, not counting handshakes'),
@@ -76,8 +82,8 @@ export const limitsType = z.strictObject({
     'QoS 2 messages of one client that wait for their release; with MQTT 5 its receive maximum, QoS 1 included',
   ),
   topicAliasMax: z.int().min(0).max(65_535).default(64).describe('topic aliases of one client (MQTT 5)'),
-  queuedMessagesMax: count(queuedMessagesMax, 'messages on disk for one stored session'),
-  queuedBytesMax: count(queuedBytesMax, 'bytes on disk for one stored session'),
+  queuedMessagesMax: count(1_000_000, 'messages on disk for one stored session'),
+  queuedBytesMax: count(4 * 1024 ** 3, 'bytes on disk for one stored session'),
   memoryQueuedMessagesMax: count(10_000, 'messages in memory for one clean session'),
   memoryQueuedBytesMax: count(16 * 1024 ** 2, 'bytes in memory for one clean session'),
   storeBytesMax: count(
@@ -102,8 +108,6 @@ export const limitsType = z.strictObject({
     subscriptionsMax: 1024,
     retainedMax: 1000,
     retainedBytesMax: 64 * 1024 ** 2,
-    queuedMessagesMax,
-    queuedBytesMax,
     messagesPerSecondMax,
     bytesPerSecondMax,
   }).describe('of one certificate name; of a device, for retained messages'),
@@ -113,7 +117,6 @@ export const limitsType = z.strictObject({
     subscriptionsMax: 200_000,
     retainedMax: 100_000,
     retainedBytesMax: 512 * 1024 ** 2,
-    ...queuedByMany,
     messagesPerSecondMax,
     bytesPerSecondMax,
   }).describe('of one account with its devices'),
@@ -123,7 +126,6 @@ export const limitsType = z.strictObject({
     subscriptionsMax: 500_000,
     retainedMax: 200_000,
     retainedBytesMax: 1024 ** 3,
-    ...queuedByMany,
     messagesPerSecondMax,
     bytesPerSecondMax,
   }).describe('of one master account with its accounts and devices'),

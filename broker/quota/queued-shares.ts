@@ -14,8 +14,14 @@ export interface FullShare extends Filling {
   readonly reason: QueuedRefusal;
 }
 
+type QueuedLimits = ShareLimits &
+  Pick<
+    BrokerLimits,
+    'queuedMessagesMax' | 'queuedBytesMax' | 'memoryQueuedMessagesMax' | 'memoryQueuedBytesMax'
+  >;
+
 export interface QueuedSharesOptions {
-  readonly limits: ShareLimits & Pick<BrokerLimits, 'memoryQueuedMessagesMax' | 'memoryQueuedBytesMax'>;
+  readonly limits: QueuedLimits;
   /** Something did not fit; and once more when there is room again. */
   readonly onFull: (full: FullShare, isFull: boolean) => void;
 }
@@ -97,7 +103,7 @@ export class QueuedShare {
     const sum = this.#exceeded(bytes, own);
     if (sum === undefined) return undefined;
     const { share, name } = sum;
-    const isMany = sum.messages >= limitsOf(this.#options.limits, share).queuedMessagesMax;
+    const isMany = sum.messages >= messagesMax(this.#options.limits, share);
     const reason = shareRefusal(isMany ? 'queued' : 'queued_bytes', share);
     sum.alarm ??= new FullAlarm((isFull) => {
       this.#options.onFull({ share, name, reason, messages: sum.messages, bytes: sum.bytes }, isFull);
@@ -115,19 +121,31 @@ export class QueuedShare {
   #exceeded(bytes: number, own: Filling): Sum | undefined {
     const { limits } = this.#options;
     for (const sum of this.#sums) {
-      const { queuedMessagesMax, queuedBytesMax } = limitsOf(limits, sum.share);
-      if (sum.messages < queuedMessagesMax && sum.bytes + bytes <= queuedBytesMax) continue;
-      if (sum.share === 'identity' && isSmall(own, bytes, limits)) continue;
+      const { share } = sum;
+      if (sum.messages < messagesMax(limits, share) && sum.bytes + bytes <= bytesMax(limits, share)) continue;
+      if (share === 'identity' && isSmall(own, bytes, limits)) continue;
       return sum;
     }
     return undefined;
   }
 
   #lower(sum: Sum, alarm: FullAlarm): void {
-    const { queuedMessagesMax, queuedBytesMax } = limitsOf(this.#options.limits, sum.share);
-    const isLowered = alarm.lower(sum, () => ({ messages: queuedMessagesMax, bytes: queuedBytesMax }));
-    if (isLowered) sum.alarm = undefined;
+    const { limits } = this.#options;
+    const { share } = sum;
+    const most = () => ({ messages: messagesMax(limits, share), bytes: bytesMax(limits, share) });
+    if (alarm.lower(sum, most)) sum.alarm = undefined;
   }
+}
+
+/** All queues of an identity may have what one may; those of an account what they like, unless it is set. */
+function messagesMax(limits: QueuedLimits, share: Share): number {
+  const own = limitsOf(limits, share).queuedMessagesMax;
+  return own ?? (share === 'identity' ? limits.queuedMessagesMax : Infinity);
+}
+
+function bytesMax(limits: QueuedLimits, share: Share): number {
+  const own = limitsOf(limits, share).queuedBytesMax;
+  return own ?? (share === 'identity' ? limits.queuedBytesMax : Infinity);
 }
 
 /**
@@ -138,10 +156,7 @@ export class QueuedShare {
 function isSmall(
   { messages, bytes }: Filling,
   more: number,
-  {
-    memoryQueuedMessagesMax,
-    memoryQueuedBytesMax,
-  }: Pick<BrokerLimits, 'memoryQueuedMessagesMax' | 'memoryQueuedBytesMax'>,
+  { memoryQueuedMessagesMax, memoryQueuedBytesMax }: QueuedLimits,
 ): boolean {
   return messages < memoryQueuedMessagesMax && bytes + more <= memoryQueuedBytesMax;
 }

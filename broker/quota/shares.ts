@@ -15,7 +15,10 @@ export function limitsOf(limits: ShareLimits, share: Share): BrokerLimits['perId
   return share === 'account' ? limits.perAccount : limits.perMasterAccount;
 }
 
-export function boundsOf(limits: ShareLimits, name: keyof BrokerLimits['perIdentity']): Bounds {
+/** Those that each share has. */
+type BoundName = Exclude<keyof BrokerLimits['perIdentity'], 'queuedMessagesMax' | 'queuedBytesMax'>;
+
+export function boundsOf(limits: ShareLimits, name: BoundName): Bounds {
   const { perIdentity, perAccount, perMasterAccount } = limits;
   return { identity: perIdentity[name], account: perAccount[name], masterAccount: perMasterAccount[name] };
 }

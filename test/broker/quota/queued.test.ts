@@ -83,6 +83,17 @@ test('queued per identity: over all of its sessions, refused by name, right afte
   await client.endAsync();
 });
 
+test('queued per identity: as many as one session may have, however many that are, unless it is set', async () => {
+  const limits = { memoryQueuedMessagesMax, queuedMessagesMax: 5 };
+  const { broker, journal } = await site.start({ data: freshData(), limits });
+  for (const clientId of ['one', 'two']) await leave(broker, owner, clientId);
+  const publisher = await publisherOf(broker, owner);
+  for (const clientId of ['two', 'two', 'one', 'one', 'one'])
+    assert.equal(await publish(publisher, `${device}/${clientId}`, 'x'), success);
+  assert.equal(await publish(publisher, `${device}/one`, 'x'), quotaExceeded);
+  assert(journal.find('publish.refused', { reason: 'queued_per_identity_max' }));
+});
+
 test('queued bytes per account: of all of its devices together, and of nobody else', async () => {
   const { broker, journal } = await site.start({
     data: freshData(),
