@@ -8,10 +8,11 @@ import { UpStore } from '../cascade/up-store.ts';
 import type { BrokerLimits } from '../limits.ts';
 import type { Measures } from '../measures.ts';
 import { QueuedShares } from '../quota/queued-shares.ts';
-import type { FullShare } from '../quota/queued-shares.ts';
+import type { FullShare, QueuedShare } from '../quota/queued-shares.ts';
 import type { Store } from '../store/store.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import type { ExistingQueue } from './delivery-queue.ts';
+import type { Filling } from './full-alarm.ts';
 import type { SessionQueue } from './session-queue.ts';
 import type { Session } from './session.ts';
 
@@ -29,9 +30,15 @@ export interface QueuesOptions {
 /** Whose queue it is. */
 type Owner = Pick<Session, 'identity' | 'clientId' | 'storedId'>;
 
+interface Remains extends Filling {
+  readonly share: QueuedShare;
+}
+
 export class Queues {
   readonly #options: QueuesOptions;
   readonly #shares: QueuedShares;
+  /** By ended session, what its queue counts for while it is deleted. */
+  readonly #remains = new Map<number, Remains>();
   /** Queues, and names of those whose queues are full together. */
   readonly #full = new Set<SessionQueue | string>();
   #cascadeDropped = 0;
@@ -108,6 +115,26 @@ export class Queues {
     if (!this.#full.has(queue)) return;
     this.#options.log.info({ identity, clientId, reason: 'session_ended' }, 'queue.relieved');
     this.#markFull(queue, false);
+  }
+
+  /**
+   * Its session is deleted, and its queue piece by piece: until then it counts, or who fills sessions and ends them would
+   * be bounded by nothing.
+   */
+  deleted({ identity, storedId, queue: { messages, bytes } }: Session): void {
+    if (storedId === undefined || !this.#options.store.isToBeForgotten(storedId)) return;
+    const share = this.#shares.of(identity);
+    share.add(messages, bytes);
+    this.#remains.set(storedId, { share, messages, bytes });
+  }
+
+  /** Called every second. */
+  sweep(): void {
+    for (const [storedId, remains] of this.#remains) {
+      if (this.#options.store.isToBeForgotten(storedId)) continue;
+      this.#remains.delete(storedId);
+      remains.share.end(remains);
+    }
   }
 
   #reportFull(

@@ -206,6 +206,7 @@ export class Sessions {
   expire(): void {
     const { clock, log, measures } = this.#options;
     this.#store.forgetEnded();
+    this.#queues.sweep();
     const nowMs = clock();
     if (nowMs < this.#nextExpiryMs) return;
     this.#nextExpiryMs = Infinity;
@@ -377,6 +378,7 @@ export class Sessions {
     session.queue.detach();
     if (session.queue instanceof UpQueue) session.queue.clear();
     if (session.storedId !== undefined) this.#store.deleteSession(session.storedId);
+    this.#queues.deleted(session);
   }
 
   #mark({ storedId, disconnectedMs, expirySeconds, queue }: Session): void {

@@ -45,6 +45,11 @@ export class EndedQueues {
     if (!this.#leaving.has(session)) this.#ended.add(session);
   }
 
+  /** Whether some of it is left that nobody gets. */
+  has(session: number): boolean {
+    return this.#ended.has(session);
+  }
+
   /** Deletes a bounded piece, oldest sessions first. @returns whether there may be more */
   forget(): boolean {
     for (let left = forgottenRows; left > 0;) {

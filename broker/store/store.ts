@@ -139,6 +139,11 @@ export class Store {
     return this.#ended.forget();
   }
 
+  /** Whether an ended session's queue is still to be deleted; not while others get theirs of it. */
+  isToBeForgotten(session: number): boolean {
+    return this.#ended.has(session);
+  }
+
   /** Queues of ended sessions of which others may still get something. */
   leaving(): LeavingQueue[] {
     return this.#ended.leaving;
