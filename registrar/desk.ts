@@ -46,6 +46,14 @@ interface Taken {
   readonly acknowledge: () => void;
 }
 
+/** Requests that are new, for the journal to take up at once. */
+interface Round {
+  readonly entries: Map<string, NewEntry>;
+  readonly answers: Answer[];
+  /** For the log, once they are taken up. */
+  readonly facts: object[];
+}
+
 interface Publication {
   readonly topic: string;
   readonly payload: Buffer;
@@ -164,8 +172,7 @@ export class Desk {
     const trust = this.#options.trust();
     const entered: { readonly digest: Buffer; readonly taken: Taken }[] = [];
     const settled = new Set<Taken>();
-    const entries = new Map<string, NewEntry>();
-    const answers: Answer[] = [];
+    const round: Round = { entries: new Map(), answers: [], facts: [] };
     try {
       for (const taken of batch) {
         const { topic, payload, acknowledge } = taken;
@@ -180,7 +187,7 @@ export class Desk {
           const digest =
             part === 'approval'
               ? this.#approve(name, payload, trust)
-              : this.#request(readRequest(name, payload, trust), payload, entries, answers);
+              : this.#request(readRequest(name, payload, trust), payload, round);
           entered.push({ digest, taken });
         } catch (error) {
           const reason = reasonOf(error);
@@ -191,12 +198,13 @@ export class Desk {
           settled.add(taken);
         }
       }
-      journal.add([...entries.values()], answers);
+      journal.add([...round.entries.values()], round.answers);
     } catch (error) {
       if (error instanceof PostponedError)
         this.#queue.unshift(...batch.filter((taken) => !settled.has(taken)));
       throw error;
     }
+    for (const facts of round.facts) log.info(facts, 'request.taken');
     for (const { digest, taken } of entered)
       this.#acknowledgementsOf(digest.toString('hex')).push(taken.acknowledge);
   }
@@ -217,13 +225,8 @@ export class Desk {
   }
 
   /** @throws RefusalError for one that is not even taken up */
-  #request(
-    signed: SignedRequest,
-    message: Buffer,
-    entries: Map<string, NewEntry>,
-    answers: Answer[],
-  ): Buffer {
-    const { journal, clock, log } = this.#options;
+  #request(signed: SignedRequest, message: Buffer, { entries, answers, facts }: Round): Buffer {
+    const { journal, clock } = this.#options;
     const { request, digest, signer } = signed;
     const key = digest.toString('hex');
     if (entries.has(key) || journal.find(digest) !== undefined) return digest;
@@ -249,7 +252,7 @@ export class Desk {
     }
     const { id, path, kind } = request;
     entries.set(key, { digest, id, name: signer.commonName, path, message, state, receivedMs, invitation });
-    log.info({ name: signer.commonName, kind, id, state, detail }, 'request.taken');
+    facts.push({ name: signer.commonName, kind, id, state, detail });
     if (state !== 'accepted') {
       const extra = state === 'waiting' ? { request: message } : {};
       answers.push({
@@ -282,7 +285,6 @@ export class Desk {
     }
     if (entry.state !== 'waiting') return digest; // decided before
     const { decision, detail, path = entry.path } = approval;
-    log.info({ name, id: entry.id, decision, by: signer.commonName, path, detail }, 'request.decided');
     if (decision === 'approve') {
       journal.accept(digest, path);
     } else {
@@ -291,6 +293,7 @@ export class Desk {
       const reply = this.#sign({ id: entry.id, requestDigest: digest, outcome: 'refused', detail: why });
       journal.answer([{ digest, state: 'refused', reply }]);
     }
+    log.info({ name, id: entry.id, decision, by: signer.commonName, path, detail }, 'request.decided');
     return digest;
   }
 

@@ -83,6 +83,7 @@ test('registrar: what the disk takes not is not acknowledged, and answered when 
   );
   await vendor.stop(first.registrar); // so it comes again, to the next one
   assert.deepEqual([replies.has(id), recorded(device)], [false, []]);
+  assert.equal(first.journal.find('request.taken'), undefined);
 
   journalDisk.fill(1); // it is opened
   const second = await vendor.startRegistrar();
