@@ -13,6 +13,7 @@ import { loadIdentity } from '../../pki/identity.ts';
 import type { Identity } from '../../pki/identity.ts';
 import { Journal } from '../broker/fixture.ts';
 import { plombe } from '../system/process.ts';
+import { FullDisk } from '../runtime/full-disk.ts';
 import { openVendor, requestOf } from './fixture.ts';
 import type { Vendor } from './fixture.ts';
 
@@ -74,7 +75,7 @@ test('plombe device transfer: release, accept, approve; each says who has not si
   await log.until('transfer.offered', { from, to });
 });
 
-test('a device follows the transfer: new keys, new certificates, the new broker; then the old ones are revoked', async () => {
+test('a device follows the transfer: new keys, new certificates, the new broker; then the old ones are revoked, also on a disk that was full', async (context) => {
   const admin = await vendor.site.connect(vendor.broker, 'MRO-Admin');
   const offer = await new Promise<Buffer>((resolve, reject) => {
     admin.once('message', (_topic, payload) => resolve(payload));
@@ -120,9 +121,15 @@ test('a device follows the transfer: new keys, new certificates, the new broker;
   const byTheOld = signContent(confirmation, device.e2e.signature, Date.now());
   await admin.publishAsync(`${to}/enrolment`, byTheOld, { qos: 1 });
   await log.until('message.ignored', { topic: `${to}/enrolment` });
+  const disk = new FullDisk(vendor.site.authority.directory);
+  context.after(() => disk.remove());
+  disk.fill(1); // what is revoked is recorded, and cannot be listed
   await admin.publishAsync(`${to}/enrolment`, signContent(confirmation, moved.e2e.signature, Date.now()), {
     qos: 1,
   });
+  assert.match(String((await log.until('journal.failed'))['detail']), /no space left/);
+  assert.equal(log.find('transfer.done'), undefined);
+  disk.empty();
   await log.until('transfer.done', { from, to });
   await ended;
   await assert.rejects(vendor.site.connect(vendor.broker, from, { clientId: 'old' }));
