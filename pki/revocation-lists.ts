@@ -1,17 +1,12 @@
 /** The newest revocation lists of the E2E PKI, as a program that verifies keeps them: over restarts, and never older ones. */
-import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { describeSystemError } from '../runtime/config.ts';
-import { writeFileAtomically } from '../runtime/files.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Counter, Gauge, Metrics } from '../runtime/observe.ts';
 import type { Certificate } from './certificate.ts';
-import { crlBundleToPem, restoreFromBundle, updateFromBundle } from './crl-bundle.ts';
-import { PkiError } from './errors.ts';
+import { KeptLists } from './kept-lists.ts';
+import type { ListsRefusal } from './kept-lists.ts';
 import { requireUnrevoked } from './path.ts';
 import type { VerifiedPath } from './path.ts';
-import { inFile, readTextFile } from './pem-file.ts';
-import { RevocationIndex } from './revocation.ts';
 import type { StalePolicy } from './revocation.ts';
 
 /** Where the vendor publishes the lists of the E2E PKI, retained. */
@@ -28,12 +23,10 @@ export interface RevocationListsOptions {
 }
 
 const fileName = 'e2e-crl.pem';
-const detailLengthMax = 400;
 
 export class RevocationLists {
   readonly #options: RevocationListsOptions;
-  readonly #file: string;
-  readonly #index = new RevocationIndex();
+  readonly #kept: KeptLists;
   readonly #taken: Counter;
   readonly #refused: Counter<'reason'>;
   readonly #stale: Counter;
@@ -44,9 +37,9 @@ export class RevocationLists {
 
   /** @throws PkiError naming the file, if what was kept is damaged: without it an older list could pass for a newer one */
   constructor(options: RevocationListsOptions) {
-    const { directory, metrics } = options;
+    const { directory, roots, metrics } = options;
     this.#options = options;
-    this.#file = path.join(directory, fileName);
+    this.#kept = new KeptLists(path.join(directory, fileName), roots);
     this.#taken = metrics.counter('plombe_revocation_lists_taken_total', 'revocation lists that were newer');
     this.#refused = metrics.counter(
       'plombe_revocation_lists_refused_total',
@@ -61,10 +54,7 @@ export class RevocationLists {
       'plombe_revocation_next_update_seconds',
       'when the first of the lists that are here is due to be replaced, in Unix time',
     );
-    if (existsSync(this.#file)) {
-      inFile(this.#file, () => restoreFromBundle(this.#index, readTextFile(this.#file)));
-      this.#gaugeNextUpdate();
-    }
+    if (this.size > 0) this.#gaugeNextUpdate();
   }
 
   /** Counts up with every message that had news. */
@@ -74,7 +64,7 @@ export class RevocationLists {
 
   /** How many CAs it has a list of. */
   get size(): number {
-    return this.#index.size;
+    return this.#kept.index.size;
   }
 
   /**
@@ -84,28 +74,16 @@ export class RevocationLists {
    * @returns whether one of them is new
    */
   take(payload: Uint8Array): boolean {
-    const { roots, log } = this.#options;
-    if (payload.length === 0) return false; // the retained message was deleted; what is revoked stays revoked
-    let updated: number;
-    try {
-      ({ updated } = updateFromBundle(this.#index, payload, roots));
-    } catch (error) {
-      if (!(error instanceof PkiError)) throw error;
-      this.#refuse(error.code, error.message);
-      return false;
-    }
-    if (updated === 0) return false;
+    const updated = this.#kept.take(payload);
+    if (typeof updated !== 'number') this.#refuse(updated);
+    if (typeof updated !== 'number' || updated === 0) return false;
     this.#taken.inc(updated);
     this.#generation += 1;
     this.#said = new Set();
     this.#gaugeNextUpdate();
-    log.info({ updated, authorities: this.#index.size }, 'crl.applied');
-    try {
-      writeFileAtomically(this.#file, this.toPem());
-    } catch (error) {
-      // They count all the same; after a restart they come again, unless somebody holds them back.
-      this.#refuse('not_kept', `${this.#file}: ${describeSystemError(error)}`);
-    }
+    this.#options.log.info({ updated, authorities: this.size }, 'crl.applied');
+    const refusal = this.#kept.keep();
+    if (refusal !== undefined) this.#refuse(refusal);
     return true;
   }
 
@@ -114,7 +92,7 @@ export class RevocationLists {
    * @throws PkiError `pki.revoked` from the date of the revocation on, `pki.stale_crl` if the policy is to refuse
    */
   requireUnrevoked(verified: VerifiedPath, atMs: number): void {
-    const warnings = requireUnrevoked(verified, this.#index, atMs, this.#options.stalePolicy);
+    const warnings = requireUnrevoked(verified, this.#kept.index, atMs, this.#options.stalePolicy);
     if (warnings.length > 0) this.notePasses(1, warnings);
   }
 
@@ -130,16 +108,16 @@ export class RevocationLists {
 
   /** All lists, as `restoreFromBundle` takes them. */
   toPem(): string {
-    return crlBundleToPem(this.#index.lists());
+    return this.#kept.toPem();
   }
 
-  #refuse(reason: string, message: string): void {
-    this.#refused.inc({ reason });
-    this.#options.log.error({ reason, detail: message.slice(0, detailLengthMax) }, 'crl.refused');
+  #refuse(refusal: ListsRefusal): void {
+    this.#refused.inc({ reason: refusal.reason });
+    this.#options.log.error(refusal, 'crl.refused');
   }
 
   #gaugeNextUpdate(): void {
-    const first = Math.min(...Array.from(this.#index.lists(), ({ crl }) => crl.nextUpdateMs));
+    const first = Math.min(...Array.from(this.#kept.index.lists(), ({ crl }) => crl.nextUpdateMs));
     this.#nextUpdate.set(Math.floor(first / 1000));
   }
 }
